@@ -1,0 +1,148 @@
+package spec
+
+import "fmt"
+
+// Verb is what a command does.
+type Verb string
+
+const (
+	VerbStart    Verb = "start"
+	VerbStop     Verb = "stop"
+	VerbRestart  Verb = "restart"
+	VerbTrystart Verb = "trystart"
+	VerbCheck    Verb = "check"
+	VerbInfo     Verb = "info"
+	VerbKill     Verb = "kill"
+	VerbHelp     Verb = "help"
+)
+
+// All is the name that means every child; it is reserved.
+const All = "all"
+
+// ParseVerb maps a word to its verb, in each spelling that supervisor-rs
+// accepts (SUPERVISOR_RS.md, "Commands") and no other.
+func ParseVerb(word string) (Verb, bool) {
+	switch word {
+	case "start", "Start":
+		return VerbStart, true
+	case "restart", "Restart":
+		return VerbRestart, true
+	case "stop", "Stop":
+		return VerbStop, true
+	case "check", "Check":
+		return VerbCheck, true
+	case "kill", "Kill":
+		return VerbKill, true
+	case "trystart", "Trystart", "TryStart":
+		return VerbTrystart, true
+	case "info", "Info", "INFO", "InFo":
+		return VerbInfo, true
+	case "help", "Help", "-h":
+		return VerbHelp, true
+	}
+	return "", false
+}
+
+// Changes tells whether the verb writes a child's desired state: start, stop,
+// restart and trystart do. These are also the verbs of hooks and repeat.
+func (v Verb) Changes() bool {
+	switch v {
+	case VerbStart, VerbStop, VerbRestart, VerbTrystart:
+		return true
+	}
+	return false
+}
+
+// Reserved tells whether name cannot be a child's: "all", "on" and every
+// command word in every spelling.
+func Reserved(name string) bool {
+	if name == All || name == "on" {
+		return true
+	}
+	_, isVerb := ParseVerb(name)
+	return isVerb
+}
+
+// Command is a request to change a child's desired state.
+type Command struct {
+	// Verb is one that Changes.
+	Verb Verb
+	// Child is a name, or All where Verb is stop.
+	Child string
+	// NoWait returns as soon as the desired state is written.
+	NoWait bool
+	// By says who asks, for people and logs: "unix:0", "tcp:10.0.0.7".
+	By string
+}
+
+// Outcome is what a successful Command did.
+type Outcome struct {
+	Verb  Verb   `json:"verb"`
+	Child string `json:"child"`
+	// Generation is the desired generation written; 0 for stop all.
+	Generation uint64 `json:"generation"`
+	// WasRunning: the child ran, so trystart stopped it first.
+	WasRunning bool `json:"was_running,omitempty"`
+	// Prehook and Posthook are the hooks that ran, or were satisfied, as part
+	// of the command.
+	Prehook  *Hook `json:"prehook,omitempty"`
+	Posthook *Hook `json:"posthook,omitempty"`
+	// Repeat is the repeat armed by the start.
+	Repeat *Repeat `json:"repeat,omitempty"`
+	// Note says what else the user should know, in one line: who had to be
+	// killed, say.
+	Note string `json:"note,omitempty"`
+	// Status is the child's status once the command was observed, or when it
+	// was written if nobody waited.
+	Status Status `json:"status"`
+}
+
+// Code classes a Refusal, so that each wire can put it in its own words.
+type Code string
+
+const (
+	// AlreadyRunning: start of a child that runs.
+	AlreadyRunning Code = "already-running"
+	// NotRunning: stop or restart of a child that does not run.
+	NotRunning Code = "not-running"
+	// NotFound: no such file in the load paths.
+	NotFound Code = "not-found"
+	// Ambiguous: more than one file has the name.
+	Ambiguous Code = "ambiguous"
+	// InvalidFile: the child's file, or server.yml, does not parse.
+	InvalidFile Code = "invalid-file"
+	// BadHook: the hooks go in a circle, or name a child that has no file.
+	BadHook Code = "bad-hook"
+	// HookFailed: a prehook or posthook failed.
+	HookFailed Code = "hook-failed"
+	// CannotStart: the process could not be launched.
+	CannotStart Code = "cannot-start"
+	// NotStopped: processes are left although SIGKILL was sent.
+	NotStopped Code = "not-stopped"
+	// Superseded: another command changed the child before this one was done.
+	Superseded Code = "superseded"
+	// BadRequest: the request itself makes no sense.
+	BadRequest Code = "bad-request"
+	// Unavailable: the server is going down or cannot save the change.
+	Unavailable Code = "unavailable"
+	// TimedOut: the change is written but was not observed in time.
+	TimedOut Code = "timed-out"
+)
+
+// Refusal is the error of a Command that was refused or failed.
+type Refusal struct {
+	Code    Code
+	Verb    Verb
+	Child   string
+	Message string
+	// WasRunning: the child ran when the command came, so a trystart may have
+	// stopped it before it failed.
+	WasRunning bool
+}
+
+func (r *Refusal) Error() string { return r.Message }
+
+// Refuse makes a Refusal with a formatted message.
+func Refuse(code Code, verb Verb, child, format string, args ...any) *Refusal {
+	return &Refusal{Code: code, Verb: verb, Child: child, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,45 @@
+package spec
+
+import "net/netip"
+
+// Mode says which children a server starts when it starts.
+type Mode string
+
+const (
+	// Quiet starts none. It is the default.
+	Quiet Mode = "quiet"
+	// Half starts those that `startup` lists, in its order.
+	Half Mode = "half"
+	// Full starts every child file in the load paths.
+	Full Mode = "full"
+)
+
+// DefaultPort is the TCP port of supervisor-rs and kita.
+const DefaultPort = 33889
+
+// Server is server.yml: parsed, defaulted, validated and frozen.
+type Server struct {
+	// File is the path of server.yml, absolute; empty when none was found and
+	// the defaults are used.
+	File string `json:"file"`
+	// LoadPaths are the directories of child files, as written.
+	LoadPaths []string `json:"loadpaths"`
+	Mode      Mode     `json:"mode"`
+	// Startup is read in half mode only.
+	Startup []string `json:"startup,omitempty"`
+	// Encrypt: nothing but SSH is served over TCP.
+	Encrypt bool `json:"encrypt"`
+	// PubKeysPath are directories of public keys.
+	PubKeysPath []string `json:"pub_keys_path,omitempty"`
+	// Listen is the address and port to serve: listener_addr, or "::" with
+	// ipv6 and "0.0.0.0" without; port, or DefaultPort.
+	Listen netip.AddrPort `json:"listen"`
+	// MetricsAddr is a host:port that serves only /metrics; empty means none.
+	MetricsAddr string `json:"metrics_addr,omitempty"`
+	// StateDir and RunDir are absolute; empty means the default of the user.
+	StateDir string `json:"state_dir,omitempty"`
+	RunDir   string `json:"run_dir,omitempty"`
+	// Defaults is the `defaults` mapping, in force for every child field that
+	// a child's file does not set; nil when there is none.
+	Defaults *Defaults `json:"-"`
+}
