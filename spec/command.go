@@ -73,6 +73,8 @@ type Command struct {
 	NoWait bool
 	// By says who asks, for people and logs: "unix:0", "tcp:10.0.0.7".
 	By string
+	// Cause is CauseCommand where it is empty.
+	Cause Cause
 }
 
 // Outcome is what a successful Command did.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Run is whether a child is wanted to run.
+// Run is whether a child is wanted to run. The zero value is no wish: nothing
+// was asked since the boot, or since the server was ended by `kill`.
 type Run string
 
 const (
@@ -23,10 +24,23 @@ type Desired struct {
 	RestartGeneration uint64 `json:"restart_generation"`
 	// Posthook is the generation whose stop owes a posthook; 0 when none does.
 	Posthook uint64 `json:"posthook,omitempty"`
-	// By says who asked, for people: "start by unix:0", "mode full", "hook of web".
-	By string    `json:"by,omitempty"`
-	At time.Time `json:"at,omitzero"`
+	// Cause classes what wrote it; By says who asked, for people: "unix:0",
+	// "mode full", "prehook of web".
+	Cause Cause     `json:"cause,omitempty"`
+	By    string    `json:"by,omitempty"`
+	At    time.Time `json:"at,omitzero"`
 }
+
+// Cause classes what made a child start or stop.
+type Cause string
+
+const (
+	CauseCommand Cause = "command"
+	CausePolicy  Cause = "policy"
+	CauseRepeat  Cause = "repeat"
+	CauseHook    Cause = "hook"
+	CauseMode    Cause = "mode"
+)
 
 // Phase is a child's state in one word.
 type Phase string
