@@ -1,0 +1,160 @@
+package plan
+
+import (
+	"slices"
+	"time"
+
+	"kita/spec"
+)
+
+// Every method below folds one fact, or the effect of one action, into the
+// observed state. Those that can come late say in their result whether they
+// were taken: false means that they belong to another incarnation, or tell what
+// is known already, and changed nothing.
+
+// Launched records that the process of a start lives.
+func (o *Observed) Launched(id spec.Identity, config *spec.Child, d spec.Desired, now time.Time) {
+	// A failure of this generation that is known before its first attempt is
+	// that of the posthook of a trystart: its command has still to hear of it.
+	first := d.RestartGeneration > o.Attempted
+	if f := o.Failure; f != nil && !(first && f.Generation == d.Generation) {
+		o.Failure = nil
+	}
+	o.startAttempt(d, config, now)
+	o.Incarnation = id.Incarnation
+	o.Process = &Process{Identity: id, Config: config, StartedAt: now}
+	o.End = nil
+	o.Starts++
+	o.Repeat = nil
+	if config.Repeat != nil {
+		o.Repeat = &Repeat{Action: config.Repeat.Action, At: now.Add(config.Repeat.Every.D())}
+	}
+}
+
+// LaunchFailed records that a start made no process. It counts as a run that
+// ended at once.
+func (o *Observed) LaunchFailed(message string, config *spec.Child, d spec.Desired, jitter float64, now time.Time) {
+	o.startAttempt(d, config, now)
+	o.failedAttempt(spec.CannotStart, message, d.Generation, jitter, now)
+}
+
+// startAttempt counts a start: by policy if the restart generation has had one.
+func (o *Observed) startAttempt(d spec.Desired, config *spec.Child, now time.Time) {
+	if d.RestartGeneration > o.Attempted {
+		o.Attempted = d.RestartGeneration
+		o.Restarts, o.Failures, o.Window = 0, 0, nil
+	} else {
+		o.Restarts++
+	}
+	if n := config.Restart.Limit.Starts; n > 0 {
+		o.Window = append(slices.Clone(o.Window), now)
+		o.Window = o.Window[max(0, len(o.Window)-n):]
+	}
+	o.Prehooked = Ticket{}
+}
+
+func (o *Observed) failedAttempt(code spec.Code, message string, generation uint64, jitter float64, now time.Time) {
+	o.End = &End{At: now, LaunchError: message, Jitter: jitter}
+	o.Failures++
+	o.Failure = &spec.Failure{Generation: generation, Code: code, Message: message}
+}
+
+// Exited records the end of the leader. empty says that nothing of its group is
+// left.
+func (o *Observed) Exited(e spec.Exit, empty bool, jitter float64) bool {
+	if o.Process == nil || o.Incarnation != e.Incarnation || o.Process.Exit != nil {
+		return false
+	}
+	o.LastExit = &e
+	o.Process.Exit = &e
+	backoff := o.Process.Config.Restart.Backoff
+	if e.At.Sub(o.Process.StartedAt) >= backoff.Max.D() {
+		o.Failures = 0
+	}
+	o.Failures++
+	o.End = &End{At: e.At, Jitter: jitter}
+	if empty {
+		o.Process = nil
+	}
+	return true
+}
+
+// Emptied records that the last of the group has ended, after the leader.
+func (o *Observed) Emptied(incarnation uint64) bool {
+	if o.Process == nil || o.Incarnation != incarnation || o.Process.Exit == nil {
+		return false
+	}
+	o.Process = nil
+	return true
+}
+
+// Signalled records that the group was asked to end.
+func (o *Observed) Signalled(grace time.Duration, now time.Time) {
+	o.Process.Stop = &Stop{SignalledAt: now, KillAt: now.Add(grace)}
+}
+
+// KillSent records a SIGKILL to the group and whom it met.
+func (o *Observed) KillSent(pids []int, now time.Time) {
+	if o.Process.Stop == nil {
+		o.Process.Stop = &Stop{SignalledAt: now}
+	}
+	s := o.Process.Stop
+	s.Kills++
+	s.KillAt = now.Add(rekill)
+	if s.Kills == 1 {
+		o.Killed = Killed{Incarnation: o.Incarnation, PIDs: pids}
+	}
+}
+
+// HookStarted records a hook in flight.
+func (o *Observed) HookStarted(h HookRun) { o.Hook = &h }
+
+// HookCancelled records that the hook in flight was told to give up.
+func (o *Observed) HookCancelled() { o.Hook.Cancelled = true }
+
+// HookDone records the end of a hook; message is empty when it succeeded.
+func (o *Observed) HookDone(kind HookKind, ticket Ticket, message string, d spec.Desired, jitter float64, now time.Time) bool {
+	if o.Hook == nil || o.Hook.Kind != kind || o.Hook.For != ticket {
+		return false
+	}
+	o.Hook = nil
+	switch {
+	case kind == Posthook:
+		o.Posthooked = ticket.Generation
+		if message != "" {
+			o.Failure = &spec.Failure{Generation: ticket.Generation, Code: spec.HookFailed, Message: message}
+		}
+	case message == "":
+		o.Prehooked = ticket
+	case d.Generation != ticket.Generation:
+		// It failed for a request that a newer one has replaced.
+	case o.Process != nil:
+		// A restart whose prehook failed: the old process goes on.
+		o.Attempted = d.RestartGeneration
+		o.Failure = &spec.Failure{Generation: ticket.Generation, Code: spec.HookFailed, Message: message}
+	default:
+		o.Attempted = max(o.Attempted, d.RestartGeneration)
+		o.failedAttempt(spec.HookFailed, message, ticket.Generation, jitter, now)
+	}
+	return true
+}
+
+// PosthookSkipped records that no posthook is to be run for generation.
+func (o *Observed) PosthookSkipped(generation uint64) { o.Posthooked = generation }
+
+// RepeatTaken records that the pending repeat action has been carried out.
+func (o *Observed) RepeatTaken() { o.Repeat = nil }
+
+// RepeatAgain arms the repeat action once more after it was refused.
+func (o *Observed) RepeatAgain(r Repeat, incarnation uint64) bool {
+	if o.Incarnation != incarnation || o.Repeat != nil {
+		return false
+	}
+	o.Repeat = &r
+	return true
+}
+
+// Published records the status that was computed and shown.
+func (o *Observed) Published(s spec.Status) {
+	o.Phase, o.Since, o.Settled = s.Phase, s.Since, s.ObservedGeneration
+}

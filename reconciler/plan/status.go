@@ -1,0 +1,67 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"kita/spec"
+)
+
+// status completes a decision to what is shown. Nothing else makes a
+// spec.Status.
+func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.Status {
+	s := spec.Status{
+		Phase:              d.phase,
+		Since:              now,
+		ObservedGeneration: o.Settled,
+		Starts:             o.Starts,
+		Restarts:           o.Restarts,
+		LastExit:           o.LastExit,
+		Reason:             d.reason,
+		NextStart:          d.next,
+		Failure:            o.Failure,
+	}
+	if d.phase == o.Phase && !o.Since.IsZero() {
+		s.Since = o.Since
+	}
+	if d.settled && d.action == nil {
+		s.ObservedGeneration = desired.Generation
+	}
+	if d.failure != nil {
+		s.Failure = d.failure
+	}
+	if p := o.Process; p != nil && p.Exit == nil {
+		s.Process = &spec.Process{PID: p.Identity.PID, Incarnation: o.Incarnation, StartedAt: p.StartedAt,
+			Adopted: p.Adopted, Config: p.Config}
+	}
+	if o.Repeat != nil && desired.Run == spec.Running && desired.RestartGeneration == o.Attempted {
+		at := o.Repeat.At
+		s.RepeatAt = &at
+	}
+	if s.Reason == "" && s.Failure != nil && s.Failure.Generation == desired.Generation {
+		s.Reason = s.Failure.Message
+	}
+	return s
+}
+
+// pids lists PIDs for people: "PID 7", "PIDs 7, 8".
+func pids(list []int) string {
+	words := make([]string, len(list))
+	for i, pid := range list {
+		words[i] = fmt.Sprint(pid)
+	}
+	if len(words) == 1 {
+		return "PID " + words[0]
+	}
+	return "PIDs " + strings.Join(words, ", ")
+}
+
+// KilledNote says who of an incarnation outlived its grace period and was
+// killed, or "".
+func (o *Observed) KilledNote(incarnation uint64) string {
+	if o.Killed.Incarnation != incarnation || len(o.Killed.PIDs) == 0 {
+		return ""
+	}
+	return "still alive after its grace period, killed: " + pids(o.Killed.PIDs)
+}
