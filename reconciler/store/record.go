@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -154,10 +155,16 @@ func encodeLine(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	line := b.Bytes()
-	sum := crc32.Checksum(line[9:len(line)-1], castagnoli)
-	hex.Encode(line, []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
-	return line, nil
+	putSum(bytes.TrimSuffix(b.Bytes(), []byte{'\n'}))
+	return b.Bytes(), nil
+}
+
+// putSum writes the CRC of a line without its end over the line's first eight
+// bytes.
+func putSum(line []byte) []byte {
+	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(line[9:], castagnoli))
+	hex.Encode(line, sum)
+	return line
 }
 
 // decodeLine is the reverse of encodeLine, for a line without its end.
@@ -169,8 +176,7 @@ func decodeLine(line []byte, v any) error {
 	if _, err := hex.Decode(sum[:], line[:8]); err != nil {
 		return errors.New("no checksum")
 	}
-	want := uint32(sum[0])<<24 | uint32(sum[1])<<16 | uint32(sum[2])<<8 | uint32(sum[3])
-	if crc32.Checksum(line[9:], castagnoli) != want {
+	if crc32.Checksum(line[9:], castagnoli) != binary.BigEndian.Uint32(sum[:]) {
 		return errors.New("wrong checksum")
 	}
 	return json.Unmarshal(line[9:], v)

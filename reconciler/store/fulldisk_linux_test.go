@@ -1,0 +1,138 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kita/spec"
+)
+
+const fullDiskDir = "KITA_STORE_TEST_FULL_DISK"
+
+// TestFullDisk runs TestFullDiskInside in a mount namespace of its own, where
+// it may mount small file systems that nobody else sees.
+func TestFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a small file system")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFullDiskInside$", "-test.v")
+	cmd.Env = append(os.Environ(), fullDiskDir+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("needs CAP_SYS_ADMIN, to mount a small file system")
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestFullDiskInside") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestFullDiskInside(t *testing.T) {
+	base := os.Getenv(fullDiskDir)
+	if base == "" {
+		t.Skip("run by TestFullDisk")
+	}
+	// Nothing that is mounted from here on reaches the outside.
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", base, "tmpfs", 0, "size=128k,mode=700"); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(base, 0)
+	d := newDirs(t)
+	d.state, d.run = filepath.Join(base, "state"), filepath.Join(base, "run")
+	big := map[string]spec.Desired{
+		"web": {Run: spec.Running, Generation: 2, By: strings.Repeat("x", 12<<10)},
+		"db":  {Run: spec.Running, Generation: 2, By: strings.Repeat("y", 12<<10)},
+	}
+
+	s := d.open(t, "b")
+	mustSet(t, s, map[string]spec.Desired{"web": running(1)})
+	if err := s.SaveFacts("web", Facts{Data: []byte(`"old"`)}); err != nil {
+		t.Fatal(err)
+	}
+
+	whole := t // the store lives longer than a subtest
+	t.Run("old state is whole", func(t *testing.T) {
+		free := fill(t, base)
+		defer free()
+		before, err := os.ReadFile(d.journal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := s.SetDesired(t.Context(), big); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("set: %v", err)
+			}
+		}
+		if err := s.SaveFacts("web", Facts{Data: []byte(`"new"`)}); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("facts: %v", err)
+		}
+		if s.Err() == nil {
+			t.Error("not reported")
+		}
+		if after, err := os.ReadFile(d.journal()); err != nil || string(after) != string(before) {
+			t.Errorf("the journal is now\n%s(%v)", after, err)
+		}
+	})
+	t.Run("a server starts", func(t *testing.T) {
+		mustClose(t, s)
+		// A crash during an append, too.
+		appendTo(t, d.journal(), []byte("torn"))
+		free := fill(t, base)
+		defer free()
+		s = d.open(whole, "b")
+		wantDesired(t, s, map[string]spec.Desired{"web": running(1)})
+		facts, errs := s.Facts()
+		if want := map[string]Facts{"web": {Boot: "b", Data: []byte(`"old"`)}}; !reflect.DeepEqual(facts, want) || errs != nil {
+			t.Errorf("facts %v, %v", facts, errs)
+		}
+		if err := s.SetDesired(t.Context(), big); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("set: %v", err)
+		}
+	})
+	t.Run("room again", func(t *testing.T) {
+		mustSet(t, s, big)
+		if err := s.SaveFacts("web", Facts{Data: []byte(`"new"`)}); err != nil {
+			t.Fatal(err)
+		}
+		if s.Err() != nil {
+			t.Errorf("still reported: %v", s.Err())
+		}
+		if left, _ := filepath.Glob(filepath.Join(d.run, "children", ".*")); left != nil {
+			t.Errorf("left behind: %v", left)
+		}
+		mustClose(t, s)
+		wantDesired(t, d.open(t, "b"), big)
+	})
+}
+
+// fill takes every free block below dir and returns what gives them back.
+func fill(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 4096)
+	for range 1000 {
+		if _, err = f.Write(block); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	return func() {
+		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+			t.Error(err)
+		}
+	}
+}
