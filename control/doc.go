@@ -1,0 +1,18 @@
+// Package control is the wire: what a client says to a kita server and what
+// the server answers.
+//
+// On the server's side, Server serves listeners. The first bytes of a
+// connection decide whether it speaks HTTP (the JSON API of openapi.yaml), SSH
+// or the text protocol of supervisor-rs (package legacy). Everything that
+// changes or reads a child goes through Service, which cmd/kita wires to the
+// reconciler; this package keeps no state of children.
+//
+// On the client's side, Client speaks the HTTP API over the unix socket or
+// TCP, ParseWords reads the command line both clients share, and package fleet
+// knows host names and asks many hosts at once.
+//
+// Invariants: no input makes the server panic, block without a deadline or
+// hold more than a fixed amount of memory; a reader that is slow or gone costs
+// nothing but its own connection; a browser cannot drive the API; the unix
+// socket answers although TCP is flooded.
+package control
