@@ -1,0 +1,157 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"kita/spec"
+)
+
+// Host is one server to ask.
+type Host struct {
+	// Name is a host name or an IP address, without brackets.
+	Name string
+	Port uint16
+}
+
+// Local is the server of this host, which is asked when no host is named.
+var Local = Host{Name: "127.0.0.1", Port: spec.DefaultPort}
+
+// Addr is what net.Dial takes.
+func (h Host) Addr() string { return net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port))) }
+
+// String is Addr, the form in which results name a host.
+func (h Host) String() string { return h.Addr() }
+
+// ParseHosts reads the words after each `on`: hosts separated by commas and
+// spaces, each a name, an IPv4 or IPv6 address, with or without a port; IPv6
+// needs brackets to have one. A host given twice is there once. No words at
+// all mean Local. The error names every word that is wrong.
+func ParseHosts(words []string) ([]Host, error) {
+	if len(words) == 0 {
+		return []Host{Local}, nil
+	}
+	var (
+		hosts []Host
+		errs  []error
+		seen  = map[Host]bool{}
+	)
+	for _, word := range words {
+		for _, text := range strings.FieldsFunc(word, isSeparator) {
+			h, err := parseHost(text)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("host %q: %w", text, err))
+				continue
+			}
+			if !seen[h] {
+				seen[h] = true
+				hosts = append(hosts, h)
+			}
+		}
+	}
+	if len(hosts) == 0 && len(errs) == 0 {
+		errs = append(errs, errors.New("no host is named after `on`"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return hosts, nil
+}
+
+func isSeparator(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' }
+
+func parseHost(text string) (Host, error) {
+	if scheme, _, found := strings.Cut(text, "://"); found {
+		if strings.EqualFold(scheme, "ssh") {
+			return Host{}, errors.New("ssh:// is not supported yet")
+		}
+		return Host{}, fmt.Errorf("%s:// is not supported, write the host alone", scheme)
+	}
+	name, port, err := splitPort(text)
+	if err != nil {
+		return Host{}, err
+	}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		// One spelling, so that ::1 and 0:0::1 are the same host.
+		return Host{Name: addr.String(), Port: port}, nil
+	}
+	if err := checkName(name); err != nil {
+		return Host{}, err
+	}
+	return Host{Name: strings.ToLower(name), Port: port}, nil
+}
+
+// splitPort takes brackets and the port off.
+func splitPort(text string) (name string, port uint16, err error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return addr.String(), spec.DefaultPort, nil
+	}
+	if inner, found := strings.CutPrefix(text, "["); found {
+		inside, after, closed := strings.Cut(inner, "]")
+		addr, err := netip.ParseAddr(inside)
+		switch {
+		case !closed:
+			return "", 0, errors.New("the ] is missing")
+		case err != nil || !addr.Is6():
+			return "", 0, errors.New("brackets are for an IPv6 address, as in [::1]:1234")
+		case after == "":
+			return inside, spec.DefaultPort, nil
+		case after[0] != ':':
+			return "", 0, fmt.Errorf("%q stands after the ]", after)
+		}
+		port, err := parsePort(after[1:])
+		return inside, port, err
+	}
+	name, digits, found := strings.Cut(text, ":")
+	if !found {
+		return name, spec.DefaultPort, nil
+	}
+	if strings.Contains(digits, ":") {
+		return "", 0, errors.New("it has several colons and is no IPv6 address; with a port write [::1]:1234")
+	}
+	port, err = parsePort(digits)
+	return name, port, err
+}
+
+func parsePort(digits string) (uint16, error) {
+	port, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%q is no port, give a number from 1 to 65535", digits)
+	}
+	return uint16(port), nil
+}
+
+// checkName accepts what RFC 1123 does and the underscore many networks use.
+func checkName(name string) error {
+	trimmed := strings.TrimSuffix(name, ".")
+	if trimmed == "" {
+		return errors.New("the name is empty")
+	}
+	if len(trimmed) > 253 {
+		return errors.New("the name is longer than 253 characters")
+	}
+	onlyNumbers := true
+	for label := range strings.SplitSeq(trimmed, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return errors.New("it is neither an address nor a host name")
+		}
+		for _, r := range label {
+			if !isNameRune(r) {
+				return fmt.Errorf("%q cannot be in a host name", r)
+			}
+			onlyNumbers = onlyNumbers && r >= '0' && r <= '9'
+		}
+	}
+	if onlyNumbers {
+		return errors.New("it is no IPv4 address, which has four numbers from 0 to 255")
+	}
+	return nil
+}
+
+func isNameRune(r rune) bool {
+	return r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+}

@@ -1,0 +1,105 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+
+	"kita/spec"
+)
+
+// Words is a client's command line: COMMAND [CHILD] [on HOSTS] [with KEY].
+type Words struct {
+	Verb spec.Verb
+	// Child is empty where none was given.
+	Child string
+	// Hosts are the objects of `on` as written, for fleet.ParseHosts; nil when
+	// there was no `on`, which means the server on this host.
+	Hosts []string
+	// Key is the object of `with`; empty when there was none.
+	Key string
+}
+
+// ParseWords reads the arguments of a client, without the program's name. The
+// words and their spellings are those of supervisor-rs; so is the rule that the
+// word after start, stop, restart and trystart is the child whatever it is.
+func ParseWords(args []string) (Words, error) {
+	if len(args) == 0 {
+		return Words{}, errors.New("which command? give start, stop, restart, trystart, check, info, kill or help")
+	}
+	verb, ok := spec.ParseVerb(args[0])
+	if !ok {
+		return Words{}, fmt.Errorf("%q is no command, give start, stop, restart, trystart, check, info, kill or help", args[0])
+	}
+	w, rest := Words{Verb: verb}, args[1:]
+	if len(rest) > 0 && takesAsChild(verb, rest[0]) {
+		w.Child, rest = rest[0], rest[1:]
+	}
+	if err := w.checkChild(); err != nil {
+		return Words{}, err
+	}
+	if err := w.parsePairs(rest); err != nil {
+		return Words{}, err
+	}
+	return w, nil
+}
+
+// takesAsChild: "on" is reserved, so it is never a child; the other
+// prepositions could be, and are taken for one where a child must come.
+func takesAsChild(verb spec.Verb, word string) bool {
+	if verb.Changes() {
+		return word != "on"
+	}
+	return !isPreposition(word)
+}
+
+func isPreposition(word string) bool {
+	switch word {
+	case "on", "On", "with", "With":
+		return true
+	}
+	return false
+}
+
+func (w Words) checkChild() error {
+	_, isVerb := spec.ParseVerb(w.Child)
+	switch {
+	case w.Verb == spec.VerbHelp:
+		return nil
+	case w.Verb.Changes() && w.Child == "":
+		return fmt.Errorf("which child do you want to %s? write `%s CHILD`", w.Verb, w.Verb)
+	case w.Verb == spec.VerbKill && w.Child != "" && w.Child != spec.All:
+		return fmt.Errorf("kill ends the server and all its children, it takes no child; did you mean `stop %s`?", w.Child)
+	case isVerb:
+		return fmt.Errorf("%q is a command, a child cannot have its name", w.Child)
+	case w.Child == spec.All && w.Verb.Changes() && w.Verb != spec.VerbStop:
+		return fmt.Errorf(`"all" is reserved, only stop takes it: %s each child by its name`, w.Verb)
+	}
+	return nil
+}
+
+func (w *Words) parsePairs(rest []string) error {
+	hasKey := false
+	for len(rest) > 0 {
+		preposition := rest[0]
+		if !isPreposition(preposition) {
+			return fmt.Errorf("%q stands where `on HOSTS` or `with KEY` may follow", preposition)
+		}
+		if len(rest) == 1 {
+			return fmt.Errorf("%q is the last word, what comes after it?", preposition)
+		}
+		object := rest[1]
+		rest = rest[2:]
+		if object == "" {
+			return fmt.Errorf("%s \"\": the word after it is empty", preposition)
+		}
+		if preposition == "on" || preposition == "On" {
+			w.Hosts = append(w.Hosts, object)
+			continue
+		}
+		if hasKey {
+			return fmt.Errorf("`with` is given twice, once for %s and once for %s: one command uses one key", w.Key, object)
+		}
+		w.Key, hasKey = object, true
+	}
+	return nil
+}
