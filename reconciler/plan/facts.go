@@ -21,6 +21,9 @@ func (o *Observed) Launched(id spec.Identity, config *spec.Child, d spec.Desired
 		o.Failure = nil
 	}
 	o.startAttempt(d, config, now)
+	if !first {
+		o.Restarts++
+	}
 	o.Incarnation = id.Incarnation
 	o.Process = &Process{Identity: id, Config: config, StartedAt: now}
 	o.End = nil
@@ -38,19 +41,23 @@ func (o *Observed) LaunchFailed(message string, config *spec.Child, d spec.Desir
 	o.failedAttempt(spec.CannotStart, message, d.Generation, jitter, now)
 }
 
-// startAttempt counts a start: by policy if the restart generation has had one.
+// startAttempt counts a start, whatever comes of it.
 func (o *Observed) startAttempt(d spec.Desired, config *spec.Child, now time.Time) {
-	if d.RestartGeneration > o.Attempted {
-		o.Attempted = d.RestartGeneration
-		o.Restarts, o.Failures, o.Window = 0, 0, nil
-	} else {
-		o.Restarts++
-	}
+	o.commanded(d)
 	if n := config.Restart.Limit.Starts; n > 0 {
 		o.Window = append(slices.Clone(o.Window), now)
 		o.Window = o.Window[max(0, len(o.Window)-n):]
 	}
 	o.Prehooked = Ticket{}
+}
+
+// commanded begins a new count of failures at the first attempt of a command.
+// The repeat of the run before is void: that run was stopped or replaced.
+func (o *Observed) commanded(d spec.Desired) {
+	if d.RestartGeneration > o.Attempted {
+		o.Attempted = d.RestartGeneration
+		o.Restarts, o.Failures, o.Window, o.Repeat = 0, 0, nil, nil
+	}
 }
 
 func (o *Observed) failedAttempt(code spec.Code, message string, generation uint64, jitter float64, now time.Time) {
@@ -96,7 +103,8 @@ func (o *Observed) Signalled(grace time.Duration, now time.Time) {
 // KillSent records a SIGKILL to the group and whom it met.
 func (o *Observed) KillSent(pids []int, now time.Time) {
 	if o.Process.Stop == nil {
-		o.Process.Stop = &Stop{SignalledAt: now}
+		// Without a grace period nobody was asked, so nobody outlived it.
+		o.Process.Stop, pids = &Stop{SignalledAt: now}, nil
 	}
 	s := o.Process.Stop
 	s.Kills++
@@ -133,7 +141,7 @@ func (o *Observed) HookDone(kind HookKind, ticket Ticket, message string, d spec
 		o.Attempted = d.RestartGeneration
 		o.Failure = &spec.Failure{Generation: ticket.Generation, Code: spec.HookFailed, Message: message}
 	default:
-		o.Attempted = max(o.Attempted, d.RestartGeneration)
+		o.commanded(d)
 		o.failedAttempt(spec.HookFailed, message, ticket.Generation, jitter, now)
 	}
 	return true
