@@ -11,8 +11,10 @@ import (
 
 // DefaultDirs returns the directories of the user who runs this process: those
 // of the system for root, those of the XDG base directory specification for
-// others. Where a user has no runtime directory, one is made in /tmp; the error
-// then says if somebody else was there first.
+// others. Where a user has no runtime directory, one is made in /tmp.
+//
+// With an error, the directory that could not be found is empty and the other
+// is valid: a client without a HOME still finds the socket.
 func DefaultDirs() (stateDir, runDir string, err error) {
 	return defaultDirs(os.Getuid(), os.Getenv, "/tmp")
 }
@@ -21,24 +23,31 @@ func defaultDirs(uid int, getenv func(string) string, tmp string) (stateDir, run
 	if uid == 0 {
 		return "/var/lib/kita", "/run/kita", nil
 	}
-	// The specification: a relative path in a variable is to be ignored.
-	state := getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(state) {
-		home := getenv("HOME")
-		if !filepath.IsAbs(home) {
-			return "", "", errors.New("no place for the state: neither XDG_STATE_HOME nor HOME is set, set state_dir in server.yml")
-		}
-		state = filepath.Join(home, ".local", "state")
+	stateDir, stateErr := userStateDir(getenv)
+	runDir, runErr := userRunDir(uid, getenv, tmp)
+	return stateDir, runDir, errors.Join(stateErr, runErr)
+}
+
+// userStateDir ignores relative paths in variables, as the specification says.
+func userStateDir(getenv func(string) string) (string, error) {
+	if state := getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "kita"), nil
 	}
-	stateDir = filepath.Join(state, "kita")
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "kita"), nil
+	}
+	return "", errors.New("no place for the state: neither XDG_STATE_HOME nor HOME is set, set state_dir in server.yml")
+}
+
+func userRunDir(uid int, getenv func(string) string, tmp string) (string, error) {
 	if run := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(run) {
-		return stateDir, filepath.Join(run, "kita"), nil
+		return filepath.Join(run, "kita"), nil
 	}
-	runDir = filepath.Join(tmp, "kita-"+strconv.Itoa(uid))
-	if err := privateDir(runDir, uid); err != nil {
-		return "", "", err
+	dir := filepath.Join(tmp, "kita-"+strconv.Itoa(uid))
+	if err := privateDir(dir, uid); err != nil {
+		return "", err
 	}
-	return stateDir, runDir, nil
+	return dir, nil
 }
 
 // privateDir makes dir in a place where everybody can, or makes sure that the

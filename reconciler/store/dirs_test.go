@@ -21,8 +21,10 @@ func TestDefaultDirs(t *testing.T) {
 			state: "/s/kita", run: "/r/kita"},
 		{name: "state in the home", uid: 1000, env: map[string]string{"XDG_RUNTIME_DIR": "/r", "HOME": "/h"},
 			state: "/h/.local/state/kita", run: "/r/kita"},
-		{name: "relative paths are ignored", uid: 1000, env: map[string]string{"XDG_STATE_HOME": "s", "HOME": "h"},
-			error: "neither XDG_STATE_HOME nor HOME is set"},
+		{name: "relative state paths are ignored", uid: 1000, env: map[string]string{"XDG_STATE_HOME": "s", "HOME": "h", "XDG_RUNTIME_DIR": "/r"},
+			run: "/r/kita", error: "neither XDG_STATE_HOME nor HOME is set"},
+		{name: "relative runtime path is ignored", uid: 1000, env: map[string]string{"XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "r"},
+			state: "/s/kita", error: "/nowhere/kita-1000: no such file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			state, run, err := defaultDirs(tt.uid, func(name string) string { return tt.env[name] }, "/nowhere")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -102,18 +104,22 @@ func (j *journal) rewrite(st *state, lines []byte) error {
 	return nil
 }
 
+// writeTemp returns a synced file that is to become the journal.
 func (j *journal) writeTemp(data []byte) (*os.File, error) {
-	f, err := os.OpenFile(j.path(journalTemp), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	temp := j.path(journalTemp)
+	fd, err := unix.Open(temp, unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: temp, Err: err}
 	}
+	// It keeps this name for life, and errors should show the one it will have.
+	f := os.NewFile(uintptr(fd), j.path(journalName))
 	_, err = f.Write(data)
 	if err == nil {
 		err = j.sync(f)
 	}
 	if err != nil {
 		// Also gives the space back to whoever filled the disk.
-		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+		return nil, errors.Join(err, f.Close(), os.Remove(temp))
 	}
 	return f, nil
 }

@@ -291,6 +291,33 @@ func TestJournalIsCompactedWhileOpen(t *testing.T) {
 	wantDesired(t, d.open(t, "b"), map[string]spec.Desired{"web": {Run: spec.Running, Generation: 39, By: big}})
 }
 
+func TestFailedCompactionCostsNoChange(t *testing.T) {
+	d := newDirs(t)
+	s := d.open(t, "b")
+	attempts := 0
+	s.journal.sync = func(f *os.File) error {
+		if _, err := os.Stat(filepath.Join(d.state, journalTemp)); err == nil {
+			attempts++
+			return syscall.ENOSPC
+		}
+		return syncData(f)
+	}
+	last := spec.Desired{Run: spec.Running, By: strings.Repeat("x", 64<<10)}
+	for last.Generation < 40 {
+		last.Generation++
+		mustSet(t, s, map[string]spec.Desired{"web": last})
+	}
+	if s.Err() != nil {
+		t.Errorf("reported as lost: %v", s.Err())
+	}
+	// At 1 MiB and at 2 MiB, not at every change in between.
+	if attempts != 2 {
+		t.Errorf("%d attempts", attempts)
+	}
+	mustClose(t, s)
+	wantDesired(t, d.open(t, "b"), map[string]spec.Desired{"web": last})
+}
+
 func TestConcurrentChangesShareSyncs(t *testing.T) {
 	const callers = 50
 	d := newDirs(t)
