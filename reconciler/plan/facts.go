@@ -30,7 +30,8 @@ func (o *Observed) Launched(id spec.Identity, config *spec.Child, d spec.Desired
 	o.Starts++
 	o.Repeat = nil
 	if config.Repeat != nil {
-		o.Repeat = &Repeat{Action: config.Repeat.Action, At: now.Add(config.Repeat.Every.D())}
+		every := config.Repeat.Every
+		o.Repeat = &Repeat{Action: config.Repeat.Action, At: now.Add(every.D()), Every: every}
 	}
 }
 

@@ -97,6 +97,8 @@ type Ticket struct {
 type Repeat struct {
 	Action spec.Verb `json:"action"`
 	At     time.Time `json:"at"`
+	// Every is how far ahead At was set; 0 where that is not known.
+	Every spec.Duration `json:"every,omitempty"`
 }
 
 // Killed are the processes of one incarnation that had to be killed.

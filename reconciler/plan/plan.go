@@ -126,9 +126,10 @@ func stop(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) d
 	switch {
 	case p.Stop == nil && how.Grace == 0:
 		d.action = Kill{Incarnation: o.Incarnation}
-	case p.Stop == nil:
+	case p.Stop == nil, p.Stop.Kills == 0 && clockSetBack(p.Stop.KillAt, p.Stop.KillAt.Sub(p.Stop.SignalledAt), now):
+		// Asked once more after such a jump, it has its whole grace again.
 		d.action = Signal{Incarnation: o.Incarnation, Signal: how.Signal}
-	case !now.Before(p.Stop.KillAt):
+	case !now.Before(p.Stop.KillAt), p.Stop.Kills > 0 && clockSetBack(p.Stop.KillAt, rekill, now):
 		d.action = Kill{Incarnation: o.Incarnation}
 	default:
 		d.wake = p.Stop.KillAt
@@ -218,12 +219,7 @@ func ended(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) 
 	}
 	wait := delay(child.Restart.Backoff, o.Failures, o.End.Jitter)
 	at := o.End.At.Add(wait)
-	// An end in the future is a clock that was set back: never wait longer than
-	// the back-off itself.
-	if latest := now.Add(wait); at.After(latest) {
-		at = latest
-	}
-	if now.Before(at) {
+	if now.Before(at) && !clockSetBack(at, wait, now) {
 		d.phase, d.wake, d.next = spec.PhaseBackOff, at, &at
 		d.reason = o.lastWords()
 		return d.repeat(desired, o, now)
@@ -247,7 +243,7 @@ func (d decision) repeat(desired spec.Desired, o *Observed, now time.Time) decis
 	if o.Repeat == nil || desired.Run != spec.Running || desired.RestartGeneration != o.Attempted {
 		return d
 	}
-	if now.Before(o.Repeat.At) {
+	if now.Before(o.Repeat.At) && !(o.Repeat.Every > 0 && clockSetBack(o.Repeat.At, o.Repeat.Every.D(), now)) {
 		if d.wake.IsZero() || o.Repeat.At.Before(d.wake) {
 			d.wake = o.Repeat.At
 		}
@@ -264,8 +260,17 @@ func limited(l spec.StartLimit, o *Observed) bool {
 	if l.Starts == 0 || len(o.Window) < l.Starts {
 		return false
 	}
-	oldest := o.Window[len(o.Window)-l.Starts]
-	return o.End.At.Sub(oldest) < l.Within.D()
+	span := o.End.At.Sub(o.Window[len(o.Window)-l.Starts])
+	// A start after the end is from before the clock was set back.
+	return span >= 0 && span < l.Within.D()
+}
+
+// clockSetBack tells whether a deadline that was set wait ahead now lies so far
+// ahead that the clock must have been set back since. It is then taken as due:
+// nobody knows how much of the wait has passed, and to compute it anew at each
+// pass would put it off for ever. Up to twice the wait it just comes late.
+func clockSetBack(deadline time.Time, wait time.Duration, now time.Time) bool {
+	return deadline.Sub(now)/2 > wait
 }
 
 // delay is the back-off after failures ends in a row: initial, growing by
