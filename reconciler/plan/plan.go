@@ -67,7 +67,7 @@ func duringHook(desired spec.Desired, o *Observed, now time.Time) decision {
 	h := o.Hook
 	d := decision{wake: h.Deadline, reason: fmt.Sprintf("%s %q is running", h.Kind, h.Hook)}
 	switch {
-	case o.Process != nil && o.Process.Stop != nil:
+	case o.Process != nil && (o.Process.Stop != nil || o.Process.Exit != nil):
 		d.phase = spec.PhaseStopping
 	case o.Process != nil:
 		d.phase = lifePhase(o.Process, now)
@@ -94,7 +94,7 @@ func alive(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) 
 	case p.Stop != nil, p.Exit != nil, desired.Run != spec.Running:
 		return stop(child, desired, o, now)
 	case restart && child != nil && child.Prehook != nil && o.Prehooked != o.next(desired.Generation):
-		return prehook(child, desired, o)
+		return prehook(child, desired, o, now)
 	case restart:
 		return stop(child, desired, o, now)
 	}
@@ -150,20 +150,20 @@ func dead(child *spec.Child, gone bool, desired spec.Desired, o *Observed, now t
 	switch {
 	case gone && (child == nil || o.Settled == desired.Generation):
 		return decision{action: Forget{}, phase: spec.PhaseStopped, settled: true}
+	case desired.Posthook > o.Posthooked && (child == nil || child.Posthook == nil):
+		return decision{action: SkipPosthook{Generation: desired.Posthook}, phase: spec.PhaseStopping}
 	case child == nil:
 		return decision{phase: spec.PhaseStopped, reason: "its file is invalid and there is no earlier version", settled: true}
-	case desired.Posthook > o.Posthooked && child.Posthook == nil:
-		return decision{action: SkipPosthook{Generation: desired.Posthook}, phase: spec.PhaseStopping}
 	case desired.Posthook > o.Posthooked:
 		return decision{phase: spec.PhaseStopping,
 			action: RunHook{Kind: Posthook, Hook: *child.Posthook, For: Ticket{Generation: desired.Posthook}}}
 	case desired.Run != spec.Running:
 		return stopped(o)
 	case desired.RestartGeneration > o.Attempted:
-		return start(child, desired, o)
+		return start(child, desired, o, now)
 	case o.End == nil:
 		// Wanted and attempted by a former server that left no record of an end.
-		return start(child, desired, o)
+		return start(child, desired, o, now)
 	}
 	return ended(child, desired, o, now)
 }
@@ -176,18 +176,18 @@ func stopped(o *Observed) decision {
 
 // start runs the prehook if there is one and it has not been run for this very
 // start, then launches.
-func start(child *spec.Child, desired spec.Desired, o *Observed) decision {
+func start(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) decision {
 	if child.Prehook != nil && o.Prehooked != o.next(desired.Generation) {
-		return prehook(child, desired, o)
+		return prehook(child, desired, o, now)
 	}
 	return decision{phase: spec.PhaseStarting, action: Start{Incarnation: o.Incarnation + 1}}
 }
 
-func prehook(child *spec.Child, desired spec.Desired, o *Observed) decision {
+func prehook(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) decision {
 	d := decision{phase: spec.PhaseStarting,
 		action: RunHook{Kind: Prehook, Hook: *child.Prehook, For: o.next(desired.Generation)}}
 	if o.Process != nil {
-		d.phase = spec.PhaseRunning
+		d.phase = lifePhase(o.Process, now)
 	}
 	return d
 }
@@ -224,7 +224,7 @@ func ended(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) 
 		d.reason = o.lastWords()
 		return d.repeat(desired, o, now)
 	}
-	return start(child, desired, o)
+	return start(child, desired, o, now)
 }
 
 // lastWords is how the latest attempt ended, in words.
