@@ -1,0 +1,341 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+)
+
+// draft is a child while its file is read. It begins as what holds without the
+// file, so that a key that is read replaces, and one that is not stays.
+type draft struct {
+	Child
+	words []string
+	args  []string
+}
+
+func newDraft() draft {
+	return draft{Child: Child{
+		Stop: Stop{Signal: sigterm, Grace: defaultGrace},
+		Restart: Restart{
+			Policy:  Never,
+			Backoff: Backoff{Initial: defaultInitial, Max: defaultMax, Factor: 2},
+		},
+	}}
+}
+
+// childRules is the one list of the keys of a child's file.
+func childRules() []rule[draft] {
+	return slices.Concat([]rule[draft]{
+		{Key{Name: "command", Forms: []Form{Scalar, List}, Example: "command: ./server --port 80", Required: true,
+			Doc: "the program and its arguments: text split as a shell splits words, or a list taken as is"}, readCommand},
+		{Key{Name: "args", Forms: []Form{List}, Example: "args: [--port, 80]",
+			Doc: "further arguments, appended to the command"}, readArgs},
+	}, defaultsRules())
+}
+
+// defaultsRules are the keys of a child that can have a default in server.yml.
+func defaultsRules() []rule[draft] {
+	return []rule[draft]{
+		{Key{Name: "dir", Forms: []Form{Scalar}, Example: "dir: /srv/web",
+			Doc: "the working directory; default: the directory of the file"},
+			func(v value, d *draft) { readText(v, &d.Dir) }},
+		{Key{Name: "env", Forms: []Form{Mapping, List}, Example: "env: {PORT: 80}",
+			Doc: "variables added to the server's environment: NAME: VALUE, or a list of NAME=VALUE"}, readEnv},
+		{Key{Name: "env_file", Forms: []Form{Scalar}, Example: "env_file: web.env",
+			Doc: "a file of NAME=VALUE lines, read at every start, before env"},
+			func(v value, d *draft) { readText(v, &d.EnvFile) }},
+		{Key{Name: "output", Forms: []Form{List}, Example: "output: [{stdout: out.log, mode: append}]",
+			Doc: "where stdout and stderr go; a stream that is not named is the server's", Keys: keysOf(outputRules())}, readOutput},
+		{Key{Name: "user", Forms: []Form{Scalar}, Example: "user: www-data", Doc: "who it runs as, a name or number"},
+			func(v value, d *draft) { readAccount(v, &d.User) }},
+		{Key{Name: "group", Forms: []Form{Scalar}, Example: "group: www-data", Doc: "its group, a name or number"},
+			func(v value, d *draft) { readAccount(v, &d.Group) }},
+		{Key{Name: "umask", Forms: []Form{Scalar}, Example: "umask: 022", Doc: "file mode creation mask, octal"}, readUmask},
+		{Key{Name: "nice", Forms: []Form{Scalar}, Example: "nice: 10", Min: -20, Max: 19, Doc: "scheduling priority"}, readNice},
+		{Key{Name: "limits", Forms: []Form{Mapping}, Example: "limits: {nofile: 65536}", Keys: keysOf(limitRules()),
+			Doc: "resource limits of setrlimit(2)"}, readLimits},
+		{Key{Name: "stop", Forms: []Form{Mapping}, Example: "stop: {signal: TERM, grace: 10s}", Keys: keysOf(stopRules()),
+			Doc: "how it is asked to end"},
+			func(v value, d *draft) { readMapping(v, stopRules(), &d.Stop) }},
+		{Key{Name: "restart", Forms: []Form{Scalar, Mapping}, Example: "restart: on-failure",
+			Values: policies, Keys: keysOf(restartRules()),
+			Doc: "which ends are followed by a new start, and how fast"}, readRestart},
+		{Key{Name: "repeat", Forms: []Form{Mapping}, Example: "repeat: {action: restart, seconds: 60}", Keys: keysOf(repeatRules()),
+			Doc: "an action that runs once, so long after a start"}, readRepeat},
+		{Key{Name: "hooks", Forms: []Form{List}, Example: "hooks: [{prehook: start db}]", Keys: keysOf(hookRules()),
+			Doc: "commands to other children before the start and after the stop"}, readHooks},
+	}
+}
+
+func readCommand(v value, d *draft) {
+	d.words = nil
+	if v.form() == List {
+		v.rule = &Key{Name: v.rule.Name, Example: "command: [./server, --port, 80]"}
+		d.words = v.texts(value.text)
+		switch {
+		case len(v.node.Content) == 0:
+			v.failf("is empty, write %s", v.rule.Example)
+		case len(d.words) > 0 && d.words[0] == "":
+			v.failf("the program is empty, write %s", v.rule.Example)
+		}
+		d.CommandLine = displayWords(d.words)
+		return
+	}
+	line, ok := v.filledText()
+	if !ok {
+		return
+	}
+	words, err := SplitCommand(line)
+	if err != nil {
+		v.failf("%v", err)
+		return
+	}
+	d.words, d.CommandLine = words, strings.TrimSpace(line)
+}
+
+func readArgs(v value, d *draft) { d.args = v.texts(value.text) }
+
+func readText(v value, into *string) {
+	if s, ok := v.filledText(); ok {
+		*into = s
+	}
+}
+
+// readAccount reads a user or a group. Whether it exists is seen at the start.
+func readAccount(v value, into *string) {
+	s, ok := v.filledText()
+	switch {
+	case !ok:
+	case strings.ContainsFunc(s, func(r rune) bool { return r == ':' || r <= ' ' || r == 0x7f }):
+		v.failf("%s is no name or number, write user and group as two keys", quoted(s))
+	default:
+		*into = s
+	}
+}
+
+func readEnv(v value, d *draft) {
+	var read []EnvVar
+	if v.form() == List {
+		seen := map[string]int{}
+		for _, item := range v.items() {
+			if e, ok := readAssignment(item, seen); ok {
+				read = append(read, e)
+			}
+		}
+	} else {
+		for _, f := range v.fields() {
+			if e := (EnvVar{Name: f.name}); f.nameOK() {
+				if s, ok := f.text(); ok {
+					e.Value = s
+					read = append(read, e)
+				}
+			}
+		}
+	}
+	d.Env = merged(d.Env, read, func(e EnvVar) string { return e.Name })
+}
+
+func readAssignment(item value, seen map[string]int) (EnvVar, bool) {
+	s, ok := item.text()
+	if !ok {
+		return EnvVar{}, false
+	}
+	name, text, found := strings.Cut(s, "=")
+	if !found || name == "" {
+		item.failf("%s is no NAME=VALUE, write PORT=80", quoted(s))
+		return EnvVar{}, false
+	}
+	if line, twice := seen[name]; twice {
+		item.under(name, item.line).failf("is given twice, first in line %d, leave one out", line)
+		return EnvVar{}, false
+	}
+	seen[name] = item.line
+	return EnvVar{Name: name, Value: text}, true
+}
+
+// nameOK checks the name of a variable.
+func (f field) nameOK() bool {
+	if f.name == "" || strings.ContainsAny(f.name, "=\x00") {
+		f.failf("%s is no name of a variable, write NAME: VALUE", quoted(f.name))
+		return false
+	}
+	return true
+}
+
+// merged is old with the elements of own put in by name, sorted by name: the
+// order in a file means nothing, and must not change the hash.
+func merged[T any](old, own []T, name func(T) string) []T {
+	all := slices.Clone(own)
+	for _, o := range old {
+		if !slices.ContainsFunc(own, func(n T) bool { return name(n) == name(o) }) {
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, func(a, b T) int { return strings.Compare(name(a), name(b)) })
+	return all
+}
+
+// oneStream is an element of output.
+type oneStream struct {
+	stdout, stderr string
+	mode           OpenMode
+}
+
+func outputRules() []rule[oneStream] {
+	return []rule[oneStream]{
+		{Key{Name: "stdout", Forms: []Form{Scalar}, Example: "stdout: out.log",
+			Doc: "the file of the stream; a relative path is relative to the server's working directory"},
+			func(v value, s *oneStream) { readText(v, &s.stdout) }},
+		{Key{Name: "stderr", Forms: []Form{Scalar}, Example: "stderr: err.log", Doc: "as stdout"},
+			func(v value, s *oneStream) { readText(v, &s.stderr) }},
+		{Key{Name: "mode", Forms: []Form{Scalar}, Example: "mode: append", Values: []string{string(Create), string(Append)},
+			Doc: "create truncates the file at every start (default), append keeps it"},
+			func(v value, s *oneStream) {
+				if m, ok := v.choice(); ok {
+					s.mode = OpenMode(m)
+				}
+			}},
+	}
+}
+
+func readOutput(v value, d *draft) {
+	d.Stdout, d.Stderr = nil, nil
+	for _, item := range v.items() {
+		if item.form() != Mapping {
+			item.failf("an element is %s, write - stdout: out.log", item.form().noun())
+			continue
+		}
+		one, before := oneStream{mode: Create}, len(v.doc.errs)
+		readMapping(item, outputRules(), &one)
+		switch {
+		case len(v.doc.errs) > before:
+		case one.stdout != "" && one.stderr != "":
+			item.failf("stdout and stderr stand in one element, write an element for each")
+		case one.stdout != "":
+			setStream(item, "stdout", &d.Stdout, Stream{one.stdout, one.mode})
+		case one.stderr != "":
+			setStream(item, "stderr", &d.Stderr, Stream{one.stderr, one.mode})
+		default:
+			item.failf("an element names no stream, write - stdout: out.log")
+		}
+	}
+}
+
+func setStream(item value, name string, into **Stream, s Stream) {
+	if *into != nil {
+		item.under(name, item.line).failf("is given twice, leave one out")
+		return
+	}
+	*into = &s
+}
+
+func repeatRules() []rule[Repeat] {
+	return []rule[Repeat]{
+		{Key{Name: "action", Forms: []Form{Scalar}, Example: "action: restart", Values: changes,
+			Doc: "what is done, default restart"},
+			func(v value, r *Repeat) {
+				if verb, ok := readVerb(v); ok {
+					r.Action = verb
+				}
+			}},
+		{Key{Name: "seconds", Forms: []Form{Scalar}, Example: "seconds: 60", Required: true, Min: 1, Max: int(longest.D().Seconds()),
+			Doc: "how long after the start"},
+			func(v value, r *Repeat) {
+				if n, ok := v.integer(); ok {
+					r.Every = seconds(n)
+				}
+			}},
+	}
+}
+
+func readRepeat(v value, d *draft) {
+	r, before := Repeat{Action: VerbRestart}, len(v.doc.errs)
+	readMapping(v, repeatRules(), &r)
+	if r.Every == 0 && len(v.doc.errs) == before {
+		v.under("seconds", v.line).failf("is missing, write seconds: 60")
+	}
+	d.Repeat = &r
+}
+
+// changes are the verbs of hooks and repeat, in the spelling that is shown.
+var changes = []string{string(VerbStart), string(VerbRestart), string(VerbStop), string(VerbTrystart)}
+
+func readVerb(v value) (Verb, bool) {
+	word, ok := v.text()
+	if !ok {
+		return "", false
+	}
+	verb, known := ParseVerb(word)
+	if !known || !verb.Changes() {
+		v.failf("%s cannot be done here, write %s", quoted(word), choices(changes))
+		return "", false
+	}
+	return verb, true
+}
+
+// oneHook is an element of hooks.
+type oneHook struct{ pre, post *Hook }
+
+func hookRules() []rule[oneHook] {
+	return []rule[oneHook]{
+		{Key{Name: "prehook", Forms: []Form{Scalar}, Example: "prehook: start db",
+			Doc: "runs before start, restart and trystart"},
+			func(v value, h *oneHook) { h.pre = readHook(v) }},
+		{Key{Name: "posthook", Forms: []Form{Scalar}, Example: "posthook: start cleanup",
+			Doc: "runs after stop, and after the stop half of trystart"},
+			func(v value, h *oneHook) { h.post = readHook(v) }},
+	}
+}
+
+func readHooks(v value, d *draft) {
+	d.Prehook, d.Posthook = nil, nil
+	for _, item := range v.items() {
+		if item.form() != Mapping {
+			item.failf("an element is %s, write - prehook: start db", item.form().noun())
+			continue
+		}
+		one, before := oneHook{}, len(v.doc.errs)
+		readMapping(item, hookRules(), &one)
+		switch {
+		case len(v.doc.errs) > before:
+		case one.pre != nil && one.post != nil:
+			item.failf("prehook and posthook stand in one element, write an element for each")
+		case one.pre != nil:
+			setHook(item, "prehook", &d.Prehook, one.pre)
+		case one.post != nil:
+			setHook(item, "posthook", &d.Posthook, one.post)
+		default:
+			item.failf("an element is empty, write - prehook: start db")
+		}
+	}
+}
+
+func setHook(item value, name string, into **Hook, h *Hook) {
+	if *into != nil {
+		item.under(name, item.line).failf("is given twice, leave one out")
+		return
+	}
+	*into = h
+}
+
+func readHook(v value) *Hook {
+	text, ok := v.filledText()
+	if !ok {
+		return nil
+	}
+	words := strings.Fields(text)
+	if len(words) != 2 {
+		v.failf("%s is no verb and child, write %s", quoted(text), v.rule.Example)
+		return nil
+	}
+	verb, known := ParseVerb(words[0])
+	if !known || !verb.Changes() {
+		v.failf("a hook cannot %s, write %s and a child", printable(shortened(words[0])), choices(changes))
+		return nil
+	}
+	if err := ValidName(words[1]); err != nil {
+		v.failf("%v, write %s", err, v.rule.Example)
+		return nil
+	}
+	return &Hook{Verb: verb, Child: words[1]}
+}

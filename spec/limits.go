@@ -1,0 +1,126 @@
+package spec
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// limitUnit is what the number of a resource limit counts.
+type limitUnit string
+
+const (
+	inBytes        limitUnit = "bytes"
+	inSeconds      limitUnit = "seconds"
+	inMicroseconds limitUnit = "microseconds"
+	inCount        limitUnit = "a count"
+)
+
+// limitNames are the limits of setrlimit(2) on Linux; the comment in parens
+// there gives the unit.
+var limitNames = []struct {
+	name string
+	unit limitUnit
+}{
+	{"as", inBytes}, {"core", inBytes}, {"cpu", inSeconds}, {"data", inBytes}, {"fsize", inBytes},
+	{"locks", inCount}, {"memlock", inBytes}, {"msgqueue", inBytes}, {"nice", inCount}, {"nofile", inCount},
+	{"nproc", inCount}, {"rss", inBytes}, {"rtprio", inCount}, {"rttime", inMicroseconds},
+	{"sigpending", inCount}, {"stack", inBytes},
+}
+
+func limitRules() []rule[draft] {
+	var rules []rule[draft]
+	for _, l := range limitNames {
+		example := l.name + ": 1024"
+		if l.unit == inBytes {
+			example = l.name + ": 64MiB"
+		}
+		key := Key{Name: l.name, Forms: []Form{Scalar, Mapping}, Example: example, Keys: keysOf(limitPartRules(l.unit)),
+			Doc: "RLIMIT_" + strings.ToUpper(l.name) + ", in " + string(l.unit) + `; or "unlimited", or {soft, hard}`}
+		rules = append(rules, rule[draft]{key, func(v value, d *draft) { readLimit(v, l.unit, d) }})
+	}
+	return rules
+}
+
+// limitPart is a limit of which each half may be missing.
+type limitPart struct{ soft, hard *uint64 }
+
+func limitPartRules(unit limitUnit) []rule[limitPart] {
+	return []rule[limitPart]{
+		{Key{Name: "soft", Forms: []Form{Scalar}, Example: "soft: 1024", Doc: "what is in force"},
+			func(v value, p *limitPart) { p.soft = readLimitValue(v, unit) }},
+		{Key{Name: "hard", Forms: []Form{Scalar}, Example: "hard: 4096", Doc: "up to where the process can raise it"},
+			func(v value, p *limitPart) { p.hard = readLimitValue(v, unit) }},
+	}
+}
+
+func readLimits(v value, d *draft) {
+	old := d.Limits
+	d.Limits = nil
+	readMapping(v, limitRules(), d)
+	d.Limits = merged(old, d.Limits, func(l Limit) string { return l.Name })
+}
+
+func readLimit(v value, unit limitUnit, d *draft) {
+	if v.form() == Scalar {
+		if n := readLimitValue(v, unit); n != nil {
+			d.Limits = append(d.Limits, Limit{v.rule.Name, *n, *n})
+		}
+		return
+	}
+	var part limitPart
+	before := len(v.doc.errs)
+	readMapping(v, limitPartRules(unit), &part)
+	switch {
+	case len(v.doc.errs) > before:
+	case part.soft == nil:
+		v.under("soft", v.line).failf("is missing, write soft and hard")
+	case part.hard == nil:
+		v.under("hard", v.line).failf("is missing, write soft and hard")
+	case *part.soft > *part.hard:
+		v.failf("soft is above hard, write a soft limit of at most hard")
+	default:
+		d.Limits = append(d.Limits, Limit{v.rule.Name, *part.soft, *part.hard})
+	}
+}
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  uint64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+}
+
+func readLimitValue(v value, unit limitUnit) *uint64 {
+	text, ok := v.text()
+	if !ok {
+		return nil
+	}
+	if text == "unlimited" {
+		n := Unlimited
+		return &n
+	}
+	digits, factor := text, uint64(1)
+	if unit == inBytes {
+		for _, u := range sizeUnits {
+			if d, found := strings.CutSuffix(text, u.suffix); found {
+				digits, factor = strings.TrimSuffix(d, " "), u.bytes
+				break
+			}
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	switch {
+	case err != nil && unit == inBytes:
+		v.failf(`%s is no size, write bytes, a size like 64MB or 64MiB, or unlimited`, quoted(text))
+	case err != nil:
+		v.failf(`%s is no whole number (%s), write digits or unlimited`, quoted(text), unit)
+	case n > math.MaxInt64/factor:
+		v.failf("%s is too large, write unlimited", quoted(text))
+	default:
+		n *= factor
+		return &n
+	}
+	return nil
+}

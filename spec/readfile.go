@@ -1,0 +1,115 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxFileSize is the size of the largest configuration file that is read.
+const MaxFileSize = 1 << 20
+
+// fileID changes whenever a file's content or place on its disk does, but for
+// changes within one tick of the file system's clock (see racy).
+type fileID struct {
+	dev, inode   uint64
+	size         int64
+	mtime, ctime unix.Timespec
+}
+
+// ReadFile reads a configuration file: a regular file of at most MaxFileSize.
+// It never blocks on a FIFO, nor opens a device. A file that is not there
+// gives an error that is fs.ErrNotExist.
+func ReadFile(path string) ([]byte, error) {
+	data, _, err := readFile(path)
+	return data, err
+}
+
+func readFile(path string) ([]byte, fileID, error) {
+	// Looked at before it is opened, because opening a device can act on it;
+	// and again when open, because it may have been replaced in between.
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Stat(path, &st) }); err != nil {
+		return nil, fileID{}, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	if err := mustBeRegular(path, &st); err != nil {
+		return nil, fileID{}, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fileID{}, fmt.Errorf("read: %w", err)
+	}
+	defer f.Close()
+	if err := ignoringEINTR(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
+		return nil, fileID{}, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	if err := mustBeRegular(path, &st); err != nil {
+		return nil, fileID{}, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	if err != nil {
+		return nil, fileID{}, fmt.Errorf("read: %w", err)
+	}
+	if len(data) > MaxFileSize {
+		return nil, fileID{}, fmt.Errorf("read %s: larger than 1 MiB, which no configuration file may be", printable(path))
+	}
+	return data, idOf(&st), nil
+}
+
+func mustBeRegular(path string, st *unix.Stat_t) error {
+	kind := ""
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return nil
+	case unix.S_IFDIR:
+		kind = "a directory"
+	case unix.S_IFIFO:
+		kind = "a FIFO"
+	case unix.S_IFSOCK:
+		kind = "a socket"
+	default:
+		kind = "a device"
+	}
+	return fmt.Errorf("read %s: is %s, not a regular file", printable(path), kind)
+}
+
+func idOf(st *unix.Stat_t) fileID {
+	return fileID{
+		dev:   uint64(st.Dev),
+		inode: uint64(st.Ino),
+		size:  st.Size,
+		mtime: st.Mtim,
+		ctime: st.Ctim,
+	}
+}
+
+// statID identifies what path names, following symbolic links.
+func statID(path string) (fileID, error) {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Stat(path, &st) }); err != nil {
+		return fileID{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return idOf(&st), nil
+}
+
+// racy tells whether something could have changed after it was looked at, at
+// seen, without id showing it: the change may carry the same time stamp. Two
+// seconds is the coarsest clock of a file system in use (FAT).
+func (id fileID) racy(seen time.Time) bool {
+	const tick = 2 * time.Second
+	oldest := seen.Add(-tick)
+	return time.Unix(id.mtime.Unix()).After(oldest) || time.Unix(id.ctime.Unix()).After(oldest)
+}
+
+func ignoringEINTR(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

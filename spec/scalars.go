@@ -1,0 +1,214 @@
+package spec
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	sigterm        = Signal(unix.SIGTERM)
+	defaultGrace   = Duration(10 * time.Second)
+	defaultInitial = Duration(500 * time.Millisecond)
+	defaultMax     = Duration(30 * time.Second)
+	// longest is the longest duration a file can ask for; deadlines stay far
+	// from the end of time.Duration.
+	longest = Duration(10 * 365 * 24 * time.Hour)
+)
+
+var policies = []string{string(Never), string(OnFailure), string(Always)}
+
+func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }
+
+func stopRules() []rule[Stop] {
+	return []rule[Stop]{
+		{Key{Name: "signal", Forms: []Form{Scalar}, Example: "signal: INT",
+			Doc: "sent first, to the whole process group; default TERM"},
+			func(v value, s *Stop) {
+				if sig, ok := readSignal(v); ok {
+					s.Signal = sig
+				}
+			}},
+		{Key{Name: "grace", Forms: []Form{Scalar}, Example: "grace: 10s",
+			Doc: "how long the group has before KILL, default 10s; 0s kills at once"},
+			func(v value, s *Stop) { readDuration(v, 0, &s.Grace) }},
+	}
+}
+
+func readSignal(v value) (Signal, bool) {
+	text, ok := v.text()
+	if !ok {
+		return 0, false
+	}
+	sig, err := ParseSignal(text)
+	if err != nil {
+		v.failf("%s is no signal, write a name like SIGTERM or a number", quoted(text))
+		return 0, false
+	}
+	return sig, true
+}
+
+// readDuration reads a duration of at least least.
+func readDuration(v value, least Duration, into *Duration) {
+	text, ok := v.text()
+	if !ok {
+		return
+	}
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		v.failf("%s has no unit, write %ss", quoted(text), shortened(strings.TrimLeft(text, "+-")))
+		return
+	}
+	parsed, err := time.ParseDuration(text)
+	d := Duration(parsed)
+	switch {
+	case err != nil && strings.Trim(text, "0123456789.hmsuµn") == "" && strings.HasSuffix(text, "h"), d > longest:
+		v.failf("%s is longer than ten years, write less", quoted(text))
+	case err != nil:
+		v.failf("%s is no duration, write a number and ms, s, m or h, as in %s", quoted(text), v.rule.Example)
+	case d < 0:
+		v.failf("%s is negative, write %s", quoted(text), v.rule.Example)
+	case d < least:
+		v.failf("%s is too short, write %s", quoted(text), v.rule.Example)
+	default:
+		*into = d
+	}
+}
+
+func restartRules() []rule[Restart] {
+	return []rule[Restart]{
+		{Key{Name: "policy", Forms: []Form{Scalar}, Example: "policy: on-failure", Values: policies,
+			Doc: "which ends are followed by a new start, default never"}, readPolicy},
+		{Key{Name: "backoff", Forms: []Form{Mapping}, Example: "backoff: {initial: 500ms, max: 30s, factor: 2}",
+			Doc: "the wait before a new start", Keys: keysOf(backoffRules())}, readBackoff},
+		{Key{Name: "limit", Forms: []Form{Mapping}, Example: "limit: {starts: 5, within: 1m}",
+			Doc: "gives up after so many starts in so much time; default: never", Keys: keysOf(startLimitRules())}, readStartLimit},
+		{Key{Name: "success", Forms: []Form{List}, Example: "success: [2, TERM]",
+			Doc: "exit codes and signals that are successes besides code 0"}, readSuccess},
+	}
+}
+
+// readRestart reads `restart: on-failure` or the whole mapping.
+func readRestart(v value, d *draft) {
+	if v.form() == Mapping {
+		readMapping(v, restartRules(), &d.Restart)
+		return
+	}
+	readPolicy(v, &d.Restart)
+}
+
+func readPolicy(v value, r *Restart) {
+	if p, ok := v.choice(); ok {
+		r.Policy = Policy(p)
+	}
+}
+
+func backoffRules() []rule[Backoff] {
+	return []rule[Backoff]{
+		{Key{Name: "initial", Forms: []Form{Scalar}, Example: "initial: 500ms", Doc: "the first wait, default 500ms"},
+			func(v value, b *Backoff) { readDuration(v, 1, &b.Initial) }},
+		{Key{Name: "max", Forms: []Form{Scalar}, Example: "max: 30s", Doc: "the longest wait, default 30s"},
+			func(v value, b *Backoff) { readDuration(v, 1, &b.Max) }},
+		{Key{Name: "factor", Forms: []Form{Scalar}, Example: "factor: 2", Doc: "from one wait to the next, 1 to 100, default 2"}, readFactor},
+	}
+}
+
+func readBackoff(v value, r *Restart) {
+	readMapping(v, backoffRules(), &r.Backoff)
+	if b := r.Backoff; b.Initial > b.Max {
+		v.failf("initial (%v) is longer than max (%v), write both, the smaller one as initial", b.Initial, b.Max)
+	}
+}
+
+func readFactor(v value, b *Backoff) {
+	text, ok := v.text()
+	if !ok {
+		return
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || f < 1 || f > 100 {
+		v.failf("%s is no number from 1 to 100, write factor: 2", quoted(text))
+		return
+	}
+	b.Factor = f
+}
+
+func startLimitRules() []rule[StartLimit] {
+	return []rule[StartLimit]{
+		{Key{Name: "starts", Forms: []Form{Scalar}, Example: "starts: 5", Min: 0, Max: 1000,
+			Doc: "how many starts, 0 for no limit"},
+			func(v value, l *StartLimit) {
+				if n, ok := v.integer(); ok {
+					l.Starts = n
+				}
+			}},
+		{Key{Name: "within", Forms: []Form{Scalar}, Example: "within: 1m", Doc: "in how much time"},
+			func(v value, l *StartLimit) { readDuration(v, 1, &l.Within) }},
+	}
+}
+
+func readStartLimit(v value, r *Restart) {
+	before := len(v.doc.errs)
+	starts := r.Limit.Starts
+	r.Limit.Starts = -1
+	readMapping(v, startLimitRules(), &r.Limit)
+	given := r.Limit.Starts >= 0
+	if !given {
+		r.Limit.Starts = starts
+	}
+	switch l := &r.Limit; {
+	case len(v.doc.errs) > before:
+	case !given && starts == 0:
+		v.under("starts", v.line).failf("is missing, write starts: 5")
+	case l.Starts > 0 && l.Within == 0:
+		v.under("within", v.line).failf("is missing, write within: 1m")
+	case l.Starts == 0:
+		l.Within = 0
+	}
+}
+
+func readSuccess(v value, r *Restart) {
+	r.Success = nil
+	for _, item := range v.items() {
+		text, ok := item.text()
+		if !ok {
+			continue
+		}
+		if code, err := strconv.Atoi(text); err == nil && code >= 0 && code <= 255 {
+			r.Success = append(r.Success, ExitClass{Code: code})
+		} else if sig, err := ParseSignal(text); err == nil && strings.Trim(text, "0123456789") != "" {
+			r.Success = append(r.Success, ExitClass{Signal: sig})
+		} else {
+			item.failf("%s is no exit code and no signal, write a number from 0 to 255 or a name like TERM", quoted(text))
+		}
+	}
+	slices.SortFunc(r.Success, func(a, b ExitClass) int {
+		return cmp.Or(cmp.Compare(a.Signal, b.Signal), cmp.Compare(a.Code, b.Code))
+	})
+	r.Success = slices.Compact(r.Success)
+}
+
+func readUmask(v value, d *draft) {
+	text, ok := v.text()
+	if !ok {
+		return
+	}
+	digits := strings.TrimPrefix(text, "0o")
+	n, err := strconv.ParseUint(digits, 8, 32)
+	if err != nil || n > 0o777 {
+		v.failf("%s is no octal number from 000 to 777, write umask: 022", quoted(text))
+		return
+	}
+	mask := uint32(n)
+	d.Umask = &mask
+}
+
+func readNice(v value, d *draft) {
+	if n, ok := v.integer(); ok {
+		d.Nice = &n
+	}
+}
