@@ -30,8 +30,14 @@ type Options struct {
 	Location *time.Location
 }
 
+// MaxPacket bounds a request, in bytes; the longest sensible one is a name of
+// 255 bytes and a list of hosts.
+const MaxPacket = 64 << 10
+
 // encryptLine begins every answer of a server in encrypt mode.
 const encryptLine = "Running on encrypt mode, need to dencrypt your command.\n"
+
+var tooLong = fmt.Sprintf("the request is too long, the limit is %d bytes", MaxPacket)
 
 // Answer carries out one request and returns the bytes to answer. kill is true
 // when the server is to end once they are written; the children are then still
@@ -39,6 +45,9 @@ const encryptLine = "Running on encrypt mode, need to dencrypt your command.\n"
 func Answer(ctx context.Context, svc Service, packet []byte, opt Options) (answer []byte, kill bool) {
 	if opt.Encrypt {
 		return []byte(encryptLine + refusePacket(packet)), false
+	}
+	if len(packet) > MaxPacket {
+		return []byte(tooLong), false
 	}
 	r, err := parse(packet)
 	if err != nil {
@@ -74,6 +83,8 @@ func (o Options) location() *time.Location {
 func refusePacket(packet []byte) string {
 	name, body, found := bytes.Cut(packet, []byte(";"))
 	switch {
+	case len(packet) > MaxPacket:
+		return tooLong
 	case !found:
 		return "Cannot parse encrypt data"
 	case len(name) == 0 || len(body) == 0:

@@ -1,0 +1,208 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"kita/spec"
+)
+
+// Target says where a server is: exactly one field is set.
+type Target struct {
+	// Unix is the path of its unix socket.
+	Unix string
+	// TCP is its host:port.
+	TCP string
+}
+
+func (t Target) String() string {
+	if t.Unix != "" {
+		return t.Unix
+	}
+	return t.TCP
+}
+
+// Time limits of a Client. How long a command may take is up to its context.
+const (
+	dialTimeout = 5 * time.Second
+	// watchSilence is three heartbeats of a server with the default Timing.
+	watchSilence = 45 * time.Second
+)
+
+// maxResponse bounds an answer: 10,000 children with their configurations are
+// about 20 MiB.
+const maxResponse = 64 << 20
+
+// Client speaks the HTTP API to one server. Its methods may be called from many
+// goroutines. Errors are a *spec.Refusal when the server refused, *Unreachable
+// when there was no answer, *NotHTTP when something else than kita answered,
+// and the context's when that ended.
+type Client struct {
+	target Target
+	http   *http.Client
+}
+
+// Dial makes a client of the server at target. It connects for each request
+// anew: a kept connection that the server has closed would make a command fail
+// without anybody knowing whether it was carried out.
+func Dial(target Target) *Client {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &Client{target: target, http: &http.Client{
+		Transport: &http.Transport{
+			DisableKeepAlives:  true,
+			DisableCompression: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				network, address := "tcp", target.TCP
+				if target.Unix != "" {
+					network, address = "unix", target.Unix
+				}
+				nc, err := dialer.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return &clientConn{Conn: nc}, nil
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Do carries out a command. c.By is not sent: the server sees for itself.
+func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, error) {
+	path := "/v1/stop"
+	if command.Verb != spec.VerbStop || command.Child != spec.All {
+		path = "/v1/children/" + url.PathEscape(command.Child) + "/" + string(command.Verb)
+	}
+	var out spec.Outcome
+	err := c.call(ctx, http.MethodPost, path, commandBody{NoWait: command.NoWait}, &out)
+	return out, err
+}
+
+// List returns every child, sorted by name.
+func (c *Client) List(ctx context.Context) ([]spec.View, error) {
+	var answer childrenAnswer
+	err := c.call(ctx, http.MethodGet, "/v1/children", nil, &answer)
+	return answer.Children, err
+}
+
+// Get returns one child; a Refusal with spec.NotFound when there is none.
+func (c *Client) Get(ctx context.Context, name string) (spec.View, error) {
+	var view spec.View
+	err := c.call(ctx, http.MethodGet, "/v1/children/"+url.PathEscape(name), nil, &view)
+	return view, err
+}
+
+// Info returns what the server says of itself.
+func (c *Client) Info(ctx context.Context) (spec.Info, error) {
+	var info spec.Info
+	err := c.call(ctx, http.MethodGet, "/v1/info", nil, &info)
+	return info, err
+}
+
+// Kill has the server stop all children and end; it returns when that begins.
+func (c *Client) Kill(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/kill", struct{}{}, nil)
+}
+
+// Validate has the server read every file again.
+func (c *Client) Validate(ctx context.Context) (checked int, problems []string, err error) {
+	var answer validateAnswer
+	err = c.call(ctx, http.MethodPost, "/v1/validate", struct{}{}, &answer)
+	return answer.Checked, answer.Problems, err
+}
+
+// Close drops what is kept for further requests.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// call makes one request with the JSON of body, where there is one, and decodes
+// the answer into answer.
+func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
+	response, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
+	if err != nil {
+		return c.explain(ctx, err)
+	}
+	if len(content) > maxResponse {
+		return fmt.Errorf("%s: the answer is longer than %d bytes", c.target, maxResponse)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(content, answer); err != nil {
+		return fmt.Errorf("%s: the answer to %s %s: %w", c.target, method, path, err)
+	}
+	return nil
+}
+
+// send makes the request and turns anything but success into an error.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		content = bytes.NewReader(encoded)
+	}
+	// A server does not know every name it can be reached by; this one it does.
+	request, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.target, err)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	if response.StatusCode/100 == 2 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	return nil, c.refused(response)
+}
+
+// refused reads a problem.
+func (c *Client) refused(response *http.Response) error {
+	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+	var p Problem
+	if err == nil && media == "application/problem+json" && json.Unmarshal(content, &p) == nil && p.Code != "" {
+		return p.refusal()
+	}
+	return &NotHTTP{Target: c.target, Reason: fmt.Sprintf("it answers HTTP, but not as kita does (%s)", response.Status)}
+}
+
+// explain says why there is no answer.
+func (c *Client) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return context.Cause(ctx)
+	}
+	var other *otherProtocol
+	if errors.As(err, &other) {
+		return &NotHTTP{Target: c.target, Reason: other.describe(), OldServer: !other.isSSH()}
+	}
+	return &Unreachable{Host: c.target.String(), Err: unwrapURL(err)}
+}
+
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package control
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"kita/spec"
+)
+
+// commandBody is the body of a command; an empty body is {}.
+type commandBody struct {
+	// NoWait answers as soon as the desired state is written.
+	NoWait bool `json:"no_wait"`
+}
+
+// childrenAnswer, validateAnswer and stateAnswer are the answers that package
+// spec has no type for.
+type (
+	childrenAnswer struct {
+		Children []spec.View `json:"children"`
+	}
+	validateAnswer struct {
+		Checked  int      `json:"checked"`
+		Problems []string `json:"problems"`
+	}
+	stateAnswer struct {
+		Status string `json:"status"`
+	}
+)
+
+func (a *api) children(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	views := a.svc.List()
+	if views == nil {
+		views = []spec.View{}
+	}
+	a.json(w, http.StatusOK, childrenAnswer{views})
+}
+
+func (a *api) child(w http.ResponseWriter, r *http.Request, _ []byte) {
+	name := r.PathValue("name")
+	view, ok := a.svc.Get(name)
+	if !ok {
+		a.problem(w, spec.Refuse(spec.NotFound, "", name, "there is no child %q: no file of that name is in the load paths", name))
+		return
+	}
+	a.json(w, http.StatusOK, view)
+}
+
+func (a *api) command(verb spec.Verb) func(http.ResponseWriter, *http.Request, []byte) {
+	return func(w http.ResponseWriter, r *http.Request, body []byte) {
+		name := r.PathValue("name")
+		if spec.Reserved(name) {
+			// `stop all` has a path of its own, so that no name means more
+			// than one child.
+			a.problem(w, spec.Refuse(spec.BadRequest, verb, name, "%s %s: %q is reserved, no child has that name", verb, name, name))
+			return
+		}
+		a.do(w, r, spec.Command{Verb: verb, Child: name}, body)
+	}
+}
+
+func (a *api) stopAll(w http.ResponseWriter, r *http.Request, body []byte) {
+	a.do(w, r, spec.Command{Verb: spec.VerbStop, Child: spec.All}, body)
+}
+
+// do carries out c. The request's context ends when the client goes away: then
+// the wait ends, and what was written stays.
+func (a *api) do(w http.ResponseWriter, r *http.Request, c spec.Command, body []byte) {
+	var options commandBody
+	if err := decodeStrictly(body, &options); err != nil {
+		a.problem(w, spec.Refuse(spec.BadRequest, c.Verb, c.Child, "%s %s: the body: %v", c.Verb, c.Child, err))
+		return
+	}
+	c.NoWait, c.By = options.NoWait, by(r)
+	out, err := a.svc.Do(r.Context(), c)
+	if err != nil {
+		a.problem(w, refusalOf(err, c))
+		return
+	}
+	status := http.StatusOK
+	if c.NoWait {
+		status = http.StatusAccepted
+	}
+	a.json(w, status, out)
+}
+
+// by names who asks.
+func by(r *http.Request) string {
+	if c := connOf(r.Context()); c != nil {
+		return c.by
+	}
+	return "http"
+}
+
+// decodeStrictly reads one JSON object into v and refuses members that v does
+// not have; an empty body leaves v as it is.
+func decodeStrictly(body []byte, v any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil
+	}
+	if bytes.TrimSpace(body)[0] != '{' {
+		return errors.New("it must be a JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
+}
+
+func (a *api) kill(w http.ResponseWriter, r *http.Request, body []byte) {
+	if err := decodeStrictly(body, &struct{}{}); err != nil {
+		a.problem(w, spec.Refuse(spec.BadRequest, spec.VerbKill, "", "kill: the body: %v", err))
+		return
+	}
+	w.Header().Set("Connection", "close")
+	a.json(w, http.StatusAccepted, stateAnswer{"stopping"})
+	// The answer must be on its way before the server begins to end.
+	_ = http.NewResponseController(w).Flush()
+	a.svc.Kill(by(r))
+}
+
+func (a *api) validate(w http.ResponseWriter, _ *http.Request, body []byte) {
+	if err := decodeStrictly(body, &struct{}{}); err != nil {
+		a.problem(w, spec.Refuse(spec.BadRequest, "", "", "validate: the body: %v", err))
+		return
+	}
+	checked, problems := a.svc.Validate()
+	if problems == nil {
+		problems = []string{}
+	}
+	a.json(w, http.StatusOK, validateAnswer{checked, problems})
+}
+
+func (a *api) info(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	i := a.svc.Info()
+	// Lists are never null on the wire.
+	for _, list := range []*[]string{&i.LoadPaths, &i.Listeners, &i.Running} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
+	a.json(w, http.StatusOK, i)
+}
+
+func (a *api) healthz(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	a.json(w, http.StatusOK, stateAnswer{"ok"})
+}
+
+func (a *api) readyz(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	if err := a.svc.Ready(); err != nil {
+		a.problem(w, spec.Refuse(spec.Unavailable, "", "", "not ready: %v", err))
+		return
+	}
+	a.json(w, http.StatusOK, stateAnswer{"ready"})
+}
+
+func (a *api) openapi(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	a.write(w, http.StatusOK, "application/yaml", OpenAPI)
+}
+
+func (a *api) metrics(w http.ResponseWriter, r *http.Request, _ []byte) {
+	a.writeWithin(w)
+	a.opt.Metrics.ServeHTTP(w, r)
+}
+
+// metricsOnly is the handler of the listener that serves only /metrics. It
+// takes any host name: Prometheus asks by names the server does not know, and
+// nothing can be changed here.
+func metricsOnly(opt Options) http.Handler {
+	mux := http.NewServeMux()
+	if opt.Metrics != nil {
+		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(opt.Timing.Write))
+			opt.Metrics.ServeHTTP(w, r)
+		})
+	}
+	return mux
+}

@@ -1,0 +1,194 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+)
+
+// transport is what the connections of one listener have in common.
+type transport struct {
+	network string
+	// slots has room for as many connections as may be open.
+	slots chan struct{}
+	// checkUID: the peer's user is asked of the kernel.
+	checkUID bool
+	// encrypt: nothing but SSH is served.
+	encrypt bool
+}
+
+// serve is the accept loop. It ends only with the listener: an error of one
+// accept says nothing about the next.
+func (s *Server) serve(ctx context.Context, ln net.Listener, t transport) error {
+	if !s.begin(ln) {
+		return http.ErrServerClosed
+	}
+	defer s.tasks.Done()
+	defer s.forget(ln)
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+
+	a := newAcceptor(ln)
+	defer a.close()
+	for {
+		nc, err := a.accept()
+		switch {
+		case err == nil:
+			a.wait = 0
+			s.admit(nc, t)
+		case ctx.Err() != nil || s.quit.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			if s.acceptLog.allow(time.Now()) {
+				s.opt.Logger.Warn("cannot accept a connection", "network", t.network, "error", err)
+			}
+			if !a.backOff(ctx, s.quit) {
+				return nil
+			}
+		}
+	}
+}
+
+// acceptor accepts although the process may run out of descriptors: it keeps
+// one in reserve, and spends it on telling the next client that it is refused.
+// Otherwise that client would wait in the backlog, and accept would fail again
+// at once and spin.
+type acceptor struct {
+	ln      net.Listener
+	reserve *os.File
+	open    func() (*os.File, error)
+	// wait is the last back-off; 0 after a success.
+	wait time.Duration
+}
+
+const (
+	firstBackOff = 5 * time.Millisecond
+	maxBackOff   = time.Second
+)
+
+func newAcceptor(ln net.Listener) *acceptor {
+	a := &acceptor{ln: ln, open: func() (*os.File, error) { return os.Open(os.DevNull) }}
+	a.refill()
+	return a
+}
+
+func (a *acceptor) close() {
+	if a.reserve != nil {
+		_ = a.reserve.Close()
+	}
+}
+
+// refill takes the reserve; without it accept does without.
+func (a *acceptor) refill() bool {
+	if a.reserve == nil {
+		f, err := a.open()
+		if err != nil {
+			return false
+		}
+		a.reserve = f
+	}
+	return true
+}
+
+func (a *acceptor) accept() (net.Conn, error) {
+	a.refill()
+	nc, err := a.ln.Accept()
+	if err == nil || !isOutOfDescriptors(err) || a.reserve == nil {
+		return nc, err
+	}
+	_ = a.reserve.Close()
+	a.reserve = nil
+	spare, acceptErr := a.ln.Accept()
+	if acceptErr != nil {
+		return nil, err
+	}
+	// The wait for that one may have been long: where descriptors are to be
+	// had again it is a connection like any other.
+	if a.refill() {
+		return spare, nil
+	}
+	_ = spare.Close()
+	a.refill()
+	return nil, err
+}
+
+func isOutOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// backOff waits longer each time; false when either context ended.
+func (a *acceptor) backOff(ctx, quit context.Context) bool {
+	a.wait = min(max(2*a.wait, firstBackOff), maxBackOff)
+	timer := time.NewTimer(a.wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-quit.Done():
+	}
+	return false
+}
+
+// admit gives a new connection its goroutine, or closes it at once where too
+// many are open.
+func (s *Server) admit(nc net.Conn, t transport) {
+	select {
+	case t.slots <- struct{}{}:
+	default:
+		s.refuse(nc, t)
+		return
+	}
+	c := &conn{Conn: nc, s: s, transport: t, by: t.network}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		<-t.slots
+		_ = nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.tasks.Go(func() { s.handle(c) })
+}
+
+func (s *Server) refuse(nc net.Conn, t transport) {
+	_ = nc.Close()
+	refused := s.refused.Add(1)
+	if s.refusedLog.allow(time.Now()) {
+		s.opt.Logger.Warn("too many connections, closing new ones", "network", t.network, "limit", cap(t.slots), "refused", refused)
+	}
+}
+
+// cappedListener is the metrics listener: it draws on the slots of TCP.
+type cappedListener struct {
+	net.Listener
+	s *Server
+}
+
+func (l *cappedListener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		t := transport{network: "tcp", slots: l.s.tcpSlots}
+		select {
+		case t.slots <- struct{}{}:
+		default:
+			l.s.refuse(nc, t)
+			continue
+		}
+		c := &conn{Conn: nc, s: l.s, transport: t, by: "tcp", handed: true}
+		if !l.s.track(c) {
+			_ = c.Close()
+			return nil, net.ErrClosed
+		}
+		return c, nil
+	}
+}

@@ -1,0 +1,98 @@
+package control
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Options of NewServer. Only Service is required.
+type Options struct {
+	Service Service
+	// Logger gets what an operator should know; nil discards it.
+	Logger *slog.Logger
+	// Metrics answers /metrics; without it the path does not exist.
+	Metrics http.Handler
+	// ObserveCommand hears of every command carried out: its verb, and "ok" or
+	// the code of its refusal.
+	ObserveCommand func(verb, result string)
+	// Encrypt: over TCP nothing but SSH is served. The unix socket is not
+	// concerned.
+	Encrypt bool
+	// AllowedHosts are names under which this server may be asked over HTTP,
+	// besides IP addresses, localhost and the machine's own name.
+	AllowedHosts []string
+	// MaxTCP and MaxUnix cap the open connections, those of all TCP listeners
+	// together; 0 means 1,024 and 256. One cap does not use up the other, so a
+	// flooded port leaves the local commands working.
+	MaxTCP, MaxUnix int
+	// Timing has the time limits; a zero field means its default.
+	Timing Timing
+}
+
+// Timing has the time limits of a Server.
+type Timing struct {
+	// Request is how long a client has to send a whole request, from its first
+	// chance to; default 10 s.
+	Request time.Duration
+	// Quiet is the silence that ends a request of the old text protocol which
+	// makes sense as it is; default 100 ms. Old clients write a request at once
+	// and then wait for the answer, so the silence only has to be longer than
+	// the gap between two segments of one write.
+	Quiet time.Duration
+	// Patience is the silence that ends one which would be refused as it is,
+	// but not with a few more words (`start`); default 1 s.
+	Patience time.Duration
+	// Idle is how long an HTTP connection is kept between requests; default 2 min.
+	Idle time.Duration
+	// Write is how long a client may take to read an answer, or one line of a
+	// watch; default 30 s.
+	Write time.Duration
+	// Heartbeat is the longest silence of a watch; default 15 s.
+	Heartbeat time.Duration
+	// Linger is how long a client of the text protocol has to close after it
+	// got its answer; default 1 s.
+	Linger time.Duration
+}
+
+const (
+	defaultMaxTCP  = 1024
+	defaultMaxUnix = 256
+)
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ObserveCommand == nil {
+		o.ObserveCommand = func(string, string) {}
+	}
+	if o.MaxTCP <= 0 {
+		o.MaxTCP = defaultMaxTCP
+	}
+	if o.MaxUnix <= 0 {
+		o.MaxUnix = defaultMaxUnix
+	}
+	o.Timing = o.Timing.withDefaults()
+	return o
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, field := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&t.Request, 10 * time.Second},
+		{&t.Quiet, 100 * time.Millisecond},
+		{&t.Patience, time.Second},
+		{&t.Idle, 2 * time.Minute},
+		{&t.Write, 30 * time.Second},
+		{&t.Heartbeat, 15 * time.Second},
+		{&t.Linger, time.Second},
+	} {
+		if *field.value <= 0 {
+			*field.value = field.fallback
+		}
+	}
+	return t
+}

@@ -1,0 +1,214 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server serves the wire. Make one with NewServer, give it listeners with
+// ServeTCP, ServeUnix and ServeMetrics, and end it with Close.
+type Server struct {
+	opt Options
+	// uid is the server's own, whose processes may use the unix socket.
+	uid int
+
+	api      *http.Server
+	apiConns *handedOver
+	metrics  *http.Server
+	// handlers has what is done with a connection once its protocol is known.
+	handlers map[protocol]func(context.Context, *conn)
+
+	// base ends when answers in flight are to be given up, quit when Close
+	// begins: watches and idle connections end then.
+	base     context.Context
+	giveUp   context.CancelFunc
+	quit     context.Context
+	quitting context.CancelFunc
+
+	tcpSlots, unixSlots chan struct{}
+	startHTTP           sync.Once
+	// tasks are the goroutines: accept loops, connections until they are
+	// handed over, HTTP servers.
+	tasks sync.WaitGroup
+
+	mu        sync.Mutex
+	closed    bool                      // owned by mu
+	listeners map[net.Listener]struct{} // owned by mu
+	conns     map[*conn]struct{}        // owned by mu: those not yet closed
+
+	refused, panics atomic.Uint64
+	refusedLog      seldom
+	acceptLog       seldom
+}
+
+// Stats counts what happened to connections.
+type Stats struct {
+	// Open connections now.
+	Open int
+	// Refused at the cap, and Panics contained, since the start.
+	Refused, Panics uint64
+}
+
+// NewServer makes a server that serves nothing yet. opt.Service is required.
+func NewServer(opt Options) *Server {
+	opt = opt.withDefaults()
+	s := &Server{
+		opt:       opt,
+		uid:       os.Geteuid(),
+		apiConns:  newHandedOver(),
+		tcpSlots:  make(chan struct{}, opt.MaxTCP),
+		unixSlots: make(chan struct{}, opt.MaxUnix),
+		listeners: map[net.Listener]struct{}{},
+		conns:     map[*conn]struct{}{},
+	}
+	s.base, s.giveUp = context.WithCancel(context.Background())
+	s.quit, s.quitting = context.WithCancel(s.base)
+	s.handlers = map[protocol]func(context.Context, *conn){
+		protocolHTTP: s.serveHTTP,
+		protocolSSH:  s.refuseSSH,
+		protocolText: s.serveText,
+	}
+	s.api = s.newHTTPServer(newAPI(opt, s.quit, s.count).handler())
+	s.metrics = s.newHTTPServer(metricsOnly(opt))
+	return s
+}
+
+// count counts a panic that a handler contained.
+func (s *Server) count() { s.panics.Add(1) }
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{Open: len(s.conns), Refused: s.refused.Load(), Panics: s.panics.Load()}
+}
+
+// ServeTCP accepts connections of every protocol until ctx ends, Close is
+// called or ln is closed, which it always is when ServeTCP returns. Answers in
+// flight go on; Close waits for them.
+func (s *Server) ServeTCP(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, transport{network: "tcp", slots: s.tcpSlots, encrypt: s.opt.Encrypt})
+}
+
+// ServeUnix is ServeTCP for the unix socket: only processes of root and of the
+// server's own user are served, in plain text whatever Options.Encrypt says.
+func (s *Server) ServeUnix(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, transport{network: "unix", slots: s.unixSlots, checkUID: true})
+}
+
+// ServeMetrics serves /metrics and nothing else, under any host name, until ctx
+// ends or Close is called.
+func (s *Server) ServeMetrics(ctx context.Context, ln net.Listener) error {
+	if !s.begin(ln) {
+		return http.ErrServerClosed
+	}
+	defer s.tasks.Done()
+	defer s.forget(ln)
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	err := s.metrics.Serve(&cappedListener{Listener: ln, s: s})
+	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close stops accepting, ends watches and idle connections, and waits for the
+// answers in flight until ctx ends; then it gives them up. No goroutine of the
+// server is left when it returns. Called again it does nothing.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	listeners := s.listeners
+	s.listeners = nil
+	for c := range s.conns {
+		// Wakes those that wait for a request; their reads fail from now on.
+		c.interrupt()
+	}
+	s.mu.Unlock()
+
+	s.quitting()
+	for ln := range listeners {
+		_ = ln.Close()
+	}
+	_ = s.apiConns.Close()
+	err := errors.Join(s.api.Shutdown(ctx), s.metrics.Shutdown(ctx), s.drain(ctx))
+	s.giveUp()
+	_ = s.api.Close()
+	_ = s.metrics.Close()
+	s.closeConns()
+	s.tasks.Wait()
+	return err
+}
+
+// drain waits for every goroutine; when ctx ends it takes their connections away.
+func (s *Server) drain(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.tasks.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.giveUp()
+		s.closeConns()
+		<-done
+		return ctx.Err()
+	}
+}
+
+func (s *Server) closeConns() {
+	s.mu.Lock()
+	var open []*conn
+	for c := range s.conns {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
+	}
+}
+
+// begin registers a listener and the goroutine that serves it; false once the
+// server is closed, and then ln is too.
+func (s *Server) begin(ln net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = ln.Close()
+		return false
+	}
+	s.listeners[ln] = struct{}{}
+	s.tasks.Add(1)
+	s.startHTTP.Do(func() {
+		s.tasks.Go(func() { _ = s.api.Serve(s.apiConns) })
+	})
+	return true
+}
+
+func (s *Server) forget(ln net.Listener) {
+	_ = ln.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, ln)
+}
+
+// seldom lets through one in ten seconds, so that a flood does not fill a log.
+type seldom struct{ last atomic.Int64 }
+
+func (s *seldom) allow(now time.Time) bool {
+	last := s.last.Load()
+	return now.UnixNano()-last >= int64(10*time.Second) && s.last.CompareAndSwap(last, now.UnixNano())
+}
