@@ -173,3 +173,20 @@ func actionText(a Action) string {
 	}
 	return a.String()
 }
+
+// reload is what the next server reads back: o without what is only in memory.
+func reload(t testing.TB, o Observed) Observed {
+	t.Helper()
+	text, err := json.Marshal(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read Observed
+	if err := json.Unmarshal(text, &read); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := json.Marshal(&read); string(again) != string(text) {
+		t.Fatalf("observed does not survive JSON:\n%s\n%s", text, again)
+	}
+	return read
+}
