@@ -1,0 +1,242 @@
+package spec
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// listing is what a load path held when it was last listed.
+type listing struct {
+	// spelled is the load path as server.yml has it, abs the same absolute.
+	spelled, abs string
+	// id is that of the directory, taken before it was listed, at seen.
+	id   fileID
+	seen time.Time
+	// names are the file names that a child's could be, sorted. They stay
+	// what they were while err is set.
+	names []string
+	err   error
+}
+
+// listIfChanged trusts the list as long as the directory's time stamps cannot
+// hide a change.
+func (l *listing) listIfChanged() {
+	if id, err := statID(l.abs); err == nil && l.err == nil && id == l.id && !id.racy(l.seen) {
+		return
+	}
+	l.list()
+}
+
+func (l *listing) list() {
+	seen := time.Now()
+	names, id, err := listNames(l.abs)
+	l.err = err
+	switch {
+	case err == nil:
+		l.names, l.id, l.seen = names, id, seen
+	case errors.Is(err, fs.ErrNotExist):
+		// The directory is gone, and the files with it. Any other error says
+		// nothing about them: a disk that hiccups deletes no children.
+		l.names = nil
+	}
+}
+
+func listNames(dir string) ([]string, fileID, error) {
+	id, err := statID(dir)
+	if err != nil {
+		return nil, fileID{}, err
+	}
+	// Not opened before it is known to be a directory: it could be a FIFO.
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, fileID{}, errors.New("is not a directory")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fileID{}, err
+	}
+	var names []string
+	for _, e := range entries {
+		if _, ok := NameOf(e.Name()); ok && !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, id, nil
+}
+
+// unlistedError is the Err of a child whose directory cannot be listed now.
+type unlistedError struct {
+	path string
+	err  error
+}
+
+func (e *unlistedError) Error() string {
+	reason := e.err
+	if of, ok := errors.AsType[*fs.PathError](e.err); ok {
+		reason = of.Err // its path is the load path again
+	}
+	return fmt.Sprintf("load path %s: %v", printable(e.path), reason)
+}
+
+func (e *unlistedError) Unwrap() error { return e.err }
+
+// readFrom is what a file said when it was last read.
+type readFrom struct {
+	id       fileID
+	seen     time.Time
+	sum      [sha256.Size]byte
+	defaults *Defaults
+	loadPath string
+	child    *Child
+	err      error
+}
+
+// scan is one look at the load paths, by whoever holds Catalogue.scan.
+type scan struct {
+	c        *Catalogue
+	defaults *Defaults
+	// listings has one for each directory, in the order of server.yml.
+	listings []*listing
+	// wanted limits byName to one name; "" means all.
+	wanted string
+	byName map[string][]located
+}
+
+// located is a file and the directory that it was listed in.
+type located struct {
+	path string
+	in   *listing
+}
+
+// beginScan takes the load paths now in force. A directory that is named twice,
+// in whatever spelling, is taken once: its files do not clash with themselves.
+func (c *Catalogue) beginScan() *scan {
+	c.mu.RLock()
+	paths, defaults := c.paths, c.defaults
+	c.mu.RUnlock()
+	s := &scan{c: c, defaults: defaults}
+	type inode struct{ dev, inode uint64 }
+	seen, dirs := map[inode]bool{}, map[string]*listing{}
+	for _, path := range paths {
+		abs := absolute(path)
+		if dirs[abs] != nil {
+			continue
+		}
+		if id, err := statID(abs); err == nil {
+			key := inode{id.dev, id.inode}
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+		}
+		l := c.dirs[abs]
+		if l == nil {
+			l = &listing{abs: abs, err: errors.New("not listed yet")}
+		}
+		l.spelled = path
+		dirs[abs] = l
+		s.listings = append(s.listings, l)
+	}
+	c.dirs = dirs
+	return s
+}
+
+// index sorts the listed files by the name of their child.
+func (s *scan) index() {
+	s.byName = map[string][]located{}
+	for _, l := range s.listings {
+		for _, fileName := range l.names {
+			name, _ := NameOf(fileName)
+			if s.wanted == "" || s.wanted == name {
+				s.byName[name] = append(s.byName[name], located{filepath.Join(l.spelled, fileName), l})
+			}
+		}
+	}
+}
+
+// entry reads the files of a name, where they may have changed.
+func (s *scan) entry(name string) Entry {
+	e := Entry{Name: name, Child: s.c.Lookup(name).Child}
+	places := s.byName[name]
+	if len(places) == 1 && places[0].in.err == nil && !s.c.read(places[0], s.defaults) {
+		places = nil // deleted since it was listed
+	}
+	for _, p := range places {
+		e.Files = append(e.Files, p.path)
+	}
+	switch {
+	case len(places) == 0:
+		e.Missing = true
+	case len(places) > 1:
+		e.Err = &AmbiguousError{Name: name, Files: slices.Clone(e.Files)}
+	case places[0].in.err != nil:
+		e.Err = &unlistedError{places[0].in.spelled, places[0].in.err}
+	default:
+		f := s.c.files[places[0].path]
+		e.Err = f.err
+		if f.err == nil {
+			e.Child = f.child
+		}
+	}
+	return e
+}
+
+// read brings c.files[p.path] up to date. It is false if the file is gone.
+func (c *Catalogue) read(p located, defaults *Defaults) bool {
+	path := absolute(p.path)
+	f := c.files[p.path]
+	if f != nil && f.loadPath == p.in.spelled && f.defaults.same(defaults) {
+		if id, err := statID(path); err == nil && id == f.id && !id.racy(f.seen) {
+			return true
+		}
+	}
+	seen := time.Now()
+	data, id, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			delete(c.files, p.path)
+			return false
+		}
+	}
+	sum := sha256.Sum256(data)
+	fresh := &readFrom{id: id, seen: seen, sum: sum, defaults: defaults, loadPath: p.in.spelled}
+	switch {
+	case err != nil:
+		fresh.err = err
+	case f != nil && f.sum == sum && f.id != (fileID{}) && f.loadPath == p.in.spelled && f.defaults.same(defaults):
+		fresh.child, fresh.err = f.child, f.err // touched, not changed
+	default:
+		fresh.child, fresh.err = ParseChild(p.in.spelled, p.path, data, defaults)
+	}
+	c.files[p.path] = fresh
+	return true
+}
+
+// dropUnlisted forgets what files said that are no longer there.
+func (c *Catalogue) dropUnlisted(s *scan) {
+	listed := make(map[string]bool, len(c.files))
+	for _, places := range s.byName {
+		for _, p := range places {
+			listed[p.path] = true
+		}
+	}
+	maps.DeleteFunc(c.files, func(path string, _ *readFrom) bool { return !listed[path] })
+}
+
+// problems has one for each load path that cannot be read.
+func (s *scan) problems() []Problem {
+	var problems []Problem
+	for _, l := range s.listings {
+		if l.err != nil {
+			err := unlistedError{l.spelled, l.err}
+			problems = append(problems, Problem{Path: l.spelled, Message: err.Error()})
+		}
+	}
+	return problems
+}
