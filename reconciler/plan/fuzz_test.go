@@ -171,7 +171,9 @@ func (w *world) processes(b byte) {
 	inc := w.o.Incarnation
 	switch b {
 	case 'e':
-		w.members[inc] = 0
+		if w.alive[inc] {
+			w.members[inc] = 0
+		}
 		w.end(inc, 1)
 	case 'x':
 		w.end(inc, 0)

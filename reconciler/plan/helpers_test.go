@@ -105,7 +105,7 @@ func live(c *spec.Child, edits ...func(*Observed)) *Observed {
 // over is live once its process has ended with code, and its group with it.
 func over(c *spec.Child, code int, when time.Time, edits ...func(*Observed)) *Observed {
 	return live(c, append([]func(*Observed){func(o *Observed) {
-		o.Settled = 1
+		o.Settled, o.Phase = 1, spec.PhaseRunning
 		o.Exited(exitOf(1, code, when), true, 0)
 	}}, edits...)...)
 }
