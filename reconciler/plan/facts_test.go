@@ -86,3 +86,174 @@ func TestRestartsCountLaunchesOnly(t *testing.T) {
 		t.Errorf("starts %d, restarts %d after a command, want 3, 0", o.Starts, o.Restarts)
 	}
 }
+
+func TestStaleFactsChangeNothing(t *testing.T) {
+	c := newChild(prehooked)
+	d := running(2, 2)
+	hook := HookRun{Kind: Prehook, Hook: startDB, For: Ticket{2, 2}, Deadline: at(hour)}
+	alive := func() *Observed { return live(c) }
+	orphaned := func() *Observed { return live(c, exited(1, at(second), false)) }
+	dead := func() *Observed { return over(c, 1, at(second)) }
+	hooked := func() *Observed { return live(c, func(o *Observed) { o.HookStarted(hook) }) }
+	tests := []struct {
+		name string
+		o    *Observed
+		fact func(*Observed) bool
+	}{
+		{"exit of an older run", alive(), func(o *Observed) bool { return o.Exited(exitOf(0, 1, at(second)), true, 0) }},
+		{"exit of a run to come", alive(), func(o *Observed) bool { return o.Exited(exitOf(2, 1, at(second)), true, 0) }},
+		{"exit told again, the group alive", orphaned(), func(o *Observed) bool { return o.Exited(exitOf(1, 2, at(hour)), true, 1) }},
+		{"exit told again, the group empty", dead(), func(o *Observed) bool { return o.Exited(exitOf(1, 2, at(hour)), true, 1) }},
+		{"exit of a child that never ran", &Observed{}, func(o *Observed) bool { return o.Exited(exitOf(0, 1, at(second)), true, 0) }},
+		{"empty group while the leader lives", alive(), func(o *Observed) bool { return o.Emptied(1) }},
+		{"empty group of an older run", orphaned(), func(o *Observed) bool { return o.Emptied(0) }},
+		{"empty group told again", dead(), func(o *Observed) bool { return o.Emptied(1) }},
+		{"hook that nobody runs", alive(), func(o *Observed) bool { return o.HookDone(Prehook, hook.For, "", d, 0, at(second)) }},
+		{"hook of the other kind", hooked(), func(o *Observed) bool { return o.HookDone(Posthook, hook.For, "", d, 0, at(second)) }},
+		{"hook of an older wish", hooked(), func(o *Observed) bool { return o.HookDone(Prehook, Ticket{2, 1}, "", d, 0, at(second)) }},
+		{"hook of an older run", hooked(), func(o *Observed) bool { return o.HookDone(Prehook, Ticket{1, 2}, "x", d, 0, at(second)) }},
+		{"repeat of an older run", alive(), func(o *Observed) bool { return o.RepeatAgain(Repeat{At: at(hour)}, 0) }},
+		{"repeat while one is pending", live(newChild(repeats(spec.VerbStop, hour))), func(o *Observed) bool { return o.RepeatAgain(Repeat{At: at(hour)}, 1) }},
+	}
+	for _, tt := range tests {
+		before := deepCopy(tt.o)
+		if tt.fact(tt.o) {
+			t.Errorf("%s is taken", tt.name)
+		}
+		if !reflect.DeepEqual(*tt.o, before) {
+			t.Errorf("%s changes %+v to %+v", tt.name, before, *tt.o)
+		}
+	}
+}
+
+func TestHookDone(t *testing.T) {
+	c := newChild(prehooked)
+	failure := func(generation uint64) *spec.Failure {
+		return &spec.Failure{Generation: generation, Code: spec.HookFailed, Message: "no db"}
+	}
+	tests := []struct {
+		name    string
+		o       *Observed
+		hook    HookRun
+		message string
+		d       spec.Desired
+		change  func(*Observed)
+	}{
+		{"prehook succeeds", &Observed{}, HookRun{Kind: Prehook, For: Ticket{1, 1}}, "", running(1, 1),
+			func(o *Observed) { o.Prehooked = Ticket{1, 1} }},
+		{"prehook of an older wish succeeds", &Observed{}, HookRun{Kind: Prehook, For: Ticket{1, 1}}, "", running(2, 2),
+			func(o *Observed) { o.Prehooked = Ticket{1, 1} }},
+		{"prehook fails before the first start", &Observed{}, HookRun{Kind: Prehook, For: Ticket{1, 1}}, "no db", running(1, 1),
+			func(o *Observed) {
+				o.Attempted, o.Failures, o.Failure = 1, 1, failure(1)
+				o.End = &End{At: at(hour), LaunchError: "no db", Jitter: 0.25}
+			}},
+		{"prehook of an older wish fails", &Observed{}, HookRun{Kind: Prehook, For: Ticket{1, 1}}, "no db", running(2, 2),
+			func(*Observed) {}},
+		{"prehook of a restart fails", live(c), HookRun{Kind: Prehook, For: Ticket{2, 2}}, "no db", running(2, 2),
+			func(o *Observed) { o.Attempted, o.Failure = 2, failure(2) }},
+		{"prehook of a restart by policy fails", over(c, 1, at(second)), HookRun{Kind: Prehook, For: Ticket{2, 1}}, "no db", running(1, 1),
+			func(o *Observed) {
+				o.Failures, o.Failure = 2, failure(1)
+				o.End = &End{At: at(hour), LaunchError: "no db", Jitter: 0.25}
+			}},
+		{"posthook succeeds", &Observed{}, HookRun{Kind: Posthook, For: Ticket{Generation: 2}}, "", unwanted(3, 1),
+			func(o *Observed) { o.Posthooked = 2 }},
+		{"posthook fails", &Observed{}, HookRun{Kind: Posthook, For: Ticket{Generation: 2}}, "no db", unwanted(3, 1),
+			func(o *Observed) { o.Posthooked, o.Failure = 2, failure(2) }},
+	}
+	for _, tt := range tests {
+		want := deepCopy(tt.o)
+		tt.change(&want)
+		tt.o.HookStarted(tt.hook)
+		if !tt.o.HookDone(tt.hook.Kind, tt.hook.For, tt.message, tt.d, 0.25, at(hour)) {
+			t.Errorf("%s: dropped", tt.name)
+		}
+		if !reflect.DeepEqual(*tt.o, want) {
+			t.Errorf("%s: observed is\n%+v, want\n%+v", tt.name, *tt.o, want)
+		}
+	}
+}
+
+func TestLaunchKeepsOnlyTheFailureItsCommandHasStillToHear(t *testing.T) {
+	c := newChild()
+	tests := []struct {
+		name       string
+		generation uint64 // of the failure
+		attempted  uint64
+		kept       bool
+	}{
+		{"posthook of this trystart", 2, 1, true},
+		{"posthook of an older stop", 1, 1, false},
+		{"launch that failed before, by policy", 2, 2, false},
+	}
+	for _, tt := range tests {
+		o := Observed{Attempted: tt.attempted, Failure: &spec.Failure{Generation: tt.generation}}
+		o.Launched(identity(1), c, running(2, 2), epoch)
+		if kept := o.Failure != nil; kept != tt.kept {
+			t.Errorf("%s: kept is %v, want %v", tt.name, kept, tt.kept)
+		}
+	}
+}
+
+func TestCloneSharesNothingThatChanges(t *testing.T) {
+	c := newChild(policy(spec.Always), limit(3, hour), repeats(spec.VerbStop, hour))
+	o := live(c)
+	o.Signalled(10*second, at(second))
+	o.HookStarted(HookRun{Kind: Posthook})
+	before := deepCopy(o)
+	n := o.Clone()
+	if !reflect.DeepEqual(n, before) {
+		t.Fatalf("the clone is %+v, want %+v", n, before)
+	}
+	d := running(2, 2)
+	n.HookCancelled()
+	n.HookDone(Posthook, Ticket{}, "no proxy", d, 0, at(second))
+	n.KillSent([]int{1}, at(11*second))
+	n.Process.Adopted = true
+	n.Repeat.At = at(year)
+	n.Exited(exitOf(1, 1, at(12*second)), false, 0)
+	n.End.Jitter = 1
+	n.Emptied(1)
+	n.LaunchFailed("no such file", c, running(1, 1), 0, at(13*second))
+	n.Launched(identity(2), c, d, at(14*second))
+	n.Published(spec.Status{Phase: spec.PhaseRunning, ObservedGeneration: 2})
+	if !reflect.DeepEqual(*o, before) {
+		t.Errorf("what was done to the clone changed the original to %+v, from %+v", *o, before)
+	}
+}
+
+// TestObservedGenerationSaysWhatIsSettled names for each state of a child that
+// has served generation 1 what is shown once generation 2 is wanted.
+func TestObservedGenerationSaysWhatIsSettled(t *testing.T) {
+	c := newChild(policy(spec.Always), prehooked, posthooked)
+	owing := unwanted(2, 1)
+	owing.Posthook = 2
+	launchFailed := over(c, 1, at(second))
+	launchFailed.LaunchFailed("no such file", c, running(2, 2), 0, at(second))
+	restarted := over(c, 1, at(second))
+	restarted.Launched(identity(2), c, running(2, 2), at(second))
+	tests := []struct {
+		name string
+		d    spec.Desired
+		o    *Observed
+		want uint64
+	}{
+		{"stop, alive", unwanted(2, 1), live(c, settled(1)), 1},
+		{"stop, leader dead, group alive", unwanted(2, 1), live(c, settled(1), exited(1, at(second), false)), 1},
+		{"stop, dead", unwanted(2, 1), over(c, 1, at(second)), 2},
+		{"stop, dead, posthook owed", owing, over(c, 1, at(second)), 1},
+		{"start, prehook to run", running(2, 2), over(c, 1, at(second)), 1},
+		{"start, prehook in flight", running(2, 2), over(c, 1, at(second), withHook), 1},
+		{"start, launched", running(2, 2), restarted, 2},
+		{"start, launch failed and in back-off", running(2, 2), launchFailed, 2},
+		{"restart, old process alive", running(2, 2), live(c, settled(1)), 1},
+		{"a wish that changes nothing", running(2, 1), live(c, settled(1)), 2},
+		{"in back-off since before", running(1, 1), over(c, 1, at(second)), 1},
+	}
+	for _, tt := range tests {
+		if p := decide(t, c, false, tt.d, tt.o, at(second)); p.Status.ObservedGeneration != tt.want {
+			t.Errorf("%s: observed is %d, want %d (%s)", tt.name, p.Status.ObservedGeneration, tt.want, show(t, p))
+		}
+	}
+}

@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -189,4 +190,17 @@ func reload(t testing.TB, o Observed) Observed {
 		t.Fatalf("observed does not survive JSON:\n%s\n%s", text, again)
 	}
 	return read
+}
+
+// deepCopy shares nothing with o but the configuration of its process, which is
+// compared on its own.
+func deepCopy(o *Observed) Observed {
+	c := *o
+	if c.Process = clone(o.Process); c.Process != nil {
+		c.Process.Exit, c.Process.Stop = clone(o.Process.Exit), clone(o.Process.Stop)
+	}
+	c.LastExit, c.End, c.Failure = clone(o.LastExit), clone(o.End), clone(o.Failure)
+	c.Repeat, c.Hook = clone(o.Repeat), clone(o.Hook)
+	c.Window, c.Killed.PIDs = slices.Clone(o.Window), slices.Clone(o.Killed.PIDs)
+	return c
 }
