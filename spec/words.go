@@ -167,7 +167,7 @@ func isAssignment(word string) bool {
 func displayWords(words []string) string {
 	shown := make([]string, len(words))
 	for i, w := range words {
-		if w == "" || strings.ContainsAny(w, " \t\r\n\\'\"|&;<>()`$*?[#~") {
+		if w == "" || i == 0 && isAssignment(w) || strings.ContainsAny(w, " \t\r\n\\'\"|&;<>()`$*?[#~") {
 			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
 		shown[i] = w
