@@ -49,7 +49,8 @@ func (s *Server) serveHTTP(_ context.Context, c *conn) {
 	open := !s.closed
 	c.handed = open
 	s.mu.Unlock()
-	if !open || c.SetReadDeadline(time.Time{}) != nil || !s.apiConns.give(c) {
+	_ = c.SetReadDeadline(time.Time{})
+	if !open || !s.apiConns.give(c) {
 		_ = c.Close()
 	}
 }
