@@ -3,6 +3,7 @@ package plan
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	"kita/spec"
 )
@@ -233,12 +234,14 @@ func TestObservedGenerationSaysWhatIsSettled(t *testing.T) {
 	launchFailed.LaunchFailed("no such file", c, running(2, 2), 0, at(second))
 	restarted := over(c, 1, at(second))
 	restarted.Launched(identity(2), c, running(2, 2), at(second))
+	repeating := live(c, settled(1), func(o *Observed) { o.Repeat = &Repeat{Action: spec.VerbStop, At: at(second)} })
 	tests := []struct {
 		name string
 		d    spec.Desired
 		o    *Observed
 		want uint64
 	}{
+		{"a repeat is still to be carried out", running(2, 1), repeating, 1},
 		{"stop, alive", unwanted(2, 1), live(c, settled(1)), 1},
 		{"stop, leader dead, group alive", unwanted(2, 1), live(c, settled(1), exited(1, at(second), false)), 1},
 		{"stop, dead", unwanted(2, 1), over(c, 1, at(second)), 2},
@@ -255,5 +258,53 @@ func TestObservedGenerationSaysWhatIsSettled(t *testing.T) {
 		if p := decide(t, c, false, tt.d, tt.o, at(second)); p.Status.ObservedGeneration != tt.want {
 			t.Errorf("%s: observed is %d, want %d (%s)", tt.name, p.Status.ObservedGeneration, tt.want, show(t, p))
 		}
+	}
+}
+
+func TestLaunchedBeginsNewRun(t *testing.T) {
+	c := newChild(policy(spec.Always), limit(2, hour))
+	o := Observed{
+		Incarnation: 3, Attempted: 2, Settled: 2, Posthooked: 1, Prehooked: Ticket{4, 2}, Starts: 3, Restarts: 1, Failures: 2,
+		End:    &End{At: at(second), Jitter: 1},
+		Repeat: &Repeat{Action: spec.VerbStop, At: at(hour), Every: spec.Duration(hour)},
+		Window: []time.Time{at(0), at(second)},
+	}
+	o.Launched(identity(4), c, running(2, 2), at(2*second))
+	want := Observed{
+		Incarnation: 4, Attempted: 2, Settled: 2, Posthooked: 1, Starts: 4, Restarts: 2, Failures: 2,
+		Process: &Process{Identity: identity(4), Config: c, StartedAt: at(2 * second)},
+		Window:  []time.Time{at(second), at(2 * second)},
+	}
+	if !reflect.DeepEqual(o, want) {
+		t.Errorf("by policy, observed is\n%+v, want\n%+v", o, want)
+	}
+
+	o.Exited(exitOf(4, 1, at(3*second)), true, 0)
+	c = newChild(repeats(spec.VerbStop, hour))
+	o.Launched(identity(5), c, running(3, 3), at(4*second))
+	want = Observed{
+		Incarnation: 5, Attempted: 3, Settled: 2, Posthooked: 1, Starts: 5,
+		LastExit: ref(exitOf(4, 1, at(3*second))),
+		Process:  &Process{Identity: identity(5), Config: c, StartedAt: at(4 * second)},
+		Repeat:   &Repeat{Action: spec.VerbStop, At: at(hour + 4*second), Every: spec.Duration(hour)},
+	}
+	if !reflect.DeepEqual(o, want) {
+		t.Errorf("by a command, observed is\n%+v, want\n%+v", o, want)
+	}
+}
+
+func TestOnlyTheFirstKillTellsWhoOutlivedTheGracePeriod(t *testing.T) {
+	o := live(newChild())
+	o.Signalled(10*second, at(second))
+	o.KillSent([]int{7, 8}, at(11*second))
+	o.KillSent([]int{8, 9}, at(12*second))
+	if want := "still alive after its grace period, killed: PIDs 7, 8"; o.KilledNote(1) != want {
+		t.Errorf("note is %q, want %q", o.KilledNote(1), want)
+	}
+	if note := o.KilledNote(2); note != "" {
+		t.Errorf("note of the next run is %q", note)
+	}
+	if want := (&Stop{SignalledAt: at(second), KillAt: at(13 * second), Kills: 2}); !reflect.DeepEqual(o.Process.Stop, want) {
+		t.Errorf("stop is %+v, want %+v", o.Process.Stop, want)
 	}
 }
