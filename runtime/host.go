@@ -1,0 +1,211 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"kita/spec"
+)
+
+// Sink receives facts, on any goroutine; it must not block. A fact may arrive
+// before the Start that caused it has returned. None arrives after Close has.
+type Sink interface {
+	// Exited: the leader ended. empty: nothing is left of its group.
+	Exited(child string, incarnation uint64, exit spec.Exit, empty bool)
+	// Emptied: what was left of the group after the leader's exit has ended.
+	Emptied(child string, incarnation uint64)
+}
+
+// Options are what a Host can be told; the zero value works.
+type Options struct {
+	// Logger is slog's default when nil.
+	Logger *slog.Logger
+	// Env is the environment children start from; os.Environ() when nil.
+	Env []string
+}
+
+// ErrGone is what Adopt returns when the process meant is not alive.
+var ErrGone = errors.New("the process is gone")
+
+// errClosed is what Start and Adopt return after Close.
+var errClosed = errors.New("the server is going down")
+
+// Host launches and watches processes. Its methods may be called from any
+// goroutine.
+type Host struct {
+	sink    Sink
+	log     *slog.Logger
+	env     []string
+	scanner scanner
+	// retry is how long to wait before looking again at a group that could not
+	// be watched, for want of descriptors say.
+	retry time.Duration
+	// oldKernel forgoes what Linux 6.9 brought; tests set it.
+	oldKernel bool
+
+	// running counts watchers and the calls that may begin one; Close waits
+	// for it.
+	running sync.WaitGroup
+
+	mu sync.Mutex
+	// closed and processes are guarded by mu. A nil process is one that is
+	// being launched or adopted.
+	closed    bool
+	processes map[run]*process
+}
+
+// run names one run of a child.
+type run struct {
+	child       string
+	incarnation uint64
+}
+
+func (r run) String() string { return fmt.Sprintf("%s, incarnation %d", r.child, r.incarnation) }
+
+// New makes a Host that reports to sink. Descriptors above 2 that this process
+// was itself started with are marked close-on-exec, so that no child inherits
+// them by accident.
+func New(sink Sink, o Options) *Host {
+	h := &Host{
+		sink:      sink,
+		log:       o.Logger,
+		env:       o.Env,
+		retry:     time.Second,
+		processes: map[run]*process{},
+	}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	if h.env == nil {
+		h.env = os.Environ()
+	}
+	if err := hideDescriptors(); err != nil {
+		h.log.Warn("children may inherit descriptors of the server", "error", err)
+	}
+	return h
+}
+
+// Start launches a process of c as the given incarnation and watches it. It
+// returns once the command has been executed, or cannot be: the error then
+// says what was being done, to which path, and the errno.
+func (h *Host) Start(c *spec.Child, incarnation uint64) (spec.Identity, error) {
+	r := run{c.Name, incarnation}
+	if err := h.reserve(r); err != nil {
+		return spec.Identity{}, err
+	}
+	defer h.running.Done()
+	p, id, err := h.launch(c, incarnation)
+	if err != nil {
+		h.forget(r)
+		return spec.Identity{}, err
+	}
+	h.begin(r, p)
+	return id, nil
+}
+
+// Adopt watches a process that a former server launched. Facts about it carry
+// id.Incarnation. The error is ErrGone if the process with that identity is
+// not alive. A child of this very process (the server executed a new version of
+// itself) is adopted dead or alive, since nobody else can reap it.
+func (h *Host) Adopt(child string, id spec.Identity) error {
+	r := run{child, id.Incarnation}
+	if err := h.reserve(r); err != nil {
+		return err
+	}
+	defer h.running.Done()
+	p, err := h.adopt(child, id)
+	if err != nil {
+		h.forget(r)
+		return err
+	}
+	h.begin(r, p)
+	return nil
+}
+
+// Signal sends sig to everything in the process group of that run, and to its
+// leader wherever that went. A run that has ended is not an error.
+func (h *Host) Signal(child string, incarnation uint64, sig spec.Signal) error {
+	p := h.lookup(run{child, incarnation})
+	if p == nil {
+		return nil
+	}
+	return p.signal(sig)
+}
+
+// Survivors returns the PIDs of the group of that run that live, sorted.
+func (h *Host) Survivors(child string, incarnation uint64) []int {
+	p := h.lookup(run{child, incarnation})
+	if p == nil {
+		return nil
+	}
+	return p.survivors()
+}
+
+// Close stops watching and waits until no fact is under way. Every process
+// goes on running.
+func (h *Host) Close() {
+	h.mu.Lock()
+	h.closed = true
+	watched := make([]*process, 0, len(h.processes))
+	for _, p := range h.processes {
+		if p != nil {
+			watched = append(watched, p)
+		}
+	}
+	h.mu.Unlock()
+	for _, p := range watched {
+		p.close()
+	}
+	h.running.Wait()
+}
+
+// reserve makes sure that a run is watched once, and counts the caller as
+// running.
+func (h *Host) reserve(r run) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return errClosed
+	}
+	if _, known := h.processes[r]; known {
+		return fmt.Errorf("%v is watched already", r)
+	}
+	h.processes[r] = nil
+	h.running.Add(1)
+	return nil
+}
+
+// begin starts the watcher of a reserved run.
+func (h *Host) begin(r run, p *process) {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.processes[r] = p
+		h.running.Add(1)
+	}
+	h.mu.Unlock()
+	if closed {
+		p.close()
+		return
+	}
+	go func() {
+		defer h.running.Done()
+		h.watch(r, p)
+	}()
+}
+
+func (h *Host) forget(r run) {
+	h.mu.Lock()
+	delete(h.processes, r)
+	h.mu.Unlock()
+}
+
+func (h *Host) lookup(r run) *process {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.processes[r]
+}

@@ -1,0 +1,204 @@
+package runtime
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"kita/spec"
+)
+
+// BootID identifies this boot of the machine.
+func BootID() (string, error) { return bootID() }
+
+var bootID = sync.OnceValues(func() (string, error) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("read the boot id: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+})
+
+// identify tells who the process behind a pidfd is. The caller makes sure that
+// the PID is still its own: it has not reaped it, or checks afterwards that
+// the pidfd is alive.
+func identify(pidfd, pid int, incarnation uint64) (spec.Identity, error) {
+	boot, err := BootID()
+	if err != nil {
+		return spec.Identity{}, err
+	}
+	st, err := readStat(pid)
+	if err != nil {
+		return spec.Identity{}, err
+	}
+	return spec.Identity{
+		PID:         pid,
+		Inode:       pidfdInode(pidfd),
+		StartTicks:  st.startTicks,
+		BootID:      boot,
+		Incarnation: incarnation,
+	}, nil
+}
+
+// pidfdInode returns the inode of a pidfd, which the kernel uses for one
+// process only in a boot, or 0 where pidfds all share one anonymous inode
+// (before pidfs, Linux 6.9).
+func pidfdInode(pidfd int) uint64 {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(pidfd, &fs); err != nil || int64(fs.Type) != unix.PID_FS_MAGIC {
+		return 0
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(pidfd, &st); err != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// procStat is what kita reads of /proc/PID/stat; proc_pid_stat(5) numbers the
+// fields.
+type procStat struct {
+	pid        int
+	state      byte   // field 3
+	parent     int    // field 4
+	group      int    // field 5
+	session    int    // field 6
+	userTicks  uint64 // field 14
+	kernTicks  uint64 // field 15
+	startTicks uint64 // field 22
+}
+
+// readStat reads /proc/PID/stat. The error is unix.ESRCH or unix.ENOENT when
+// there is no such process.
+func readStat(pid int) (procStat, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return procStat{}, err
+	}
+	st, err := parseStat(text)
+	st.pid = pid
+	return st, err
+}
+
+// parseStat parses the text of /proc/PID/stat. The command's name, field 2, may
+// hold anything, so the fields are counted from the last parenthesis.
+func parseStat(text []byte) (procStat, error) {
+	end := bytes.LastIndexByte(text, ')')
+	if end < 0 {
+		return procStat{}, errors.New("/proc/PID/stat has no command")
+	}
+	// fields[0] is field 3.
+	fields := bytes.Fields(text[end+1:])
+	if len(fields) < 20 || len(fields[0]) != 1 {
+		return procStat{}, errors.New("/proc/PID/stat has too few fields")
+	}
+	var failed error
+	number := func(field int) uint64 {
+		n, err := strconv.ParseInt(string(fields[field-3]), 10, 64)
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("/proc/PID/stat: field %d: %w", field, err)
+		}
+		return uint64(n)
+	}
+	st := procStat{
+		state:      fields[0][0],
+		parent:     int(number(4)),
+		group:      int(number(5)),
+		session:    int(number(6)),
+		userTicks:  number(14),
+		kernTicks:  number(15),
+		startTicks: number(22),
+	}
+	return st, failed
+}
+
+// adopt opens a pidfd on the process that id means and verifies that it is the
+// one.
+func (h *Host) adopt(child string, id spec.Identity) (*process, error) {
+	boot, err := BootID()
+	if err != nil {
+		return nil, err
+	}
+	if id.PID <= 0 || id.BootID != boot {
+		return nil, fmt.Errorf("adopt PID %d: %w: it is of another boot", id.PID, ErrGone)
+	}
+	fd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
+	if err == unix.EINVAL { // before Linux 5.10 there is no flag
+		if fd, err = unix.PidfdOpen(id.PID, 0); err == nil {
+			err = unix.SetNonblock(fd, true)
+		}
+	}
+	switch err {
+	case nil:
+	case unix.ESRCH, unix.EINVAL, unix.ENOENT:
+		// EINVAL and ENOENT: the number is now that of a thread.
+		h.logLeftBehind(child, id)
+		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, ErrGone)
+	default:
+		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
+	}
+	p, err := h.newProcess(child, id, fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
+	}
+	if err := verify(fd, id); err != nil {
+		p.close()
+		if errors.Is(err, ErrGone) {
+			h.logLeftBehind(child, id)
+		}
+		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
+	}
+	return p, nil
+}
+
+// verify tells whether the process behind pidfd is the one that id means, and
+// can still be watched.
+func verify(pidfd int, id spec.Identity) error {
+	now, err := identify(pidfd, id.PID, id.Incarnation)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return ErrGone
+	}
+	if err != nil {
+		return err
+	}
+	if id.Inode == 0 || now.Inode == 0 {
+		now.Inode = id.Inode
+	}
+	if now != id {
+		return fmt.Errorf("%w: its PID belongs to another process", ErrGone)
+	}
+	if _, mine := peek(pidfd); !mine && ended(pidfd) {
+		return ErrGone
+	}
+	return nil
+}
+
+// logLeftBehind reports what still lives of a group whose leader is gone.
+func (h *Host) logLeftBehind(child string, id spec.Identity) {
+	groups, err := h.scanner.scan()
+	if err != nil {
+		return
+	}
+	var pids []int
+	for _, m := range groups[id.PID] {
+		// A process that has the group's own number is the leader's zombie, or
+		// the leader of a new group with a recycled number.
+		if m.pid == id.PID && m.startTicks != id.StartTicks {
+			return
+		}
+		if m.state != 'Z' && m.state != 'X' {
+			pids = append(pids, m.pid)
+		}
+	}
+	if len(pids) > 0 {
+		h.log.Warn("the leader is gone, processes of its group are left",
+			"child", child, "incarnation", id.Incarnation, "group", id.PID, "pids", pids)
+	}
+}
