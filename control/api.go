@@ -104,8 +104,9 @@ func (a *api) outermost(next http.Handler) http.Handler {
 			a.problem(w, refusal)
 			return
 		}
-		// The mux would redirect these, which no client of an API expects.
-		if r.URL.Path != "*" && r.URL.Path != path.Clean("/"+r.URL.Path) {
+		// The mux would redirect these, which no client of an API expects; and
+		// `OPTIONS *` is about no path.
+		if r.URL.Path != path.Clean("/"+r.URL.Path) {
 			a.noSuchPath(w, r)
 			return
 		}

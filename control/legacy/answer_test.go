@@ -246,12 +246,12 @@ func TestRepeatTail(t *testing.T) {
 func TestEncryptModeServesNoPacket(t *testing.T) {
 	const line = "Running on encrypt mode, need to dencrypt your command.\n"
 	for packet, want := range map[string]string{
-		"stop all":     line + "Cannot parse encrypt data",
-		"kill":         line + "Cannot parse encrypt data",
-		";body":        line + "Keyname or command is empty",
-		"ops;":         line + "Keyname or command is empty",
-		"ops;\x01\x00": line + "Cannot found 'ops' file in keys path",
-		"\xff;body":    line + "Cannot found '\uFFFD' file in keys path",
+		"stop all":                              line + "Cannot parse encrypt data",
+		"kill":                                  line + "Cannot parse encrypt data",
+		";body":                                 line + "Keyname or command is empty",
+		"ops;":                                  line + "Keyname or command is empty",
+		"ops;\x01\x00":                          line + "Cannot found 'ops' file in keys path",
+		"\xff;body":                             line + "Cannot found '\uFFFD' file in keys path",
 		strings.Repeat("x", legacy.MaxPacket+1): line + "the request is too long, the limit is 65536 bytes",
 	} {
 		s := fleetOfFour()
