@@ -90,6 +90,9 @@ func namesOf[T any](rules []rule[T]) []string {
 // readMapping reads each key of v by its rule.
 func readMapping[T any](v value, rules []rule[T], into *T) {
 	for _, f := range v.fields() {
+		if v.doc.closed {
+			return
+		}
 		at := slices.IndexFunc(rules, func(r rule[T]) bool { return r.Name == f.name })
 		if at < 0 {
 			f.failf("unknown key, %s", hint(f.name, namesOf(rules)))
