@@ -17,7 +17,10 @@ import (
 // that is wrong with it.
 type document struct {
 	file string
-	errs FileErrors
+	// lines is how many there are. The library puts what is missing at the end
+	// of a file on the line after it.
+	lines int
+	errs  FileErrors
 	// visits bounds the values looked at, since each may stand behind any
 	// number of aliases.
 	visits int
@@ -38,6 +41,7 @@ const (
 // parse reads data as one YAML document. The node is nil where the
 // document is empty, or where errors were found.
 func (d *document) parse(data []byte) *yaml.Node {
+	d.lines = countLines(data)
 	if line, message := prescan(data); message != "" {
 		d.failf(line, documentKey, "%s", message)
 		return nil
@@ -64,6 +68,7 @@ func (d *document) failf(line int, key, format string, args ...any) {
 	if len(d.errs) == maxFileErrors {
 		key, format, args, d.closed = documentKey, "more errors follow, correct these first", nil, true
 	}
+	line = max(min(line, d.lines), 1)
 	d.errs = append(d.errs, FileError{d.file, line, key, fmt.Sprintf(format, args...)})
 }
 
@@ -122,6 +127,19 @@ func invalidUTF8(data []byte) int {
 		}
 		i += size
 	}
+}
+
+// countLines counts lines as YAML 1.1 does, the version that the library reads.
+func countLines(data []byte) int {
+	n := 1
+	for _, lineBreak := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
+		n += bytes.Count(data, []byte(lineBreak))
+	}
+	n -= bytes.Count(data, []byte("\r\n"))
+	if bytes.HasSuffix(data, []byte("\n")) {
+		n--
+	}
+	return n
 }
 
 func lineOf(data []byte, at int) int { return 1 + bytes.Count(data[:at], []byte{'\n'}) }

@@ -19,8 +19,7 @@ func checkErrors(t *testing.T, err error, data []byte) {
 	if !ok || len(errs) == 0 || len(errs) > maxFileErrors+1 {
 		t.Fatalf("%.200q: error is %T with %d elements: %v", data, err, len(errs), err)
 	}
-	lines := 1 + strings.Count(string(data), "\n") + strings.Count(string(data), "\r") +
-		strings.Count(string(data), "\u0085") + strings.Count(string(data), "\u2028") + strings.Count(string(data), "\u2029")
+	lines := 1 + strings.Count(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(string(data)), "\n")
 	last := 0
 	for _, e := range errs {
 		if !errorLineForm.MatchString(e.Error()) || strings.Contains(e.Error(), "\n") || len(e.Error()) > 1000 {

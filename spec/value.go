@@ -208,11 +208,14 @@ func (v value) under(name string, line int) value {
 	return v
 }
 
+// join is the path of the key name below key. A name that could be taken for
+// something else in a message is quoted.
 func join(key, name string) string {
-	if name == "" {
-		name = `""`
+	if name == "" || strings.ContainsAny(name, " :\"") {
+		name = quoted(name)
+	} else {
+		name = shortened(name)
 	}
-	name = shortened(name)
 	if key == "" {
 		return name
 	}
