@@ -96,8 +96,14 @@ func (a *api) handler() http.Handler {
 func (a *api) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer a.contain(w, r)
+		deadlines := http.NewResponseController(w)
 		// A deadline of the answer before this one on the same connection.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		_ = deadlines.SetWriteDeadline(time.Time{})
+		if r.ContentLength != 0 {
+			// Also for a body nobody reads: the HTTP server does, after the
+			// answer, and would wait for it without an end.
+			_ = deadlines.SetReadDeadline(time.Now().Add(a.opt.Timing.Request))
+		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		if refusal := a.guard.refuse(r); refusal != nil {
@@ -153,6 +159,10 @@ func (a *api) dispatch(pattern string, methods map[string]route) http.Handler {
 			a.problem(w, spec.Refuse(spec.BadRequest, "", "", "%s takes no query parameters", pattern))
 			return
 		}
+		if method == http.MethodGet && r.ContentLength != 0 {
+			a.problem(w, spec.Refuse(spec.BadRequest, "", "", "GET %s takes no body", pattern))
+			return
+		}
 		if method == http.MethodGet {
 			op.handle(w, r, nil)
 			return
@@ -173,8 +183,6 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *spec.Re
 	if err != nil || media != "application/json" {
 		return nil, spec.Refuse(codeMediaType, "", "", "the request changes something, so it needs Content-Type: application/json")
 	}
-	deadlines := http.NewResponseController(w)
-	_ = deadlines.SetReadDeadline(time.Now().Add(a.opt.Timing.Request))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -185,7 +193,9 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *spec.Re
 	case err != nil:
 		return nil, spec.Refuse(spec.BadRequest, "", "", "cannot read the body: %v", err)
 	}
-	_ = deadlines.SetReadDeadline(time.Time{})
+	// The connection is read on while the command runs, to notice when the
+	// client goes away; that must not time out.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, nil
 }
 

@@ -204,6 +204,8 @@ func TestSlowLorisIsCutOff(t *testing.T) {
 	tests := []struct{ name, head, want string }{
 		{"in the header", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ", ""},
 		{"in the body", "POST /v1/stop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n", "408 Request Timeout"},
+		{"in a body that is not read", "POST /v1/stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", "415 Unsupported"},
+		{"in a body without an end", "GET /v1/watch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n", "400 Bad Request"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
