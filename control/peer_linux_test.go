@@ -4,12 +4,9 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // askAs asks as another user: a thread of its own takes that user's identity
 // for the connect, and ends with it.

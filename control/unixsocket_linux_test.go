@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -137,7 +138,7 @@ func TestTheSocketIsPlainInEncryptMode(t *testing.T) {
 		t.Errorf("answer %q, %v", answer, err)
 	}
 	for _, c := range svc.Commands() {
-		if want := "unix:" + itoa(os.Getuid()); c.By != want {
+		if want := "unix:" + strconv.Itoa(os.Getuid()); c.By != want {
 			t.Errorf("%v by %q, want %q", c.Verb, c.By, want)
 		}
 	}

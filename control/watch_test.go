@@ -1,0 +1,239 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kita/spec"
+)
+
+const watchRequest = "GET /v1/watch HTTP/1.0\r\n\r\n"
+
+// latest is a Watch as the reconciler's is: it keeps the newest view of each
+// child until it is read, and never blocks the writer.
+type latest struct {
+	mu      sync.Mutex
+	pending map[string]spec.View
+	order   []string
+	wake    chan struct{}
+	written int
+}
+
+func newLatest() *latest {
+	return &latest{pending: map[string]spec.View{}, wake: make(chan struct{}, 1)}
+}
+
+func (l *latest) write(v spec.View) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.written++
+	if _, there := l.pending[v.Name]; !there {
+		l.order = append(l.order, v.Name)
+	}
+	l.pending[v.Name] = v
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *latest) next() (spec.Change, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.order) == 0 {
+		return spec.Change{}, false
+	}
+	v := l.pending[l.order[0]]
+	delete(l.pending, l.order[0])
+	l.order = l.order[1:]
+	return spec.Change{Type: spec.Present, View: v}, true
+}
+
+func (l *latest) watch(ctx context.Context) <-chan spec.Change {
+	changes := make(chan spec.Change)
+	go func() {
+		defer close(changes)
+		for {
+			change, ok := l.next()
+			if !ok {
+				select {
+				case <-l.wake:
+				case <-ctx.Done():
+					return
+				}
+				continue
+			}
+			select {
+			case changes <- change:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return changes
+}
+
+func TestWatchStreamsLinesAndHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newLatest()
+		svc := testService()
+		svc.WatchFunc = source.watch
+		p := newPipeServer(Options{Service: svc})
+		c := p.dial(t)
+		_, _ = io.WriteString(c, watchRequest)
+		r := bufio.NewReader(c)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if line == "\r\n" {
+				break
+			}
+			if name, value, _ := strings.Cut(line, ": "); name == "Content-Type" && value != "application/x-ndjson\r\n" {
+				t.Errorf("type %q", value)
+			}
+		}
+		start := time.Now()
+		if line, _ := r.ReadString('\n'); line != "\n" || time.Since(start) != 15*time.Second {
+			t.Errorf("heartbeat %q after %v", line, time.Since(start))
+		}
+		source.write(spec.View{Name: "a"})
+		if line, _ := r.ReadString('\n'); !strings.HasPrefix(line, `{"type":"present","view":{"name":"a"`) {
+			t.Errorf("line %q", line)
+		}
+		// Close ends a watch at once.
+		p.end(t)
+		if rest, err := io.ReadAll(r); len(rest) != 0 || err != nil {
+			t.Errorf("rest %q, %v", rest, err)
+		}
+		_ = c.Close()
+	})
+}
+
+// A reader that stands still delays nobody, and sees the last state when it
+// reads on; one that stays still is cut off.
+func TestASlowReaderOfAWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newLatest()
+		svc := testService()
+		svc.WatchFunc = source.watch
+		p := newPipeServer(Options{Service: svc})
+		slow := p.dial(t)
+		_, _ = io.WriteString(slow, watchRequest)
+		r := bufio.NewReader(slow)
+		for line := ""; line != "\r\n"; {
+			line, _ = r.ReadString('\n')
+		}
+		for i := range uint64(1000) {
+			source.write(spec.View{Name: "a", Desired: spec.Desired{Generation: i}})
+			time.Sleep(time.Millisecond)
+		}
+		// Others are answered meanwhile.
+		if got := p.dial(t).say(t, 0, false, "check x"); got != "==Check Results Below==\n" {
+			t.Errorf("answer %q", got)
+		}
+		var lines []string
+		for !strings.Contains(strings.Join(lines, ""), `"generation":999,`) {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		if len(lines) > 4 {
+			t.Errorf("%d lines for one child that was read once", len(lines))
+		}
+		time.Sleep(15*time.Second + 30*time.Second + time.Second)
+		synctest.Wait()
+		if open := p.Stats().Open; open != 0 {
+			t.Errorf("%d connections are open, the dead reader's among them", open)
+		}
+		_ = slow.Close()
+		p.end(t)
+	})
+}
+
+func TestClientWatch(t *testing.T) {
+	s := newTCPServer(t, Options{})
+	c := Dial(Target{Unix: s.socket})
+	defer c.Close()
+	var names []string
+	for change, err := range c.Watch(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change.Type == spec.Synced {
+			break
+		}
+		names = append(names, change.View.Name)
+	}
+	if got := strings.Join(names, " "); got != "a b web web2" {
+		t.Errorf("children %q", got)
+	}
+}
+
+func TestClientWatchEnds(t *testing.T) {
+	t.Run("with its context", func(t *testing.T) {
+		s := newTCPServer(t, Options{})
+		c := Dial(Target{TCP: s.addr})
+		defer c.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		var last error
+		for change, err := range c.Watch(ctx) {
+			last = err
+			if change.Type == spec.Synced {
+				cancel()
+			}
+		}
+		cancel()
+		if !errors.Is(last, context.Canceled) {
+			t.Errorf("error %v", last)
+		}
+	})
+	t.Run("with the server", func(t *testing.T) {
+		s := newTCPServer(t, Options{})
+		c := Dial(Target{TCP: s.addr})
+		defer c.Close()
+		var last error
+		for change, err := range c.Watch(t.Context()) {
+			last = err
+			if change.Type == spec.Synced {
+				closeServer(t, s.Server)
+			}
+		}
+		var unreachable *Unreachable
+		if !errors.As(last, &unreachable) {
+			t.Errorf("error %v", last)
+		}
+	})
+	t.Run("with a silent server", func(t *testing.T) {
+		s := newTCPServer(t, Options{Timing: Timing{Heartbeat: time.Hour}})
+		c := Dial(Target{TCP: s.addr})
+		defer c.Close()
+		var last error
+		for _, err := range c.watch(t.Context(), 200*time.Millisecond) {
+			last = err
+		}
+		if !errors.Is(last, errSilent) {
+			t.Errorf("error %v", last)
+		}
+	})
+	t.Run("with nobody there", func(t *testing.T) {
+		c := Dial(Target{Unix: "/nowhere/kita.sock"})
+		defer c.Close()
+		for _, err := range c.Watch(t.Context()) {
+			var unreachable *Unreachable
+			if !errors.As(err, &unreachable) {
+				t.Errorf("error %v", err)
+			}
+		}
+	})
+}
