@@ -16,8 +16,8 @@ const (
 	inCount        limitUnit = "a count"
 )
 
-// limitNames are the limits of setrlimit(2) on Linux; the comment in parens
-// there gives the unit.
+// limitNames are the limits of setrlimit(2) on Linux, with the units that the
+// manual page gives them.
 var limitNames = []struct {
 	name string
 	unit limitUnit
