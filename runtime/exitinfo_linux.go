@@ -1,6 +1,9 @@
 package runtime
 
 import (
+	"errors"
+	"os"
+	"strconv"
 	"time"
 	"unsafe"
 
@@ -72,21 +75,22 @@ func (s siginfoChild) exit(incarnation uint64) spec.Exit {
 // has been reaped by its parent. The ioctl and its structure are those of
 // include/uapi/linux/pidfd.h; PIDFD_INFO_EXIT came with Linux 6.15. The kernel
 // takes the structure's size from the request and fills what it knows.
-func exitOfStranger(pidfd int, incarnation uint64) (e spec.Exit, settled bool) {
+func exitOfStranger(pidfd, pid int, incarnation uint64) (e spec.Exit, settled bool) {
 	e = spec.Exit{Incarnation: incarnation, At: time.Now()}
 	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
-	if errno == unix.ESRCH {
-		// Reaped, and the kernel keeps no exit status: it is older than 6.15.
-		return e, true
+	if errno == 0 && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+		return exitOf(unix.WaitStatus(info.Exit_code), e), true
 	}
-	if errno != 0 {
-		return e, true
+	if ws, ok := statusOfZombie(pidfd, pid); ok {
+		return exitOf(ws, e), true
 	}
-	if info.Mask&unix.PIDFD_INFO_EXIT == 0 {
-		return e, false
-	}
-	ws := unix.WaitStatus(info.Exit_code)
+	// An error means that the kernel will not know later either: it has no such
+	// ioctl, or the process has been reaped and it kept nothing (ESRCH).
+	return e, errno != 0
+}
+
+func exitOf(ws unix.WaitStatus, e spec.Exit) spec.Exit {
 	e.Known = true
 	if ws.Signaled() {
 		e.Signal = spec.Signal(ws.Signal())
@@ -94,5 +98,24 @@ func exitOfStranger(pidfd int, incarnation uint64) (e spec.Exit, settled bool) {
 	} else {
 		e.Code = ws.ExitStatus()
 	}
-	return e, true
+	return e
+}
+
+// statusOfZombie reads the wait status of a stranger whose parent has not
+// reaped it yet; some that orphans come to take seconds.
+func statusOfZombie(pidfd, pid int) (ws unix.WaitStatus, ok bool) {
+	// The kernel shows 0 to those who may not know. The link of a zombie's
+	// executable is missing for those who may, and forbidden for the others.
+	if _, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe"); !errors.Is(err, unix.ENOENT) {
+		return 0, false
+	}
+	st, err := readStat(pid)
+	if err != nil || st.state != 'Z' {
+		return 0, false
+	}
+	// Only if it has not been reaped by now was that PID its own.
+	if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err == unix.ESRCH {
+		return 0, false
+	}
+	return unix.WaitStatus(st.exitCode), true
 }

@@ -72,6 +72,9 @@ type procStat struct {
 	userTicks  uint64 // field 14
 	kernTicks  uint64 // field 15
 	startTicks uint64 // field 22
+	// exitCode, field 52, is a wait status; 0 if this process may not know it,
+	// or if the kernel is older than 3.5.
+	exitCode uint32
 }
 
 // readStat reads /proc/PID/stat. The error is unix.ESRCH or unix.ENOENT when
@@ -114,6 +117,9 @@ func parseStat(text []byte) (procStat, error) {
 		userTicks:  number(14),
 		kernTicks:  number(15),
 		startTicks: number(22),
+	}
+	if len(fields) > 52-3 {
+		st.exitCode = uint32(number(52))
 	}
 	return st, failed
 }
@@ -188,12 +194,11 @@ func (h *Host) logLeftBehind(child string, id spec.Identity) {
 	}
 	var pids []int
 	for _, m := range groups[id.PID] {
-		// A process that has the group's own number is the leader's zombie, or
-		// the leader of a new group with a recycled number.
-		if m.pid == id.PID && m.startTicks != id.StartTicks {
-			return
+		dead := m.state == 'Z' || m.state == 'X'
+		if m.pid == id.PID && !(dead && m.startTicks == id.StartTicks) {
+			return // the leader of a new group, with a recycled number
 		}
-		if m.state != 'Z' && m.state != 'X' {
+		if !dead {
 			pids = append(pids, m.pid)
 		}
 	}

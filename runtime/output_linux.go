@@ -33,16 +33,19 @@ func (s *streams) close() {
 // openStreams opens what c's streams go to. A stream that is not set is the
 // server's own. Streams that turn out to be one file share one open file, and
 // it is truncated once.
-func openStreams(c *spec.Child, as *account) (s *streams, err error) {
-	s = &streams{fds: [3]int{0, 1, 2}}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
+func openStreams(c *spec.Child, as *account) (*streams, error) {
+	s := &streams{fds: [3]int{0, 1, 2}}
+	if err := s.open(c, as); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *streams) open(c *spec.Child, as *account) error {
 	for fd := range s.fds {
 		if err := s.inherit(fd); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	var stats [3]unix.Stat_t
@@ -53,13 +56,13 @@ func openStreams(c *spec.Child, as *account) (s *streams, err error) {
 		}
 		fd, err := openOutput(stream.Path, as)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.opened = append(s.opened, fd)
 		s.fds[i] = fd
 		truncate[i] = stream.Mode != spec.Append
 		if err := unix.Fstat(fd, &stats[i]); err != nil {
-			return nil, &os.PathError{Op: "stat", Path: stream.Path, Err: err}
+			return &os.PathError{Op: "stat", Path: stream.Path, Err: err}
 		}
 	}
 	if c.Stdout != nil && c.Stderr != nil && sameFile(&stats[1], &stats[2]) {
@@ -70,11 +73,11 @@ func openStreams(c *spec.Child, as *account) (s *streams, err error) {
 	for i, stream := range []*spec.Stream{nil, c.Stdout, c.Stderr} {
 		if truncate[i] && stats[i].Mode&unix.S_IFMT == unix.S_IFREG {
 			if err := unix.Ftruncate(s.fds[i], 0); err != nil {
-				return nil, &os.PathError{Op: "truncate", Path: stream.Path, Err: err}
+				return &os.PathError{Op: "truncate", Path: stream.Path, Err: err}
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // inherit makes sure that the server has a descriptor fd to pass on, and

@@ -13,8 +13,8 @@ import (
 )
 
 // strangerPatience is how long a process that ended may wait for its parent,
-// which is not this process, to reap it. Only then does the kernel tell its
-// exit status.
+// which is not this process, to reap it. Where /proc hides its exit status, the
+// kernel tells it only then.
 const strangerPatience = time.Second
 
 // process is one launched or adopted process, the leader of its group.
@@ -117,14 +117,14 @@ func (p *process) awaitExit() (exit spec.Exit, ok bool) {
 			p.mu.Unlock()
 			return
 		}
-		exit, settled = exitOfStranger(fd, p.id.Incarnation)
+		exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation)
 	})
 	if mine || settled {
 		return exit, !p.closed()
 	}
 	at := exit.At
 	p.await(p.pidfd, time.Now().Add(strangerPatience), func(fd int) bool {
-		exit, settled = exitOfStranger(fd, p.id.Incarnation)
+		exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation)
 		return settled
 	})
 	exit.At = at
