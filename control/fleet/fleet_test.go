@@ -69,6 +69,23 @@ func TestParseHostsErrors(t *testing.T) {
 	}
 }
 
+func TestAddressesReadAgainAsTheyAreWritten(t *testing.T) {
+	for _, text := range []string{"fe80::1%eth0", "fe80::1%]", "fe80::1%a%b", "::ffff:10.0.0.1"} {
+		list, err := ParseHosts([]string{text})
+		if err != nil {
+			// A zone with such a sign could not be written with a port.
+			if !strings.Contains(err.Error(), "is no zone") {
+				t.Errorf("%q: %v", text, err)
+			}
+			continue
+		}
+		again, err := ParseHosts([]string{list[0].Addr()})
+		if err != nil || again[0] != list[0] {
+			t.Errorf("%q: %v reads again as %v, %v", text, list[0], again, err)
+		}
+	}
+}
+
 func FuzzParseHosts(f *testing.F) {
 	for _, seed := range []string{"a,b c", "[::1]:1234", "::1", "h:1", "ssh://x@y", "[", "1.2.3.4"} {
 		f.Add(seed)

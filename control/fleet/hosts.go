@@ -76,6 +76,9 @@ func parseHost(text string) (Host, error) {
 		return Host{}, err
 	}
 	if addr, err := netip.ParseAddr(name); err == nil {
+		if strings.ContainsFunc(addr.Zone(), func(r rune) bool { return r != '.' && !isNameRune(r) }) {
+			return Host{}, fmt.Errorf("%q is no zone of an address", addr.Zone())
+		}
 		// One spelling, so that ::1 and 0:0::1 are the same host.
 		return Host{Name: addr.String(), Port: port}, nil
 	}
