@@ -33,7 +33,9 @@ func helper(part string, args []string) int {
 	case "start with few descriptors":
 		err = helpFewDescriptors(args)
 	case "run":
-		err = helpRun(args)
+		err = helpRun(args, nil)
+	case "run nicely":
+		err = helpRun(args, new(0))
 	case partEndFirst:
 		err = helpEndFirstThread()
 	default:
@@ -121,11 +123,11 @@ func helpFewDescriptors(args []string) error {
 }
 
 // helpRun starts a child and waits for its end.
-func helpRun(command []string) error {
+func helpRun(command []string, nice *int) error {
 	f := make(facts, 10)
 	h := New(f, Options{})
 	defer h.Close()
-	if _, err := h.Start(&spec.Child{Name: "web", Command: command}, 1); err != nil {
+	if _, err := h.Start(&spec.Child{Name: "web", Command: command, Nice: nice}, 1); err != nil {
 		return err
 	}
 	<-f
