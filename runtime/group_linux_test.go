@@ -1,11 +1,14 @@
 package runtime
 
 import (
+	"fmt"
 	"os"
+	goruntime "runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -134,10 +137,7 @@ func TestStoppedChildDiesOfTermAndCont(t *testing.T) {
 		}
 	}
 	send(unix.SIGSTOP)
-	awaitThat(t, "stopped", func() (string, bool) {
-		st, err := readStat(id.PID)
-		return string(st.state), err == nil && st.state == 'T'
-	})
+	awaitStopped(t, id.PID)
 	send(unix.SIGTERM)
 	if len(f) > 0 {
 		t.Fatalf("a stopped process ended: %+v", <-f)
@@ -334,4 +334,65 @@ func TestManyStopTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestSignalThatIsNotAllowedIsToldClearly(t *testing.T) {
+	asRoot(t)
+	h, f := newHost(t)
+	id := start(t, h, child(t, "sleep", "600"))
+	// This thread alone stops being root; without the Unlock it would end with
+	// the goroutine.
+	goruntime.LockOSThread()
+	const nobody, keep, root = 65534, ^uintptr(0), 0
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, keep); errno != 0 {
+		t.Fatal(errno)
+	}
+	err := h.Signal("web", 1, spec.Signal(unix.SIGTERM))
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, root, root, keep); errno != 0 {
+		t.Fatal(errno)
+	}
+	goruntime.UnlockOSThread()
+	want := fmt.Sprintf("signal SIGTERM to process group %d: operation not permitted "+
+		"(its processes run as a user the server may not signal)", id.PID)
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if len(f) > 0 {
+		t.Errorf("a fact: %+v", <-f)
+	}
+}
+
+func TestPidfdThatThePollerRefusedIsWatched(t *testing.T) {
+	h, f := newHost(t)
+	id := start(t, h, child(t, "sleep", "600"))
+	// os.NewFile leaves a blocking descriptor to itself, as it does one that
+	// epoll refuses.
+	other := id
+	other.Incarnation = 2
+	fd, err := unix.PidfdOpen(id.PID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.newProcess("web", other, fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	polled := make(chan bool)
+	await := func() { polled <- p.await(p.pidfd, time.Time{}, ended) }
+	go await()
+	if err := h.Signal("web", 1, spec.Signal(unix.SIGKILL)); err != nil {
+		t.Error(err)
+	}
+	if !<-polled {
+		t.Error("the end was not seen")
+	}
+	f.next(t)
+	// It also gives up when told to.
+	p.await(p.pidfd, time.Now(), func(int) bool { return false })
+	go func() { polled <- p.await(p.pidfd, time.Time{}, func(int) bool { return false }) }()
+	p.close()
+	if <-polled {
+		t.Error("a closed process ended")
+	}
 }

@@ -164,6 +164,14 @@ func awaitThat(t testing.TB, what string, is func() (string, bool)) string {
 	}
 }
 
+func awaitStopped(t testing.TB, pid int) {
+	t.Helper()
+	awaitThat(t, "stopped", func() (string, bool) {
+		st, err := readStat(pid)
+		return string(st.state), err == nil && st.state == 'T'
+	})
+}
+
 func descriptors(t testing.TB) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -220,7 +219,9 @@ func TestChildInheritsThreeDescriptorsOnly(t *testing.T) {
 		}
 		defer unix.Close(leaked)
 		h, f := newHost(t)
-		id := start(t, h, through(child(t, "sleep", "600")))
+		id := start(t, h, through(child(t, "sh", "-c", "kill -STOP $$")))
+		// By then the dynamic loader has closed what it opened.
+		awaitStopped(t, id.PID)
 		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", id.PID))
 		if err != nil {
 			t.Fatal(err)
@@ -399,215 +400,10 @@ func TestUserWhoMayNotIsNamed(t *testing.T) {
 	})
 }
 
-// former starts a child of a process that ends, or that stays to reap it, and
-// returns its identity.
-func former(t *testing.T, command ...string) spec.Identity {
-	t.Helper()
-	return playFormer(t, "start", command)
-}
-
-func playFormer(t *testing.T, part string, command []string) spec.Identity {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe, command...)
-	cmd.Env = append(os.Environ(), envHelper+"="+part)
-	// A file, since a pipe would end only with the child.
-	out, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if part == "start" {
-		if err := cmd.Wait(); err != nil {
-			t.Fatalf("%v: %s", err, read(t, out.Name()))
-		}
-	} else {
-		awaitText(t, out.Name(), "}")
-		t.Cleanup(func() { cmd.Wait() })
-	}
-	var id spec.Identity
-	if err := json.Unmarshal([]byte(read(t, out.Name())), &id); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Kill(-id.PID, unix.SIGKILL) })
-	return id
-}
-
-func TestAdoptedProcessIsWatched(t *testing.T) {
-	kernels(t, func(t *testing.T, h *Host, f facts) {
-		id := former(t, "sleep", "600")
-		if err := h.Adopt("web", id); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Adopt("web", id); err == nil {
-			t.Error("adopted twice")
-		}
-		if err := h.Signal("web", id.Incarnation, spec.Signal(unix.SIGTERM)); err != nil {
-			t.Error(err)
-		}
-		want := exited(7, killedBy(unix.SIGTERM), true)
-		if got := f.next(t); got != want {
-			t.Errorf("got %+v, want %+v", got, want)
-		}
-	})
-}
-
-func TestExitOfAdoptedProcessThatIsReapedAtOnce(t *testing.T) {
-	tests := []struct {
-		name, script string
-		want         spec.Exit
-	}{
-		{"code", "read x <$0; exit 200", code(200)},
-		{"success", "read x <$0; exit 0", code(0)},
-		{"signal", "read x <$0; kill -USR1 $$", killedBy(unix.SIGUSR1)},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			fifo := t.TempDir() + "/fifo"
-			if err := unix.Mkfifo(fifo, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			id := playFormer(t, "start and reap", []string{"sh", "-c", tt.script, fifo})
-			h, f := newHost(t)
-			if err := h.Adopt("web", id); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(fifo, []byte("\n"), 0); err != nil {
-				t.Fatal(err)
-			}
-			if got, want := f.next(t), exited(7, tt.want, true); got != want && (got.exit.Known || keepsExits(t)) {
-				t.Errorf("got %+v, want %+v", got, want)
-			}
-		})
-	}
-}
-
-// keepsExits tells whether the kernel keeps the exit status of a process after
-// it was reaped.
-func keepsExits(t *testing.T) bool {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		t.Fatal(err)
-	}
-	var major, minor int
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
-		t.Fatal(err)
-	}
-	return major > 6 || major == 6 && minor >= 15
-}
-
-func TestAdoptedGroupWithSurvivors(t *testing.T) {
-	kernels(t, func(t *testing.T, h *Host, f facts) {
-		fifo := t.TempDir() + "/fifo"
-		if err := unix.Mkfifo(fifo, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		id := former(t, "sh", "-c", `sleep 600 & read x <"$0"; exit 42`, fifo)
-		if err := h.Adopt("web", id); err != nil {
-			t.Fatal(err)
-		}
-		if got := h.Survivors("web", 7); len(got) != 2 {
-			t.Errorf("the group is %v", got)
-		}
-		if err := os.WriteFile(fifo, []byte("\n"), 0); err != nil {
-			t.Fatal(err)
-		}
-		want := exited(7, code(42), false)
-		if got := f.next(t); got != want {
-			t.Errorf("got %+v, want %+v", got, want)
-		}
-		if err := h.Signal("web", 7, spec.Signal(unix.SIGKILL)); err != nil {
-			t.Error(err)
-		}
-		if got, want := f.next(t), (fact{child: "web", incarnation: 7, emptied: true}); got != want {
-			t.Errorf("got %+v, want %+v", got, want)
-		}
-	})
-}
-
-func TestAdoptRefusesAnotherProcess(t *testing.T) {
-	h, f := newHost(t)
-	id := start(t, h, child(t, "sleep", "600"))
-	tests := []struct {
-		name   string
-		change func(*spec.Identity)
-		want   string
-	}{
-		{"another boot", func(id *spec.Identity) { id.BootID = "x" },
-			"adopt PID %d: the process is gone: it is of another boot"},
-		{"no boot", func(id *spec.Identity) { id.BootID = "" },
-			"adopt PID %d: the process is gone: it is of another boot"},
-		{"another start", func(id *spec.Identity) { id.StartTicks++ },
-			"adopt PID %d: the process is gone: its PID belongs to another process"},
-		{"another inode", func(id *spec.Identity) { id.Inode++ },
-			"adopt PID %d: the process is gone: its PID belongs to another process"},
-		{"no PID", func(id *spec.Identity) { id.PID = 0 },
-			"adopt PID %d: the process is gone: it is of another boot"},
-		{"dead", func(id *spec.Identity) { id.PID = 1 << 22 },
-			"adopt PID %d: the process is gone"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			wrong := id
-			wrong.Incarnation = 2
-			tt.change(&wrong)
-			if wrong == id {
-				t.Skip("the kernel has no pidfs")
-			}
-			before := descriptors(t)
-			err := h.Adopt("web", wrong)
-			if !errors.Is(err, ErrGone) || err.Error() != fmt.Sprintf(tt.want, wrong.PID) {
-				t.Errorf("got %v", err)
-			}
-			if after := descriptors(t); after != before {
-				t.Errorf("%d descriptors, before it were %d", after, before)
-			}
-		})
-	}
-	h.Signal("web", 1, spec.Signal(unix.SIGKILL))
-	f.next(t)
-}
-
-func TestOwnZombieIsAdoptedWithItsExit(t *testing.T) {
-	// As when the server executes a new version of itself and a child ends
-	// meanwhile.
-	old := New(make(facts, 10), Options{})
-	id, err := old.Start(child(t, "sleep", "600"), 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	old.Close()
-	unix.Kill(id.PID, unix.SIGTERM)
-	awaitThat(t, "a zombie", func() (string, bool) {
-		st, err := readStat(id.PID)
-		return string(st.state), err == nil && st.state == 'Z'
-	})
-	h, f := newHost(t)
-	if err := h.Adopt("web", id); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := f.next(t), exited(3, killedBy(unix.SIGTERM), true); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if err := unix.Kill(id.PID, 0); err != unix.ESRCH {
-		t.Errorf("the zombie: %v", err)
-	}
-}
-
 func TestUsage(t *testing.T) {
 	h, f := newHost(t)
 	id := start(t, h, shell(t, `exec 5</dev/null; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; kill -STOP $$`))
-	awaitThat(t, "stopped", func() (string, bool) {
-		st, err := readStat(id.PID)
-		return string(st.state), err == nil && st.state == 'T'
-	})
+	awaitStopped(t, id.PID)
 	u, err := h.Usage(id.PID)
 	if err != nil {
 		t.Fatal(err)
