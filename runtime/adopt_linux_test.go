@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	goruntime "runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,10 +19,10 @@ import (
 // returns its identity.
 func former(t *testing.T, command ...string) spec.Identity {
 	t.Helper()
-	return playFormer(t, "start", command)
+	return playFormer(t, "start", command, nil)
 }
 
-func playFormer(t *testing.T, part string, command []string) spec.Identity {
+func playFormer(t *testing.T, part string, command []string, stdin *os.File) spec.Identity {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -35,6 +37,9 @@ func playFormer(t *testing.T, part string, command []string) spec.Identity {
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +93,7 @@ func TestExitOfAdoptedProcessThatIsReapedAtOnce(t *testing.T) {
 			if err := unix.Mkfifo(fifo, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			id := playFormer(t, "start and reap", []string{"sh", "-c", tt.script, fifo})
+			id := playFormer(t, "start and reap", []string{"sh", "-c", tt.script, fifo}, nil)
 			h, f := newHost(t)
 			if err := h.Adopt("web", id); err != nil {
 				t.Fatal(err)
@@ -100,6 +105,55 @@ func TestExitOfAdoptedProcessThatIsReapedAtOnce(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
+	}
+}
+
+// A server that is not root may not read how a child of another user ended: it
+// has to wait until the parent has reaped it.
+func TestHiddenExitIsAwaited(t *testing.T) {
+	asRoot(t)
+	if !keepsExits(t) {
+		t.Skip("needs Linux 6.15")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	id := playFormer(t, "start and reap when told", []string{"sleep", "600"}, r)
+	h, _ := newHost(t)
+	h.patience = patience
+	p, err := h.adopt("web", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := unix.Kill(id.PID, unix.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	if !p.await(p.pidfd, time.Time{}, ended) {
+		t.Fatal("closed")
+	}
+	goruntime.LockOSThread()
+	const nobody, keep, root = 65534, ^uintptr(0), 0
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, keep); errno != 0 {
+		t.Fatal(errno)
+	}
+	settled := true
+	onFD(p.pidfd, func(fd int) { _, settled = exitOfStranger(fd, id.PID, id.Incarnation) })
+	_, werr := w.WriteString("\n")
+	got, ok := p.awaitExit()
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, root, root, keep); errno != 0 {
+		t.Fatal(errno)
+	}
+	goruntime.UnlockOSThread()
+	if settled || werr != nil {
+		t.Errorf("before it was reaped: settled %v, %v", settled, werr)
+	}
+	got.At = time.Time{}
+	if want := exited(7, killedBy(unix.SIGUSR2), true).exit; !ok || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, ok, want)
 	}
 }
 

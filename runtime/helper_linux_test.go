@@ -30,6 +30,8 @@ func helper(part string, args []string) int {
 		err = helpStart(args)
 	case "start and reap":
 		err = helpReap(args)
+	case "start and reap when told":
+		err = helpReapWhenTold(args)
 	case "start with few descriptors":
 		err = helpFewDescriptors(args)
 	case "run":
@@ -62,6 +64,19 @@ func helpStart(command []string) error {
 // helpReap starts a child as helpStart does, and stays to reap it.
 func helpReap(command []string) error {
 	if err := helpStart(command); err != nil {
+		return err
+	}
+	_, err := syscall.Wait4(-1, nil, 0, nil)
+	return err
+}
+
+// helpReapWhenTold leaves the child a zombie until a line comes in.
+func helpReapWhenTold(command []string) error {
+	if err := helpStart(command); err != nil {
+		return err
+	}
+	var b [1]byte
+	if _, err := unix.Read(0, b[:]); err != nil {
 		return err
 	}
 	_, err := syscall.Wait4(-1, nil, 0, nil)

@@ -44,6 +44,10 @@ type Host struct {
 	// retry is how long to wait before looking again at a group that could not
 	// be watched, for want of descriptors say.
 	retry time.Duration
+	// patience is how long a process that ended may wait for its parent, which
+	// is not this process, to reap it. Where /proc hides its exit status, the
+	// kernel tells it only then.
+	patience time.Duration
 	// oldKernel forgoes what Linux 6.9 brought; tests set it.
 	oldKernel bool
 
@@ -75,6 +79,7 @@ func New(sink Sink, o Options) *Host {
 		log:       o.Logger,
 		env:       o.Env,
 		retry:     time.Second,
+		patience:  time.Second,
 		processes: map[run]*process{},
 	}
 	if h.log == nil {

@@ -12,11 +12,6 @@ import (
 	"kita/spec"
 )
 
-// strangerPatience is how long a process that ended may wait for its parent,
-// which is not this process, to reap it. Where /proc hides its exit status, the
-// kernel tells it only then.
-const strangerPatience = time.Second
-
 // process is one launched or adopted process, the leader of its group.
 type process struct {
 	host       *Host
@@ -123,7 +118,7 @@ func (p *process) awaitExit() (exit spec.Exit, ok bool) {
 		return exit, !p.closed()
 	}
 	at := exit.At
-	p.await(p.pidfd, time.Now().Add(strangerPatience), func(fd int) bool {
+	p.await(p.pidfd, time.Now().Add(p.host.patience), func(fd int) bool {
 		exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation)
 		return settled
 	})
