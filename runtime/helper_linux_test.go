@@ -152,6 +152,8 @@ func helpRun(command []string, nice *int) error {
 // helpEndFirstThread ends the thread that main runs on while another goes on
 // until its standard input ends: /proc shows a zombie that is alive.
 func helpEndFirstThread() error {
+	// The ending thread takes what runs goroutines with it: leave another.
+	goruntime.GOMAXPROCS(4)
 	go func() {
 		goruntime.LockOSThread()
 		fmt.Println("ready")
