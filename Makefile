@@ -1,0 +1,72 @@
+# `make help` lists the targets. `make test` is what CI runs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
+
+# How long each fuzz target runs, and how long all tests together may take.
+FUZZTIME ?= 30s
+TIMEOUT ?= 12m
+
+# What the client is made of; it also has to compile for macOS.
+CLIENT := ./spec/... ./control/... ./cmd/...
+
+# The race detector needs a C compiler.
+RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
+
+.PHONY: help build test unit race lint fuzz e2e bench check demo deps clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/kita, a static binary
+	$(BUILD) -o bin/kita ./cmd/kita
+
+test: deps lint ## everything CI runs: lint, then all tests under the race detector
+	@$(MAKE) --no-print-directory race
+
+# Without a test cache: the scripts run a binary that go test does not know of.
+race: ## all tests, under the race detector where there is a C compiler
+	go test $(RACE) -count=1 -timeout $(TIMEOUT) ./...
+
+unit: ## the tests that need no built binary, cached
+	go test $$(go list ./... | grep -v -e /e2e -e /bench)
+
+lint: ## gofmt, go vet for each system, staticcheck
+	@bad=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null | xargs -r gofmt -l); \
+	if [[ -n $$bad ]]; then echo "gofmt would change:" >&2; echo "$$bad" >&2; exit 1; fi
+	go vet ./...
+	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet $(CLIENT)
+	GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/kita
+	GOOS=darwin GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/kita
+	go tool staticcheck ./...
+	GOOS=darwin go tool staticcheck $(CLIENT)
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@git ls-files '*_test.go' | xargs grep -HoE '^func Fuzz[A-Za-z0-9_]+' | sed 's/:func /:/' | \
+	while IFS=: read -r file target; do \
+		echo "go test -fuzz $$target ./$$(dirname "$$file")"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	done
+
+e2e: ## the scripts against the real binary
+	go test -count=1 -timeout $(TIMEOUT) ./e2e/...
+
+bench: ## measurements; they judge nothing
+	go test -run '^$$' -bench . -timeout $(TIMEOUT) ./...
+
+check: lint unit ## before a commit: lint and the quick tests
+
+demo: build ## the main job for real, in a temporary directory
+	@examples/demo.sh bin/kita
+
+deps: ## install what the tests need besides Go (as root), or name it
+	@.ci/deps
+
+clean: ## remove what was built
+	rm -rf bin
