@@ -1,0 +1,382 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kita/reconciler/plan"
+	"kita/spec"
+)
+
+// request is a command on its way to a desired state.
+type request struct {
+	spec.Command
+	// run, when set, is the incarnation a repeat action was meant for.
+	run uint64
+	// revive lets restart start a run that has ended by itself.
+	revive bool
+}
+
+// written is a desired state that has been put in force.
+type written struct {
+	e           *entry
+	child       *spec.Child
+	generation  uint64
+	incarnation uint64 // live when it was written
+	wasRunning  bool
+	note        string
+}
+
+// Do carries out a command: it writes the desired state, and unless c.NoWait
+// waits until the loop has done or failed what it asks. The error is a
+// *spec.Refusal, or ctx.Err(): then what was written stays written.
+func (r *Reconciler) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) {
+	if c.Verb == spec.VerbStop && c.Child == spec.All {
+		return r.stopAll(ctx, c)
+	}
+	w, err := r.write(ctx, request{Command: c})
+	if err != nil {
+		return spec.Outcome{}, err
+	}
+	out := spec.Outcome{Verb: c.Verb, Child: c.Child, Generation: w.generation, WasRunning: w.wasRunning, Note: w.note}
+	if c.NoWait {
+		v, _ := r.Get(c.Child)
+		out.Status = v.Status
+		return out, nil
+	}
+	status, err := r.await(ctx, w, c)
+	if err != nil {
+		return out, err
+	}
+	out.Status = status
+	r.describe(&out, w)
+	return out, nil
+}
+
+// describe adds what else happened on the way.
+func (r *Reconciler) describe(out *spec.Outcome, w written) {
+	r.mu.Lock()
+	note := w.e.obs.KilledNote(w.incarnation)
+	r.mu.Unlock()
+	if note != "" && w.incarnation != 0 {
+		out.Note = strings.TrimPrefix(out.Note+"; "+note, "; ")
+	}
+	if w.child == nil {
+		return
+	}
+	if out.Verb != spec.VerbStop {
+		out.Prehook, out.Repeat = w.child.Prehook, w.child.Repeat
+	}
+	if out.Verb == spec.VerbStop || out.Verb == spec.VerbTrystart && w.wasRunning {
+		out.Posthook = w.child.Posthook
+	}
+}
+
+// write checks a request and puts its desired state in force: in memory, then
+// on disk, then in the queue.
+func (r *Reconciler) write(ctx context.Context, q request) (written, error) {
+	if !q.Verb.Changes() || q.Child == "" || spec.Reserved(q.Child) {
+		return written{}, spec.Refuse(spec.BadRequest, q.Verb, q.Child, "cannot %s %q: not a child's name", q.Verb, q.Child)
+	}
+	if q.Verb != spec.VerbStop {
+		if err := r.readFile(q); err != nil {
+			return written{}, err
+		}
+	}
+	w, desired, before, err := r.propose(q)
+	if err != nil || w.generation == before.Generation {
+		return w, err
+	}
+	if err := r.Store.SetDesired(ctx, map[string]spec.Desired{q.Child: desired}); err != nil {
+		if err := r.notSaved(&w, q, before, err); err != nil {
+			return written{}, err
+		}
+	}
+	r.queue.Add(q.Child)
+	return w, nil
+}
+
+// readFile reads the child's file afresh, checks it and its hooks, and makes it
+// the child's configuration. A start of a child that runs is not told about
+// its file.
+func (r *Reconciler) readFile(q request) error {
+	r.refreshSettings()
+	found, changed := r.Catalogue.Fresh(q.Child)
+	if changed {
+		r.apply(found)
+		r.queue.Add(q.Child)
+	}
+	if q.Verb == spec.VerbStart && r.isRunning(q.Child) {
+		return alreadyRunning(q)
+	}
+	var ambiguous *spec.AmbiguousError
+	switch {
+	case found.Missing:
+		return spec.Refuse(spec.NotFound, q.Verb, q.Child, "cannot %s %s: no file %s.yml or %s.yaml in the load paths",
+			q.Verb, q.Child, q.Child, q.Child)
+	case errors.As(found.Err, &ambiguous):
+		return spec.Refuse(spec.Ambiguous, q.Verb, q.Child, "cannot %s %s: %v", q.Verb, q.Child, found.Err)
+	case found.Err != nil:
+		return spec.Refuse(spec.InvalidFile, q.Verb, q.Child, "%v", found.Err)
+	}
+	r.apply(found)
+	if err := spec.CheckHooks(q.Child, r.freshChild); err != nil {
+		return spec.Refuse(spec.BadHook, q.Verb, q.Child, "cannot %s %s: %v", q.Verb, q.Child, err)
+	}
+	return nil
+}
+
+// freshChild looks a child up for the check of the hooks.
+func (r *Reconciler) freshChild(name string) (*spec.Child, bool) {
+	found, changed := r.Catalogue.Fresh(name)
+	if changed {
+		r.apply(found)
+		r.queue.Add(name)
+	}
+	return found.Child, found.Child != nil && !found.Missing
+}
+
+func (r *Reconciler) isRunning(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.children[name]
+	return e != nil && e.desired.Run == spec.Running && (e.obs.Alive() || e.startPending())
+}
+
+func alreadyRunning(q request) error {
+	return spec.Refuse(spec.AlreadyRunning, q.Verb, q.Child, "%s is already running", q.Child)
+}
+
+func notRunning(q request) error {
+	return spec.Refuse(spec.NotRunning, q.Verb, q.Child, "%s is not running", q.Child)
+}
+
+// startPending: a start was asked for and has not been attempted. mu is held.
+func (e *entry) startPending() bool {
+	return e.desired.Run == spec.Running && e.desired.RestartGeneration > e.obs.Attempted
+}
+
+// active: the child runs, is about to, or will again. mu is held.
+func (e *entry) active() bool {
+	return e.desired.Run == spec.Running &&
+		(e.obs.Alive() || e.startPending() || e.status.Phase == spec.PhaseBackOff)
+}
+
+// propose puts a request's desired state in force in memory. before is what it
+// replaced; a generation that is the same joins a request under way.
+func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ending {
+		return w, desired, before, spec.Refuse(spec.Unavailable, q.Verb, q.Child, "the server is ending")
+	}
+	e := r.children[q.Child]
+	if e == nil {
+		return w, desired, before, notRunning(q)
+	}
+	before = e.desired
+	w = written{e: e, child: e.child, generation: before.Generation, wasRunning: e.active()}
+	if e.obs.Process != nil {
+		w.incarnation = e.obs.Incarnation
+	}
+	if q.run != 0 && (e.obs.Incarnation != q.run || before.Run != spec.Running || e.startPending()) {
+		return w, desired, before, spec.Refuse(spec.Superseded, q.Verb, q.Child, "%s is another run by now", q.Child)
+	}
+	switch q.Verb {
+	case spec.VerbStart:
+		if before.Run == spec.Running && (e.obs.Alive() || e.startPending()) {
+			return w, desired, before, alreadyRunning(q)
+		}
+	case spec.VerbRestart:
+		if !w.wasRunning && !q.revive {
+			return w, desired, before, notRunning(q)
+		}
+	case spec.VerbStop:
+		if before.Run != spec.Running && (e.obs.Process != nil || before.Posthook > e.obs.Posthooked) {
+			return w, before, before, nil // it is being stopped: wait for that
+		}
+		if !w.wasRunning && e.obs.Process == nil {
+			return w, desired, before, notRunning(q)
+		}
+	}
+	desired = e.next(q)
+	w.generation = desired.Generation
+	e.desired = desired
+	r.touch(e)
+	return w, desired, before, nil
+}
+
+// next is the desired state after a request. mu is held.
+func (e *entry) next(q request) spec.Desired {
+	d := e.desired
+	// Facts may be newer than a desired state that was lost with its disk.
+	d.Generation = max(d.Generation, e.obs.Settled) + 1
+	d.Cause, d.By, d.At = q.Cause, q.By, time.Now()
+	if d.Cause == "" {
+		d.Cause = spec.CauseCommand
+	}
+	switch q.Verb {
+	case spec.VerbStop:
+		d.Run, d.Posthook = spec.Stopped, d.Generation
+	case spec.VerbTrystart:
+		if e.obs.Process != nil {
+			d.Posthook = d.Generation
+		}
+		fallthrough
+	default:
+		d.Run = spec.Running
+		d.RestartGeneration = max(d.RestartGeneration, e.obs.Attempted) + 1
+	}
+	return d
+}
+
+// notSaved handles a desired state that could not be written to disk: it is
+// taken back, but for a stop, which must work on a full disk too.
+func (r *Reconciler) notSaved(w *written, q request, before spec.Desired, err error) error {
+	r.Logger.Error("cannot save a desired state", "child", q.Child, "err", err)
+	if q.Verb == spec.VerbStop {
+		w.note = fmt.Sprintf("a restart of the server will forget this: %v", err)
+		return nil
+	}
+	r.mu.Lock()
+	if w.e.desired.Generation == w.generation {
+		// A higher generation with the old wish, so that nobody who waits for
+		// this one takes it for done.
+		generation := w.generation + 1
+		w.e.desired = before
+		w.e.desired.Generation = generation
+		r.touch(w.e)
+	}
+	r.mu.Unlock()
+	r.queue.Add(q.Child)
+	return spec.Refuse(spec.Unavailable, q.Verb, q.Child, "cannot %s %s: cannot save it: %v", q.Verb, q.Child, err)
+}
+
+// await waits until the loop has settled what was written, and tells how it
+// came out.
+func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec.Status, error) {
+	want := spec.Running
+	if c.Verb == spec.VerbStop {
+		want = spec.Stopped
+	}
+	for {
+		r.mu.Lock()
+		status, desired, changed, removed := w.e.status, w.e.desired, w.e.changed, w.e.removed
+		r.mu.Unlock()
+		if f := status.Failure; f != nil && f.Generation == w.generation && status.ObservedGeneration >= w.generation {
+			refusal := spec.Refuse(f.Code, c.Verb, c.Child, "cannot %s %s: %s", c.Verb, c.Child, f.Message)
+			refusal.WasRunning = w.wasRunning
+			return status, refusal
+		}
+		switch {
+		case removed:
+			return status, nil
+		case desired.Generation > w.generation && desired.Run != want:
+			return status, spec.Refuse(spec.Superseded, c.Verb, c.Child, "cannot %s %s: a later command changed it: %s by %s",
+				c.Verb, c.Child, desired.Run, desired.By)
+		case status.ObservedGeneration >= w.generation:
+			return status, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return status, ctx.Err()
+		case <-r.ctx.Done():
+			return status, spec.Refuse(spec.Unavailable, c.Verb, c.Child, "the server is ending")
+		}
+	}
+}
+
+// stopAll stops every child that runs. No posthook runs.
+func (r *Reconciler) stopAll(ctx context.Context, c spec.Command) (spec.Outcome, error) {
+	r.mu.Lock()
+	if r.ending {
+		r.mu.Unlock()
+		return spec.Outcome{}, spec.Refuse(spec.Unavailable, c.Verb, c.Child, "the server is ending")
+	}
+	changes := map[string]spec.Desired{}
+	var all []written
+	for name, e := range r.children {
+		if !e.active() && e.obs.Process == nil {
+			continue
+		}
+		w := written{e: e, generation: e.desired.Generation, incarnation: e.obs.Incarnation, wasRunning: true}
+		if e.desired.Run == spec.Running {
+			posthook := e.desired.Posthook
+			e.desired = e.next(request{Command: c})
+			e.desired.Posthook = posthook
+			w.generation = e.desired.Generation
+			changes[name] = e.desired
+			r.touch(e)
+		}
+		all = append(all, w)
+	}
+	r.mu.Unlock()
+	out := spec.Outcome{Verb: c.Verb, Child: c.Child}
+	if err := r.Store.SetDesired(ctx, changes); err != nil {
+		r.Logger.Error("cannot save desired states", "err", err)
+		out.Note = fmt.Sprintf("a restart of the server will forget this: %v", err)
+	}
+	for name := range changes {
+		r.queue.Add(name)
+	}
+	if c.NoWait {
+		return out, nil
+	}
+	return out, r.awaitAll(ctx, c, all, &out)
+}
+
+func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written, out *spec.Outcome) error {
+	slices.SortFunc(all, func(a, b written) int { return strings.Compare(a.e.name, b.e.name) })
+	var failed []string
+	for _, w := range all {
+		one := c
+		one.Child = w.e.name
+		_, err := r.await(ctx, w, one)
+		var refusal *spec.Refusal
+		switch {
+		case errors.As(err, &refusal):
+			failed = append(failed, refusal.Message)
+		case err != nil:
+			return err
+		}
+		r.mu.Lock()
+		note := w.e.obs.KilledNote(w.incarnation)
+		r.mu.Unlock()
+		if note != "" {
+			out.Note = strings.TrimPrefix(out.Note+"; "+w.e.name+": "+note, "; ")
+		}
+	}
+	if len(failed) > 0 {
+		return spec.Refuse(spec.NotStopped, c.Verb, c.Child, "%s", strings.Join(failed, "; "))
+	}
+	return nil
+}
+
+// trigger carries out a repeat action. One that is refused because of a file or
+// a hook is tried again after the same time: a run that should repeat must not
+// end for good with a typing error.
+func (r *Reconciler) trigger(name string, incarnation uint64, repeat plan.Repeat, dead bool) {
+	r.running.Go(func() {
+		c := spec.Command{Verb: repeat.Action, Child: name, NoWait: true, By: "repeat", Cause: spec.CauseRepeat}
+		_, err := r.write(r.ctx, request{Command: c, run: incarnation, revive: dead})
+		if err == nil {
+			r.Logger.Info("repeat", "child", name, "incarnation", incarnation, "action", repeat.Action)
+			return
+		}
+		r.Logger.Warn("repeat action refused", "child", name, "action", repeat.Action, "err", err)
+		var refusal *spec.Refusal
+		if !errors.As(err, &refusal) {
+			return
+		}
+		switch refusal.Code {
+		case spec.NotFound, spec.Ambiguous, spec.InvalidFile, spec.BadHook, spec.Unavailable:
+			repeat.At = time.Now().Add(repeat.Every.D())
+			r.post(name, repeatFact{incarnation, repeat})
+		}
+	})
+}

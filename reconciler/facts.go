@@ -1,0 +1,86 @@
+package reconciler
+
+import (
+	"fmt"
+	"time"
+
+	"kita/reconciler/plan"
+	"kita/spec"
+)
+
+// fact is something that happened to a child, in its mailbox until the next
+// pass. fold tells whether it was news.
+type fact interface {
+	fmt.Stringer
+	fold(o *plan.Observed, d spec.Desired, now time.Time) bool
+}
+
+type exitedFact struct {
+	exit  spec.Exit
+	empty bool
+}
+
+type emptiedFact struct{ incarnation uint64 }
+
+type hookFact struct {
+	kind    plan.HookKind
+	ticket  plan.Ticket
+	message string
+}
+
+// repeatFact arms a repeat again after its action was refused.
+type repeatFact struct {
+	incarnation uint64
+	repeat      plan.Repeat
+}
+
+func (f exitedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
+	return o.Exited(f.exit, f.empty, jitter())
+}
+
+func (f emptiedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
+	return o.Emptied(f.incarnation)
+}
+
+func (f hookFact) fold(o *plan.Observed, d spec.Desired, now time.Time) bool {
+	return o.HookDone(f.kind, f.ticket, f.message, d, jitter(), now)
+}
+
+func (f repeatFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
+	return o.RepeatAgain(f.repeat, f.incarnation)
+}
+
+func (f exitedFact) String() string {
+	return fmt.Sprintf("#%d %v", f.exit.Incarnation, f.exit)
+}
+func (f emptiedFact) String() string { return fmt.Sprintf("#%d group empty", f.incarnation) }
+func (f hookFact) String() string {
+	return fmt.Sprintf("%s of #%d done %s", f.kind, f.ticket.Incarnation, f.message)
+}
+func (f repeatFact) String() string { return fmt.Sprintf("#%d repeat again", f.incarnation) }
+
+// Exited implements the Runtime's sink: the leader of a child ended.
+func (r *Reconciler) Exited(child string, incarnation uint64, exit spec.Exit, empty bool) {
+	exit.Incarnation = incarnation
+	r.post(child, exitedFact{exit, empty})
+}
+
+// Emptied implements the Runtime's sink: what was left of the group has ended.
+func (r *Reconciler) Emptied(child string, incarnation uint64) {
+	r.post(child, emptiedFact{incarnation})
+}
+
+// post puts a fact into a child's mailbox and asks for a pass.
+func (r *Reconciler) post(name string, f fact) {
+	r.mu.Lock()
+	e := r.children[name]
+	if e != nil {
+		e.mailbox = append(e.mailbox, f)
+	}
+	r.mu.Unlock()
+	if e == nil {
+		r.Observer.StaleFact()
+		return
+	}
+	r.queue.Add(name)
+}

@@ -1,0 +1,101 @@
+package reconciler
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"kita/spec"
+)
+
+// Info is what `info` shows.
+func (r *Reconciler) Info() spec.Info {
+	server := r.Settings.Server()
+	info := spec.Info{
+		ConfigFile: server.File,
+		Version:    r.Version,
+		PID:        os.Getpid(),
+		StartedAt:  r.started,
+		LoadPaths:  server.LoadPaths,
+		Mode:       server.Mode,
+		Encrypt:    server.Encrypt,
+		Listeners:  r.Listeners,
+		StateDir:   r.StateDir,
+		RunDir:     r.RunDir,
+		Running:    []string{},
+		Problems:   r.problems(server),
+	}
+	for _, v := range r.List() {
+		if v.Status.Alive() {
+			info.Running = append(info.Running, v.Name)
+		}
+	}
+	return info
+}
+
+// problems are what an operator should know, one line each.
+func (r *Reconciler) problems(server *spec.Server) []string {
+	var lines []string
+	if err := r.Settings.Problem(); err != nil {
+		lines = append(lines, fmt.Sprintf("server.yml is illegal, the last good one stays in force: %v", err))
+	}
+	for _, p := range r.Catalogue.Problems() {
+		lines = append(lines, p.Message)
+	}
+	if err := r.Store.Err(); err != nil {
+		lines = append(lines, fmt.Sprintf("desired state cannot be saved: %v", err))
+	}
+	if err := r.Store.Damage(); err != nil {
+		lines = append(lines, err.Error())
+	}
+	return append(lines, OpenListeners(server.Encrypt, r.Listeners)...)
+}
+
+// OpenListeners has a warning for each listener beyond loopback that anybody
+// who reaches it may use.
+func OpenListeners(encrypt bool, listeners []string) []string {
+	if encrypt {
+		return nil
+	}
+	var lines []string
+	for _, l := range listeners {
+		address, isTCP := strings.CutPrefix(l, "tcp:")
+		at, err := netip.ParseAddrPort(address)
+		if !isTCP || err != nil || at.Addr().IsLoopback() {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s is open: encrypt is off, so whoever reaches this address can start and stop children", at))
+	}
+	return lines
+}
+
+// ConfigErrors counts what is wrong with the configuration, for metrics.
+func (r *Reconciler) ConfigErrors() int {
+	n := len(r.Catalogue.Problems())
+	if r.Settings.Problem() != nil {
+		n++
+	}
+	return n
+}
+
+// Validate reads server.yml and every file of the load paths again, and checks
+// their hooks.
+func (r *Reconciler) Validate() (checked int, problems []string) {
+	r.Refresh()
+	if err := r.Settings.Problem(); err != nil {
+		problems = append(problems, strings.Split(err.Error(), "\n")...)
+	}
+	for _, p := range r.Catalogue.Problems() {
+		problems = append(problems, p.Message)
+	}
+	entries := r.Catalogue.Entries()
+	for _, e := range entries {
+		if e.Err == nil {
+			if err := spec.CheckHooks(e.Name, r.Catalogue.Child); err != nil {
+				problems = append(problems, fmt.Sprintf("%s: hooks: %v", e.Files[0], err))
+			}
+		}
+	}
+	return len(entries) + 1, problems
+}

@@ -1,0 +1,189 @@
+package reconciler
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/reconciler/plan"
+	"kita/spec"
+)
+
+// step is one pass over one child, with copies of all it looks at.
+type step struct {
+	e       *entry
+	child   *spec.Child
+	desired spec.Desired
+	obs     plan.Observed
+	now     time.Time
+	dirty   bool // obs has news that the next server must know
+}
+
+// pass looks at one child and does at most one thing about it.
+func (r *Reconciler) pass(name string) {
+	s, p, ok := r.decide(name)
+	if !ok {
+		return
+	}
+	if _, forget := p.Action.(plan.Forget); forget {
+		r.forget(s)
+		return
+	}
+	if p.Action != nil {
+		r.Logger.Debug("pass", "child", name, "action", p.Action.String())
+		r.act(s, p.Action)
+		s.dirty = true
+	}
+	if s.dirty {
+		r.save(name, &s.obs)
+	}
+	r.mu.Lock()
+	s.e.obs = s.obs
+	r.mu.Unlock()
+	if p.Action != nil {
+		r.queue.Add(name)
+		return
+	}
+	r.queue.AddAt(name, p.WakeAt)
+}
+
+// decide folds the mailbox, plans, and publishes the status.
+func (r *Reconciler) decide(name string) (*step, plan.Plan, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.children[name]
+	if e == nil {
+		return nil, plan.Plan{}, false
+	}
+	s := &step{e: e, child: e.child, desired: e.desired, obs: e.obs.Clone(), now: time.Now()}
+	if r.ending {
+		s.desired.Run, s.desired.Posthook = spec.Stopped, 0
+	}
+	for _, f := range e.mailbox {
+		if f.fold(&s.obs, s.desired, s.now) {
+			s.dirty = true
+			r.observe(name, s, f)
+		} else {
+			r.Observer.StaleFact()
+			r.Logger.Debug("stale fact dropped", "child", name, "fact", f)
+		}
+	}
+	e.mailbox = nil
+	p := plan.For(s.child, e.gone, s.desired, &s.obs, s.now)
+	s.obs.Published(p.Status)
+	e.obs = s.obs.Clone()
+	r.publish(e, p.Status)
+	r.rest(e, p.Status, p.Action == nil)
+	return s, p, true
+}
+
+// observe tells logs and metrics of a fact that was taken. mu is held.
+func (r *Reconciler) observe(name string, s *step, f fact) {
+	switch f := f.(type) {
+	case exitedFact:
+		success := s.child != nil && s.child.Restart.IsSuccess(f.exit)
+		r.Observer.Exited(name, f.exit, success)
+		r.Logger.Info("exited", "child", name, "incarnation", f.exit.Incarnation, "exit", f.exit.String())
+	case hookFact:
+		r.Observer.HookDone(string(f.kind), f.message == "")
+		if f.message != "" {
+			r.Logger.Warn("hook failed", "child", name, "kind", f.kind, "err", f.message)
+		}
+	}
+}
+
+// act does one action with no lock held and records its effect in s.obs.
+func (r *Reconciler) act(s *step, action plan.Action) {
+	name, o := s.e.name, &s.obs
+	switch a := action.(type) {
+	case plan.Start:
+		r.start(s, a)
+	case plan.Signal:
+		r.signal(name, a.Incarnation, a.Signal)
+		r.signal(name, a.Incarnation, spec.Signal(unix.SIGCONT))
+		o.Signalled(s.grace(), time.Now())
+		r.Logger.Info("stopping", "child", name, "incarnation", a.Incarnation, "signal", a.Signal.String())
+	case plan.Kill:
+		pids := o.Killed.PIDs
+		if o.Process.Stop == nil || o.Process.Stop.Kills == 0 {
+			pids = r.runtime.Survivors(name, a.Incarnation)
+		}
+		r.signal(name, a.Incarnation, spec.Signal(unix.SIGKILL))
+		o.KillSent(pids, time.Now())
+		r.Logger.Warn("killing", "child", name, "incarnation", a.Incarnation, "pids", pids)
+	case plan.RunHook:
+		r.runHook(s, a)
+	case plan.CancelHook:
+		r.mu.Lock()
+		cancel := s.e.cancelHook
+		r.mu.Unlock()
+		cancel()
+		o.HookCancelled()
+	case plan.SkipPosthook:
+		o.PosthookSkipped(a.Generation)
+	case plan.Trigger:
+		repeat := *o.Repeat
+		o.RepeatTaken()
+		r.trigger(name, a.Incarnation, repeat, o.Process == nil)
+	}
+}
+
+// start launches the child's process. The identity is saved before anything
+// else, so that a server that dies here cannot lose the process.
+func (r *Reconciler) start(s *step, a plan.Start) {
+	name := s.e.name
+	cause := spec.CausePolicy
+	if s.desired.RestartGeneration > s.obs.Attempted {
+		cause = s.desired.Cause
+	}
+	id, err := r.runtime.Start(s.child, a.Incarnation)
+	if err != nil {
+		s.obs.LaunchFailed(err.Error(), s.child, s.desired, jitter(), time.Now())
+		r.Logger.Warn("cannot start", "child", name, "incarnation", a.Incarnation, "err", err)
+		return
+	}
+	s.obs.Launched(id, s.child, s.desired, time.Now())
+	r.save(name, &s.obs)
+	s.dirty = false
+	r.Observer.Started(name, string(cause))
+	r.Logger.Info("started", "child", name, "incarnation", id.Incarnation, "pid", id.PID, "cause", cause)
+}
+
+func (r *Reconciler) signal(name string, incarnation uint64, sig spec.Signal) {
+	if err := r.runtime.Signal(name, incarnation, sig); err != nil {
+		r.Logger.Error("cannot signal", "child", name, "incarnation", incarnation, "signal", sig.String(), "err", err)
+	}
+}
+
+// grace is that of the last good file, or of the process where there is none.
+func (s *step) grace() time.Duration {
+	if s.child != nil {
+		return s.child.Stop.Grace.D()
+	}
+	return s.obs.Process.Config.Stop.Grace.D()
+}
+
+// forget drops a child whose file is gone and of which nothing is alive, unless
+// something about it changed meanwhile.
+func (r *Reconciler) forget(s *step) {
+	name := s.e.name
+	r.mu.Lock()
+	stale := !s.e.gone || len(s.e.mailbox) > 0 || s.e.desired != s.desired && !r.ending
+	if !stale {
+		delete(r.children, name)
+		s.e.removed = true
+		r.publishRemoved(s.e)
+	}
+	r.mu.Unlock()
+	if stale {
+		r.queue.Add(name)
+		return
+	}
+	r.Catalogue.Forget(name)
+	if err := errors.Join(r.Store.Forget(name), r.Store.RemoveFacts(name)); err != nil {
+		r.Logger.Error("cannot forget a child on disk", "child", name, "err", err)
+	}
+	r.Observer.Forgotten(name)
+	r.Logger.Info("forgotten, its file is gone", "child", name)
+}

@@ -1,0 +1,173 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"kita/reconciler/plan"
+	"kita/reconciler/store"
+	"kita/spec"
+)
+
+// workers is how many passes run at once. They mostly wait: for a fork, for an
+// output file to open, for a facts file.
+const workers = 16
+
+// Runtime is what the loop needs of the processes of this machine. The exits
+// of what it started or adopted come back through Exited and Emptied.
+type Runtime interface {
+	// Start launches a child's process and returns who it is.
+	Start(c *spec.Child, incarnation uint64) (spec.Identity, error)
+	// Adopt watches a process that a former server started. It fails when that
+	// very process is no longer alive.
+	Adopt(child string, id spec.Identity) error
+	// Signal reaches everything in the group of one incarnation.
+	Signal(child string, incarnation uint64, sig spec.Signal) error
+	// Survivors are the PIDs of the group that still live.
+	Survivors(child string, incarnation uint64) []int
+}
+
+// Observer is told what happens, for metrics. Its methods must not block.
+type Observer interface {
+	PassDone(d time.Duration)
+	StaleFact()
+	Started(child, cause string)
+	Exited(child string, e spec.Exit, success bool)
+	HookDone(kind string, ok bool)
+	Forgotten(child string)
+}
+
+// Options are what a Reconciler is made of. All fields are required.
+type Options struct {
+	Settings  *Settings
+	Catalogue *spec.Catalogue
+	Store     *store.Store
+	Observer  Observer
+	Logger    *slog.Logger
+	// Version, Listeners ("unix:PATH", "tcp:ADDRESS"), StateDir and RunDir are
+	// shown by Info.
+	Version          string
+	Listeners        []string
+	StateDir, RunDir string
+}
+
+// Reconciler holds the children and runs the loop over them.
+type Reconciler struct {
+	Options
+	runtime Runtime
+	queue   *queue
+	started time.Time
+
+	mu       sync.Mutex
+	children map[string]*entry     // guarded by mu
+	watchers map[*watcher]struct{} // guarded by mu
+	ready    error                 // guarded by mu
+	ending   bool                  // guarded by mu: Kill was called
+	ended    chan struct{}         // closed once everything is stopped after Kill
+	ctx      context.Context       // of the loop, the hooks and the sources
+	cancel   context.CancelFunc
+	running  sync.WaitGroup // workers, hooks and sources
+}
+
+// entry is one child. Its observed state is changed only by the pass that has
+// its name in work; everything is read and written under Reconciler.mu.
+type entry struct {
+	name    string
+	child   *spec.Child // the last good version of its file
+	gone    bool        // there is no such file
+	fileErr error
+	desired spec.Desired
+	obs     plan.Observed
+	status  spec.Status
+	mailbox []fact
+	// changed is closed and replaced whenever the entry changes.
+	changed chan struct{}
+	removed bool
+	// atRest: the server is ending, and nothing of the child is left to stop.
+	atRest bool
+	// cancelHook ends the hook in flight.
+	cancelHook context.CancelFunc
+}
+
+var errStarting = errors.New("the startup mode has not been carried out yet")
+
+// New makes a Reconciler. Start begins its work; until then it may be given to
+// a Runtime as its sink.
+func New(o Options) *Reconciler {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Reconciler{
+		ctx:      ctx,
+		cancel:   cancel,
+		Options:  o,
+		queue:    newQueue(),
+		started:  time.Now(),
+		children: map[string]*entry{},
+		watchers: map[*watcher]struct{}{},
+		ready:    errStarting,
+		ended:    make(chan struct{}),
+	}
+}
+
+// Stop ends the loop, the hooks in flight and the sources, and waits for them.
+// The children go on.
+func (r *Reconciler) Stop() {
+	r.cancel()
+	r.queue.Close()
+	r.running.Wait()
+}
+
+// Ended is closed when everything has been stopped after Kill.
+func (r *Reconciler) Ended() <-chan struct{} { return r.ended }
+
+// Ready is nil once the startup mode has been carried out.
+func (r *Reconciler) Ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ready
+}
+
+// QueueDepth is the number of children that wait for a pass.
+func (r *Reconciler) QueueDepth() int { return r.queue.Len() }
+
+// work runs passes until the queue is closed.
+func (r *Reconciler) work() {
+	for {
+		name, ok := r.queue.Get()
+		if !ok {
+			return
+		}
+		begin := time.Now()
+		r.pass(name)
+		r.queue.Done(name)
+		r.Observer.PassDone(time.Since(begin))
+	}
+}
+
+// entry returns the entry of a name, and makes it if need be. mu is held.
+func (r *Reconciler) entry(name string) *entry {
+	e := r.children[name]
+	if e == nil {
+		e = &entry{name: name, changed: make(chan struct{}), gone: true}
+		e.status = plan.For(nil, false, e.desired, &e.obs, time.Now()).Status
+		r.children[name] = e
+	}
+	return e
+}
+
+// save writes what is known of a child, for the server after this one.
+func (r *Reconciler) save(name string, o *plan.Observed) {
+	data, err := json.Marshal(o)
+	if err == nil {
+		err = r.Store.SaveFacts(name, store.Facts{Data: data})
+	}
+	if err != nil {
+		r.Logger.Error("cannot save the state of a child", "child", name, "err", err)
+	}
+}
+
+func jitter() float64 { return rand.Float64() }

@@ -1,0 +1,132 @@
+package reconciler
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"kita/spec"
+)
+
+const (
+	// settle is how long the load paths must be quiet before they are listed
+	// again, so that a copy of many files costs one listing; at most settleMax.
+	settle    = 50 * time.Millisecond
+	settleMax = 500 * time.Millisecond
+	// relist is how often they are listed without being told to, for file
+	// systems that do not notify (NFS) and for events that were lost.
+	relist = 30 * time.Second
+)
+
+// apply makes what the catalogue found the child's configuration.
+func (r *Reconciler) apply(found spec.Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if found.Missing && r.children[found.Name] == nil {
+		return
+	}
+	e := r.entry(found.Name)
+	before := e.view()
+	e.gone, e.fileErr = found.Missing, found.Err
+	if found.Child != nil {
+		e.child = found.Child
+	}
+	if after := e.view(); before.Spec != after.Spec || before.FileError != after.FileError {
+		r.touch(e)
+	}
+}
+
+// refreshSettings takes over a changed server.yml.
+func (r *Reconciler) refreshSettings() {
+	if !r.Settings.Refresh() {
+		return
+	}
+	if err := r.Settings.Problem(); err != nil {
+		r.Logger.Error("server.yml is illegal, the last good one stays in force", "err", err)
+		return
+	}
+	server := r.Settings.Server()
+	r.Catalogue.SetPaths(server.LoadPaths, server.Defaults)
+	r.Logger.Info("server.yml read again", "file", server.File)
+	r.refreshCatalogue()
+}
+
+func (r *Reconciler) refreshCatalogue() {
+	changed, _ := r.Catalogue.Refresh()
+	for _, name := range changed {
+		found := r.Catalogue.Lookup(name)
+		if found.Err != nil {
+			r.Logger.Warn("child file is illegal, an earlier version stays in force", "child", name, "err", found.Err)
+		}
+		r.apply(found)
+		r.queue.Add(name)
+	}
+}
+
+// Refresh looks at server.yml and the load paths now.
+func (r *Reconciler) Refresh() {
+	r.refreshSettings()
+	r.refreshCatalogue()
+}
+
+// watchSources begins to watch server.yml and the load paths.
+func (r *Reconciler) watchSources() error {
+	notify, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the load paths: %w", err)
+	}
+	r.watchPaths(notify)
+	r.running.Go(func() {
+		defer func() { _ = notify.Close() }()
+		r.watchLoop(notify)
+	})
+	return nil
+}
+
+// watchPaths adds the directories that exist to the watch. Adding one twice is
+// harmless; one that is gone leaves by itself.
+func (r *Reconciler) watchPaths(notify *fsnotify.Watcher) {
+	dirs := r.Catalogue.Paths()
+	if file := r.Settings.Server().File; file != "" {
+		dirs = append(dirs, filepath.Dir(file))
+	}
+	for _, dir := range dirs {
+		if err := notify.Add(dir); err != nil && !os.IsNotExist(err) {
+			r.Logger.Debug("cannot watch, it is listed every 30 s instead", "dir", dir, "err", err)
+		}
+	}
+}
+
+// watchLoop lists the load paths again once events have come to rest. What the
+// event said does not matter.
+func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
+	quiet := time.NewTimer(relist)
+	defer quiet.Stop()
+	var first time.Time // of the events not yet acted on
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case _, ok := <-notify.Events:
+			if !ok {
+				return
+			}
+			now := time.Now()
+			if first.IsZero() {
+				first = now
+			}
+			quiet.Reset(min(settle, max(0, first.Add(settleMax).Sub(now))))
+		case err := <-notify.Errors:
+			r.Logger.Warn("watch of the load paths", "err", err)
+			quiet.Reset(0)
+		case <-quiet.C:
+			first = time.Time{}
+			r.Refresh()
+			r.watchPaths(notify)
+			quiet.Reset(relist)
+		}
+	}
+}

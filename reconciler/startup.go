@@ -1,0 +1,198 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"kita/reconciler/plan"
+	"kita/spec"
+)
+
+// Start takes back what a former server of this boot left, begins the loop, and
+// carries out the startup mode. It returns when the mode's wishes are on disk;
+// Ready tells when they have been carried out. Mode full is refused, with
+// nothing started, when a file is illegal and the mode is to decide.
+func (r *Reconciler) Start(runtime Runtime) error {
+	r.runtime = runtime
+	server := r.Settings.Server()
+	r.Catalogue.SetPaths(server.LoadPaths, server.Defaults)
+	_, problems := r.Catalogue.Refresh()
+	resumed := r.Store.SameBoot() && !r.Store.Ended()
+	if err := refuse(server.Mode, resumed, problems); err != nil {
+		return err
+	}
+	for _, p := range problems {
+		r.Logger.Warn("load path", "problem", p.Message)
+	}
+	for _, found := range r.Catalogue.Entries() {
+		r.apply(found)
+	}
+	if err := r.recall(); err != nil {
+		return err
+	}
+	if err := r.Store.Begin(); err != nil {
+		return err
+	}
+	for range workers {
+		r.running.Go(r.work)
+	}
+	r.mu.Lock()
+	for name := range r.children {
+		r.queue.Add(name)
+	}
+	r.mu.Unlock()
+	if err := r.watchSources(); err != nil {
+		return err
+	}
+	return r.carryOut(server)
+}
+
+// refuse is mode full's check of every file. It is not made when children of a
+// former server are to be taken back: they need a server, whatever the files
+// say by now.
+func refuse(mode spec.Mode, resumed bool, problems []spec.Problem) error {
+	if mode != spec.Full || resumed {
+		return nil
+	}
+	var errs []error
+	for _, p := range problems {
+		if p.Illegal {
+			errs = append(errs, errors.New(p.Message))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// recall restores desired states and facts, and adopts what still lives.
+func (r *Reconciler) recall() error {
+	facts, broken := r.Store.Facts()
+	for _, err := range broken {
+		r.Logger.Warn("saved state of a child is unusable", "err", err)
+	}
+	desired := r.Store.Desired()
+	revoked := map[string]spec.Desired{}
+	r.mu.Lock()
+	for name, d := range desired {
+		switch {
+		case !r.Store.SameBoot():
+			d.Run, d.Posthook = "", 0
+			revoked[name] = d
+		case r.Store.Ended() && d.Run == spec.Running:
+			d.Run, d.Posthook = "", 0
+			revoked[name] = d
+		}
+		r.entry(name).desired = d
+	}
+	for name, f := range facts {
+		e := r.entry(name)
+		if err := json.Unmarshal(f.Data, &e.obs); err != nil {
+			r.Logger.Warn("saved state of a child is unusable", "child", name, "err", err)
+			e.obs = plan.Observed{}
+		}
+		if p := e.obs.Process; p != nil && e.child == nil {
+			e.child = p.Config
+		}
+	}
+	var orphans []*entry
+	for _, e := range r.children {
+		if e.obs.Process != nil {
+			orphans = append(orphans, e)
+		}
+	}
+	r.mu.Unlock()
+	for _, e := range orphans {
+		r.adopt(e)
+	}
+	if len(revoked) == 0 {
+		return nil
+	}
+	return r.Store.SetDesired(r.ctx, revoked)
+}
+
+// adopt takes over one process of a former server. No worker runs yet.
+func (r *Reconciler) adopt(e *entry) {
+	p := e.obs.Process
+	if p.Exit != nil {
+		// Only what was left of a group: without its leader it cannot be told
+		// from others.
+		r.post(e.name, emptiedFact{e.obs.Incarnation})
+		return
+	}
+	err := r.runtime.Adopt(e.name, p.Identity)
+	r.mu.Lock()
+	p.Adopted = true
+	r.mu.Unlock()
+	if err != nil {
+		r.Logger.Warn("a child ended while no server ran", "child", e.name, "incarnation", e.obs.Incarnation, "err", err)
+		r.post(e.name, exitedFact{spec.Exit{Incarnation: e.obs.Incarnation, At: time.Now()}, true})
+		return
+	}
+	r.Logger.Info("adopted", "child", e.name, "incarnation", e.obs.Incarnation, "pid", p.Identity.PID)
+}
+
+// carryOut writes the startup mode's wishes, once, for the children about
+// which nobody has decided. Half mode starts in the order of its list, each
+// when the one before has been launched or has failed.
+func (r *Reconciler) carryOut(server *spec.Server) error {
+	var names []string
+	switch server.Mode {
+	case spec.Half:
+		names = server.Startup
+	case spec.Full:
+		names = r.Catalogue.Names()
+	}
+	var wishes []written
+	changes := map[string]spec.Desired{}
+	for _, name := range names {
+		w, ok := r.wish(name, server.Mode)
+		if ok {
+			wishes = append(wishes, w)
+			changes[name] = w.e.desired
+		}
+	}
+	if err := r.Store.SetDesired(r.ctx, changes); err != nil {
+		return fmt.Errorf("save what mode %s starts: %w", server.Mode, err)
+	}
+	r.running.Go(func() {
+		c := spec.Command{Verb: spec.VerbStart}
+		for _, w := range wishes {
+			r.queue.Add(w.e.name)
+			if server.Mode == spec.Half {
+				c.Child = w.e.name
+				// The outcome is in the child's status and in the log.
+				_, _ = r.await(r.ctx, w, c)
+			}
+		}
+		r.mu.Lock()
+		r.ready = nil
+		r.mu.Unlock()
+	})
+	return nil
+}
+
+// wish makes one child wanted, unless its file is bad or a command of this
+// session has decided about it.
+func (r *Reconciler) wish(name string, mode spec.Mode) (written, bool) {
+	found := r.Catalogue.Lookup(name)
+	err := found.Err
+	if found.Missing {
+		err = errors.New("no such file in the load paths")
+	} else if err == nil {
+		err = spec.CheckHooks(name, r.Catalogue.Child)
+	}
+	if err != nil {
+		r.Logger.Warn("not started", "child", name, "mode", mode, "err", err)
+		return written{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entry(name)
+	if e.desired.Run != "" {
+		return written{}, false
+	}
+	e.desired = e.next(request{Command: spec.Command{Verb: spec.VerbStart, Child: name,
+		By: "mode " + string(mode), Cause: spec.CauseMode}})
+	return written{e: e, child: e.child, generation: e.desired.Generation}, true
+}
