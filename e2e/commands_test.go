@@ -1,0 +1,374 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"kita/spec"
+)
+
+type command = func(ts *testscript.TestScript, neg bool, args []string)
+
+// commands are those of the scripts, besides testscript's own.
+func commands() map[string]command {
+	return map[string]command{
+		"serve":       cmdServe,
+		"serve-fails": cmdServeFails,
+		"killserver":  cmdKillServer,
+		"waitend":     cmdWaitEnd,
+		"exits":       cmdExits,
+		"wire":        cmdWire,
+		"http":        cmdHTTP,
+		"await":       cmdAwait,
+		"show":        cmdShow,
+		"alive":       cmdAlive,
+		"dead":        cmdDead,
+		"waitfile":    cmdWaitFile,
+		"config":      cmdConfig,
+		"lines":       cmdLines,
+		"children":    cmdChildren,
+	}
+}
+
+// serve [COMMAND...] starts the server, by default `kita serve server.yml`, and
+// waits until it is ready.
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "serve")
+	ts.Check(script(ts).serve(serverCommand(ts, args)))
+}
+
+func serverCommand(ts *testscript.TestScript, args []string) []string {
+	if len(args) == 0 {
+		return nil
+	}
+	program, err := exec.LookPath(filepath.Join(world.bin, args[0]))
+	ts.Check(err)
+	return append([]string{program}, args[1:]...)
+}
+
+// serve-fails [COMMAND...] starts a server that ends with status 1 by itself.
+// What it wrote is in stdout and stderr.
+func cmdServeFails(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "serve-fails")
+	in := script(ts)
+	program := serverCommand(ts, args)
+	if program == nil {
+		program = []string{filepath.Join(world.bin, "kita"), "serve", "server.yml"}
+	}
+	second := &instance{dir: in.dir, mark: in.mark, env: in.env}
+	before := len(in.log())
+	ts.Check(second.start(program))
+	status, err := second.waitEnd()
+	if err != nil {
+		_, killErr := second.signal(syscall.SIGKILL)
+		ts.Check(errors.Join(err, killErr))
+	}
+	fmt.Fprint(ts.Stderr(), in.log()[before:])
+	if status != 1 {
+		ts.Fatalf("the server ended with status %d, want 1", status)
+	}
+}
+
+// killserver SIGNAL sends a signal to the server and waits for its end.
+func cmdKillServer(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "killserver")
+	usage(ts, len(args) == 1, "killserver TERM|KILL|INT")
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "INT": syscall.SIGINT}
+	sig, ok := signals[args[0]]
+	usage(ts, ok, "killserver TERM|KILL|INT")
+	status, err := script(ts).signal(sig)
+	ts.Check(err)
+	ts.Logf("the server ended with status %d", status)
+}
+
+// waitend STATUS waits until the server, which was told to `kill`, has ended.
+func cmdWaitEnd(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "waitend")
+	usage(ts, len(args) == 1, "waitend STATUS")
+	in := script(ts)
+	status, err := in.waitEnd()
+	ts.Check(err)
+	if strconv.Itoa(status) != args[0] {
+		ts.Fatalf("the server ended with status %d, want %s", status, args[0])
+	}
+	in.killed = true
+	if left := marked(in.mark); len(left) > 0 {
+		ts.Fatalf("left behind after kill: %v", left)
+	}
+}
+
+// exits STATUS COMMAND... runs a command and wants exactly that exit status.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "exits")
+	usage(ts, len(args) >= 2, "exits STATUS COMMAND...")
+	err := ts.Exec(args[1], args[2:]...)
+	status := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		status = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(status) != args[0] {
+		ts.Fatalf("exit status %d, want %s", status, args[0])
+	}
+}
+
+// wire [-split=N,N] [-bytes] [-eof] REQUEST WANT sends a request of the old
+// protocol and compares the whole answer. WANT is text with \n, or @FILE, where
+// variables are filled in. With -re it is a regular expression.
+func cmdWire(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "wire")
+	halfClose, byByte, pattern := false, false, false
+	var positions []int
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") && args[0] != "-h" {
+		name, value, _ := strings.Cut(args[0], "=")
+		switch name {
+		case "-eof":
+			halfClose = true
+		case "-bytes":
+			byByte = true
+		case "-re":
+			pattern = true
+		case "-split":
+			for field := range strings.SplitSeq(value, ",") {
+				p, err := strconv.Atoi(field)
+				ts.Check(err)
+				positions = append(positions, p)
+			}
+		default:
+			ts.Fatalf("wire has no flag %s", name)
+		}
+		args = args[1:]
+	}
+	usage(ts, len(args) == 2, "wire [-split=N,N] [-bytes] [-eof] [-re] REQUEST WANT")
+	request := unescape(ts, args[0])
+	segments := split(request, positions...)
+	if byByte {
+		segments = bytewise(request)
+	}
+	got, err := script(ts).exchange(segments, halfClose)
+	ts.Check(err)
+	fmt.Fprint(ts.Stdout(), got)
+	want := wantedAnswer(ts, args[1])
+	if pattern {
+		if !regexp.MustCompile(`^(?s:` + want + `)$`).MatchString(got) {
+			ts.Fatalf("answer to %q\n got %q\nwant %s", request, got, want)
+		}
+		return
+	}
+	if got != want {
+		ts.Fatalf("answer to %q\n got %q\nwant %q", request, got, want)
+	}
+}
+
+func wantedAnswer(ts *testscript.TestScript, word string) string {
+	if file, ok := strings.CutPrefix(word, "@"); ok {
+		return expand(ts.ReadFile(file), ts.Getenv)
+	}
+	return unescape(ts, word)
+}
+
+// http [-socket] [-h NAME:VALUE] METHOD PATH [BODY] prints the status and the
+// answer.
+func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "http")
+	network, header := "tcp", map[string]string{}
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		switch {
+		case args[0] == "-socket":
+			network = "unix"
+		case args[0] == "-h" && len(args) > 1:
+			name, value, _ := strings.Cut(args[1], ":")
+			header[name] = value
+			args = args[1:]
+		default:
+			ts.Fatalf("http has no flag %s", args[0])
+		}
+		args = args[1:]
+	}
+	usage(ts, len(args) == 2 || len(args) == 3, "http [-socket] [-h NAME:VALUE] METHOD PATH [BODY]")
+	status, answer, err := script(ts).http(network, args[0], args[1], strings.Join(args[2:], ""), header)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%d\n%s", status, answer)
+}
+
+// await NAME CONDITION... waits until all hold for the child at once. A
+// condition is KEY=VALUE, KEY>=NUMBER or KEY~REGEXP.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "await")
+	usage(ts, len(args) >= 2, "await NAME KEY=VALUE|KEY>=NUMBER|KEY~REGEXP...")
+	v, err := script(ts).await(args[0], func(v spec.View) bool {
+		facts := factsOf(v)
+		for _, condition := range args[1:] {
+			ok, err := holds(facts, condition)
+			ts.Check(err)
+			if !ok {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		ts.Fatalf("%v, want %v", err, args[1:])
+	}
+	remember(ts, v)
+}
+
+// show NAME sets NAME_PID, NAME_START and NAME_INCARNATION.
+func cmdShow(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "show")
+	usage(ts, len(args) == 1, "show NAME")
+	v, err := script(ts).await(args[0], func(spec.View) bool { return true })
+	ts.Check(err)
+	remember(ts, v)
+}
+
+func remember(ts *testscript.TestScript, v spec.View) {
+	if p := v.Status.Process; p != nil {
+		ts.Setenv(v.Name+"_PID", strconv.Itoa(p.PID))
+		ts.Setenv(v.Name+"_START", p.StartedAt.UTC().Format(time.DateTime))
+		ts.Setenv(v.Name+"_INCARNATION", strconv.FormatUint(p.Incarnation, 10))
+	}
+	ts.Setenv(v.Name+"_STARTS", strconv.FormatUint(v.Status.Starts, 10))
+}
+
+// factsOf is what await can ask about.
+func factsOf(v spec.View) map[string]string {
+	facts := map[string]string{
+		"phase": string(v.Status.Phase), "desired": string(v.Desired.Run), "alive": strconv.FormatBool(v.Status.Alive()),
+		"starts": strconv.FormatUint(v.Status.Starts, 10), "restarts": strconv.FormatUint(v.Status.Restarts, 10),
+		"reason": v.Status.Reason, "file_error": v.FileError, "stale": strconv.FormatBool(v.Stale),
+		"known": strconv.FormatBool(v.Status.Phase != ""), "repeat": strconv.FormatBool(v.Status.RepeatAt != nil),
+		"by": v.Desired.By, "exit": "", "pid": "0", "incarnation": "0", "adopted": "false", "command": "",
+	}
+	if e := v.Status.LastExit; e != nil {
+		facts["exit"] = e.String()
+	}
+	if v.Spec != nil {
+		facts["command"] = v.Spec.CommandLine
+	}
+	if p := v.Status.Process; p != nil {
+		facts["pid"] = strconv.Itoa(p.PID)
+		facts["incarnation"] = strconv.FormatUint(p.Incarnation, 10)
+		facts["adopted"] = strconv.FormatBool(p.Adopted)
+	}
+	return facts
+}
+
+var conditionSyntax = regexp.MustCompile(`^([a-z_]+)(=|!=|>=|~)(.*)$`)
+
+func holds(facts map[string]string, condition string) (bool, error) {
+	parts := conditionSyntax.FindStringSubmatch(condition)
+	if parts == nil {
+		return false, fmt.Errorf("%q is no condition", condition)
+	}
+	got, ok := facts[parts[1]]
+	if !ok {
+		return false, fmt.Errorf("nothing is known of %q", parts[1])
+	}
+	switch parts[2] {
+	case "=":
+		return got == parts[3], nil
+	case "!=":
+		return got != parts[3], nil
+	case "~":
+		return regexp.MatchString(parts[3], got)
+	}
+	have, err := strconv.ParseUint(got, 10, 64)
+	least, leastErr := strconv.ParseUint(parts[3], 10, 64)
+	return have >= least, errors.Join(err, leastErr)
+}
+
+// alive PID... wants each to be a live process of this server.
+func cmdAlive(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "alive")
+	usage(ts, len(args) > 0, "alive PID...")
+	for _, arg := range args {
+		if !script(ts).isAlive(pidOf(ts, arg)) {
+			ts.Fatalf("process %s is dead", arg)
+		}
+	}
+}
+
+// dead PID... waits until each is dead.
+func cmdDead(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "dead")
+	usage(ts, len(args) > 0, "dead PID...")
+	for _, arg := range args {
+		ts.Check(script(ts).awaitDeath(pidOf(ts, arg)))
+	}
+}
+
+// pidOf reads a PID, or @FILE that holds one.
+func pidOf(ts *testscript.TestScript, arg string) int {
+	if file, ok := strings.CutPrefix(arg, "@"); ok {
+		arg = strings.TrimSpace(ts.ReadFile(file))
+	}
+	pid, err := strconv.Atoi(arg)
+	if err != nil || pid <= 1 {
+		ts.Fatalf("%q is no PID", arg)
+	}
+	return pid
+}
+
+// waitfile FILE [REGEXP] waits until the file is there and matches.
+func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "waitfile")
+	usage(ts, len(args) == 1 || len(args) == 2, "waitfile FILE [REGEXP]")
+	want := regexp.MustCompile(`(?m)` + strings.Join(args[1:], ""))
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(patience)
+	for {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && want.Match(text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			ts.Fatalf("%s is not there with %q after %v: %v, %q", args[0], want, patience, err, text)
+		}
+	}
+}
+
+// config FILE puts FILE in the place of server.yml in one step.
+func cmdConfig(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "config")
+	usage(ts, len(args) == 1, "config FILE")
+	text := ts.ReadFile(args[0])
+	temporary := ts.MkAbs("server.yml.new")
+	ts.Check(os.WriteFile(temporary, []byte(text), 0o644))
+	ts.Check(os.Rename(temporary, ts.MkAbs("server.yml")))
+}
+
+// lines FILE N wants the file to have N lines.
+func cmdLines(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "lines")
+	usage(ts, len(args) == 2, "lines FILE N")
+	if n := strings.Count(ts.ReadFile(args[0]), "\n"); strconv.Itoa(n) != args[1] {
+		ts.Fatalf("%s has %d lines, want %s:\n%s", args[0], n, args[1], ts.ReadFile(args[0]))
+	}
+}
+
+// children NAME... wants exactly these to be alive.
+func cmdChildren(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "children")
+	info, err := script(ts).client().Info(context.Background())
+	ts.Check(err)
+	if got := strings.Join(info.Running, " "); got != strings.Join(args, " ") {
+		ts.Fatalf("alive are [%s], want %v", got, args)
+	}
+}
