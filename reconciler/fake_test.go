@@ -1,0 +1,230 @@
+package reconciler
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/reconciler/store"
+	"kita/spec"
+)
+
+// fakeRuntime is a Runtime whose processes are entries of a map.
+type fakeRuntime struct {
+	sink interface {
+		Exited(child string, incarnation uint64, exit spec.Exit, empty bool)
+		Emptied(child string, incarnation uint64)
+	}
+
+	mu       sync.Mutex
+	live     map[string]spec.Identity // by child
+	starts   []string
+	ignores  map[string]bool  // children that ignore SIGTERM
+	failures map[string]error // what Start answers
+	nextPID  int
+	doubles  int // starts of a child that had a live process
+}
+
+func newFakeRuntime() *fakeRuntime {
+	return &fakeRuntime{live: map[string]spec.Identity{}, ignores: map[string]bool{}, failures: map[string]error{}, nextPID: 100}
+}
+
+func (f *fakeRuntime) Start(c *spec.Child, incarnation uint64) (spec.Identity, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.starts = append(f.starts, c.Name)
+	if err := f.failures[c.Name]; err != nil {
+		return spec.Identity{}, err
+	}
+	if _, double := f.live[c.Name]; double {
+		f.doubles++
+	}
+	f.nextPID++
+	id := spec.Identity{PID: f.nextPID, Incarnation: incarnation, BootID: "boot"}
+	f.live[c.Name] = id
+	return id, nil
+}
+
+func (f *fakeRuntime) Adopt(child string, id spec.Identity) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.live[child].PID != id.PID {
+		return errors.New("gone")
+	}
+	return nil
+}
+
+func (f *fakeRuntime) Signal(child string, incarnation uint64, sig spec.Signal) error {
+	f.mu.Lock()
+	id, ok := f.live[child]
+	deadly := sig == spec.Signal(unix.SIGKILL) || sig == spec.Signal(unix.SIGTERM) && !f.ignores[child]
+	if !ok || id.Incarnation != incarnation || !deadly {
+		f.mu.Unlock()
+		return nil
+	}
+	delete(f.live, child)
+	f.mu.Unlock()
+	f.sink.Exited(child, incarnation, spec.Exit{Known: true, Signal: sig, At: time.Now()}, true)
+	return nil
+}
+
+func (f *fakeRuntime) Survivors(child string, _ uint64) []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if id, ok := f.live[child]; ok {
+		return []int{id.PID}
+	}
+	return nil
+}
+
+// exit ends a child by itself.
+func (f *fakeRuntime) exit(child string, code int) {
+	f.mu.Lock()
+	id := f.live[child]
+	delete(f.live, child)
+	f.mu.Unlock()
+	f.sink.Exited(child, id.Incarnation, spec.Exit{Known: true, Code: code, At: time.Now()}, true)
+}
+
+func (f *fakeRuntime) started() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.starts)
+}
+
+func (f *fakeRuntime) pid(child string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.live[child].PID
+}
+
+// quietObserver is an Observer that only counts what is stale.
+type quietObserver struct{}
+
+func (quietObserver) PassDone(time.Duration)         {}
+func (quietObserver) StaleFact()                     {}
+func (quietObserver) Started(string, string)         {}
+func (quietObserver) Exited(string, spec.Exit, bool) {}
+func (quietObserver) HookDone(string, bool)          {}
+func (quietObserver) Forgotten(string)               {}
+
+// world is one load path, one state directory, and the servers over them.
+type world struct {
+	t       *testing.T
+	dir     string
+	boot    string
+	server  string // server.yml without its loadpaths
+	runtime *fakeRuntime
+	*Reconciler
+	store *store.Store
+}
+
+func newWorld(t *testing.T, server string, files map[string]string) *world {
+	w := &world{t: t, dir: t.TempDir(), boot: "boot", server: server, runtime: newFakeRuntime()}
+	if err := os.Mkdir(filepath.Join(w.dir, "children"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		w.write(name, text)
+	}
+	return w
+}
+
+func (w *world) write(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, "children", name+".yml"), []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// serve begins a server; the former one must have been left or killed.
+func (w *world) serve() error {
+	w.t.Helper()
+	file := filepath.Join(w.dir, "server.yml")
+	text := fmt.Sprintf("loadpaths: [%q]\n%s", filepath.Join(w.dir, "children"), w.server)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	server, err := spec.LoadServer(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	w.store, err = store.Open(store.Options{StateDir: filepath.Join(w.dir, "state"), RunDir: filepath.Join(w.dir, "run"),
+		BootID: w.boot, Logger: logger})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Reconciler = New(Options{Settings: NewSettings(server), Catalogue: spec.NewCatalogue(), Store: w.store,
+		Observer: quietObserver{}, Logger: logger})
+	w.runtime.sink = w.Reconciler
+	w.t.Cleanup(w.leave)
+	return w.Reconciler.Start(w.runtime)
+}
+
+func (w *world) mustServe() {
+	w.t.Helper()
+	if err := w.serve(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.until("ready", func() bool { return w.Ready() == nil })
+}
+
+// leave ends the server and lets the processes live.
+func (w *world) leave() {
+	if w.Reconciler == nil {
+		return
+	}
+	w.Reconciler.Stop()
+	_ = w.store.Close()
+	w.Reconciler = nil
+}
+
+// do carries out a command and returns its refusal's code, "" for success.
+func (w *world) do(verb spec.Verb, child string) spec.Code {
+	w.t.Helper()
+	_, err := w.Do(w.t.Context(), spec.Command{Verb: verb, Child: child, By: "test"})
+	var refusal *spec.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Code
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ""
+}
+
+func (w *world) want(verb spec.Verb, child string, code spec.Code) {
+	w.t.Helper()
+	if got := w.do(verb, child); got != code {
+		w.t.Fatalf("%s %s: got %q, want %q", verb, child, got, code)
+	}
+}
+
+func (w *world) phase(child string) spec.Phase {
+	v, _ := w.Get(child)
+	return v.Status.Phase
+}
+
+// until waits for a condition, looking again at every change of any child.
+func (w *world) until(what string, done func() bool) {
+	w.t.Helper()
+	deadline := time.After(60 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.t.Fatalf("never came: %s; children: %+v", what, w.List())
+		}
+	}
+}
