@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+
+	"kita/control"
+	"kita/control/fleet"
+	"kita/reconciler/store"
+	"kita/spec"
+)
+
+// socketName is the name of the unix socket in the run directory.
+const socketName = "kita.sock"
+
+// localSocket is where the server of this host is expected; named when the
+// environment says so.
+func localSocket() (path string, named bool) {
+	if path := os.Getenv("KITA_SOCKET"); path != "" {
+		return path, true
+	}
+	// The other directory may be missing: a client has no use for it.
+	_, runDir, _ := store.DefaultDirs()
+	if runDir == "" {
+		return "", false
+	}
+	return filepath.Join(runDir, socketName), false
+}
+
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	// One that may not be looked at is there all the same; the attempt to use
+	// it says why it fails.
+	return path != "" && (err == nil && info.Mode().Type() == os.ModeSocket || errors.Is(err, os.ErrPermission))
+}
+
+// ask calls fn with a client for each host of r, side by side, and returns the
+// results in the order of the hosts.
+func ask[T any](ctx context.Context, r request, fn func(context.Context, *control.Client) (T, error)) []fleet.Result[T] {
+	return fleet.Each(ctx, r.hosts, fleet.Limits{Timeout: r.timeout}, func(ctx context.Context, h fleet.Host) (T, error) {
+		target := control.Target{TCP: h.Addr()}
+		if r.socket != "" {
+			target = control.Target{Unix: r.socket}
+		}
+		client := control.Dial(target)
+		defer client.Close()
+		return fn(ctx, client)
+	})
+}
+
+// waitedTooLong tells a server that took a command and did not answer in time
+// from one that cannot be reached: the first may well carry it out.
+func waitedTooLong(r request, err error) error {
+	var (
+		unreachable *control.Unreachable
+		op          *net.OpError
+	)
+	if !errors.As(err, &unreachable) || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if errors.As(err, &op) && op.Op == "dial" {
+		return err
+	}
+	return spec.Refuse(spec.TimedOut, r.verb, r.child, "%s %s: no answer within %v; the server goes on with it, see `kita check`", r.verb, r.child, r.timeout)
+}
+
+// label names a host in what is printed; it is empty when only one was asked.
+func label(r request, h fleet.Host) string {
+	if len(r.hosts) < 2 {
+		return ""
+	}
+	return h.String()
+}

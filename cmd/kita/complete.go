@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kita/control"
+	"kita/spec"
+)
+
+// completeTimeout is short: a shell waits for the answer at each press of a key.
+const completeTimeout = time.Second
+
+// completeWords offers the names of the server's children, then the
+// prepositions.
+func (p *program) completeWords(verb spec.Verb, f *flags) cobra.CompletionFunc {
+	const directive = cobra.ShellCompDirectiveNoFileComp
+	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		takesChild := verb.Changes() || verb == spec.VerbCheck
+		if len(args) == 0 && takesChild {
+			return p.childNames(c.Context(), verb, *f), directive
+		}
+		if len(args) > 0 {
+			switch args[len(args)-1] {
+			case "on", "On":
+				return nil, directive
+			case "with", "With":
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+		}
+		return []string{"on\thosts to ask", "with\tprivate key file"}, directive
+	}
+}
+
+// childNames asks the server; without one there is nothing to offer.
+func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []string {
+	f.timeout, f.output = completeTimeout, ""
+	r, err := p.request(spec.VerbCheck, nil, f)
+	if err != nil {
+		return nil
+	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	var names []string
+	seen := map[string]bool{}
+	offer := func(name, about string) {
+		if !seen[name] {
+			seen[name] = true
+			names = append(names, printable(name)+"\t"+about)
+		}
+	}
+	for _, result := range ask(ctx, r, func(ctx context.Context, c *control.Client) ([]spec.View, error) { return c.List(ctx) }) {
+		for _, v := range result.Value {
+			offer(v.Name, string(v.Status.Phase))
+		}
+	}
+	if verb == spec.VerbStop {
+		offer(spec.All, "every child")
+	}
+	return names
+}

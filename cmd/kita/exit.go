@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"kita/control"
+)
+
+// The exit statuses; scripts rely on the numbers.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotRunning  = 3
+	exitUnreachable = 4
+)
+
+// severity orders the exit statuses, the harmless first.
+var severity = []int{exitOK, exitNotRunning, exitFailed, exitUnreachable, exitUsage}
+
+// worst is the status that stands for both.
+func worst(a, b int) int {
+	for i := len(severity) - 1; i >= 0; i-- {
+		if a == severity[i] || b == severity[i] {
+			return severity[i]
+		}
+	}
+	return exitFailed
+}
+
+// usageError is wrong use of the command line.
+type usageError struct{ err error }
+
+func (u *usageError) Error() string { return u.err.Error() }
+func (u *usageError) Unwrap() error { return u.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// statusError ends the program with a status; whatever there was to say has
+// been said.
+type statusError struct{ status int }
+
+func (s *statusError) Error() string { return fmt.Sprintf("exit status %d", s.status) }
+
+// withStatus is nil for exitOK.
+func withStatus(status int) error {
+	if status == exitOK {
+		return nil
+	}
+	return &statusError{status}
+}
+
+// exitStatus is what err means to the shell.
+func exitStatus(err error) int {
+	var (
+		status      *statusError
+		usage       *usageError
+		unreachable *control.Unreachable
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &status):
+		return status.status
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &unreachable):
+		return exitUnreachable
+	}
+	return exitFailed
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"io"
+	"strconv"
+	"strings"
+
+	"kita/spec"
+)
+
+// writeInfo prints what a server says of itself.
+func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
+	var f fields
+	f.add("version", printable(i.Version))
+	f.add("pid", strconv.Itoa(i.PID))
+	f.add("started", instant(i.StartedAt, p.now()))
+	config := printable(i.ConfigFile)
+	if config == "" {
+		config = "none, the defaults are in force"
+	}
+	f.add("config", config)
+	f.add("mode", string(i.Mode))
+	encrypt := "off"
+	if i.Encrypt {
+		encrypt = "on"
+	}
+	f.add("encrypt", encrypt)
+	f.add("load paths", listText(i.LoadPaths))
+	f.add("listeners", listText(i.Listeners))
+	f.add("state dir", printable(i.StateDir))
+	f.add("run dir", printable(i.RunDir))
+	f.add("running", listText(i.Running))
+	for _, problem := range i.Problems {
+		f.add("problem", p.paint(yellow, printable(problem)))
+	}
+	return f.write(w, prefix)
+}
+
+func listText(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return printable(strings.Join(list, ", "))
+}

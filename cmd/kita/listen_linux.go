@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"kita/control"
+	"kita/spec"
+)
+
+// listeners are the addresses of a server, all bound before it starts anything.
+type listeners struct {
+	// metrics is nil without metrics_addr.
+	unix, tcp, metrics net.Listener
+	serving            sync.WaitGroup
+}
+
+func listen(config *spec.Server, runDir string) (*listeners, error) {
+	var l listeners
+	var err error
+	if l.tcp, err = listenTCP(config.Listen); err == nil && config.MetricsAddr != "" {
+		l.metrics, err = net.Listen("tcp", config.MetricsAddr)
+		err = explainListen("metrics_addr", config.MetricsAddr, err)
+	}
+	if err == nil {
+		l.unix, err = control.ListenUnix(filepath.Join(runDir, socketName))
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return &l, nil
+}
+
+// listenTCP: Go would take 0.0.0.0 for all addresses, those of IPv6 included.
+func listenTCP(at netip.AddrPort) (net.Listener, error) {
+	network := "tcp"
+	if at.Addr().Is4() {
+		network = "tcp4"
+	}
+	ln, err := net.Listen(network, at.String())
+	return ln, explainListen("listen", at.String(), err)
+}
+
+func explainListen(what, address string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %s: address already in use, another server or supervisor-rs may be running", what, address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: %s: this host does not have that address", what, address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: %s: permission denied, ports below 1024 need a privilege", what, address)
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return fmt.Errorf("%s: %s: %w", what, address, err)
+}
+
+// names are the addresses as Info shows them.
+func (l *listeners) names() []string {
+	names := []string{"unix:" + l.unix.Addr().String(), "tcp:" + l.tcp.Addr().String()}
+	if l.metrics != nil {
+		names = append(names, "metrics:"+l.metrics.Addr().String())
+	}
+	return names
+}
+
+// serve accepts connections until s is closed. The channel gets the error of
+// the first listener that ended before.
+func (l *listeners) serve(s *control.Server) <-chan error {
+	failed := make(chan error, 3)
+	start := func(ln net.Listener, accept func(context.Context, net.Listener) error) {
+		if ln == nil {
+			return
+		}
+		l.serving.Go(func() {
+			if err := accept(context.Background(), ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve %s: %w", ln.Addr(), err)
+			}
+		})
+	}
+	start(l.unix, s.ServeUnix)
+	start(l.tcp, s.ServeTCP)
+	start(l.metrics, s.ServeMetrics)
+	return failed
+}
+
+// wait returns when nothing is served any more.
+func (l *listeners) wait() { l.serving.Wait() }
+
+// close frees the addresses; those that were served are closed already.
+func (l *listeners) close() {
+	for _, ln := range []net.Listener{l.unix, l.tcp, l.metrics} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+}

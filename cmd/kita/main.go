@@ -1,0 +1,8 @@
+package main
+
+import "os"
+
+func main() {
+	enter()
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+}

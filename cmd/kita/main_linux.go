@@ -1,0 +1,7 @@
+package main
+
+import "kita/runtime"
+
+// enter comes before everything else: as the launch shim this process never
+// returns from it.
+func enter() { runtime.Main() }

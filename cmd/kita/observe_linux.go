@@ -1,0 +1,40 @@
+package main
+
+import (
+	goruntime "runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kita/metrics"
+	"kita/reconciler/store"
+	"kita/spec"
+)
+
+// observed lets the metrics read a server that is made after them: the
+// reconciler needs them as its observer. Nothing is read before it is complete.
+type observed struct{ s *server }
+
+func (o observed) List() []spec.View                 { return o.s.reconciler.List() }
+func (o observed) Usage(pid int) (spec.Usage, error) { return o.s.host.Usage(pid) }
+func (o observed) queueDepth() int                   { return o.s.reconciler.QueueDepth() }
+func (o observed) configErrors() int                 { return o.s.reconciler.ConfigErrors() }
+
+func newMetrics(s *server, st *store.Store) *metrics.Metrics {
+	o := observed{s}
+	return metrics.New(prometheus.NewRegistry(), metrics.Options{
+		Version: version, Revision: revision(), GoVersion: goruntime.Version(),
+		Children: o, Processes: o, QueueDepth: o.queueDepth, ConfigErrors: o.configErrors, StoreErr: st.Err,
+	})
+}
+
+// resultClass maps the result of a command, "ok" or the code of its refusal, to
+// the three that the metrics count: refused is what was never begun.
+func resultClass(result string) string {
+	switch spec.Code(result) {
+	case "ok":
+		return metrics.Success
+	case spec.AlreadyRunning, spec.NotRunning, spec.NotFound, spec.Ambiguous, spec.InvalidFile, spec.BadHook, spec.BadRequest:
+		return metrics.Refused
+	}
+	return metrics.Failed
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kita/spec"
+)
+
+const rootLong = `kita looks after the long-running programs of a host.
+
+'kita serve' is the server. The other commands ask one: that of this host, or
+those named by 'on HOSTS'. The words may come in any order after the command:
+
+  kita start web
+  kita restart web on 10.0.0.1,10.0.0.2
+  kita check web --on backup:1234 -o json
+
+Exit status: 0 all well, 1 refused or failed, 2 wrong use, 3 not running
+(check NAME), 4 unreachable; of several hosts the worst.`
+
+// verbCommand describes one command to a server.
+type verbCommand struct {
+	verb    spec.Verb
+	use     string
+	aliases []string
+	short   string
+	run     func(*program, context.Context, request) error
+}
+
+// verbCommands has the spellings of spec.ParseVerb as aliases.
+func verbCommands() []verbCommand {
+	const where = " [on HOSTS] [with KEY]"
+	return []verbCommand{
+		{spec.VerbStart, "start CHILD" + where, []string{"Start"}, "start a child that does not run", (*program).change},
+		{spec.VerbStop, "stop CHILD|all" + where, []string{"Stop"}, "stop a child, or all", (*program).change},
+		{spec.VerbRestart, "restart CHILD" + where, []string{"Restart"}, "stop and start a child that runs, with its file as it is now", (*program).change},
+		{spec.VerbTrystart, "trystart CHILD" + where, []string{"Trystart", "TryStart"}, "start a child, after a stop if it runs", (*program).change},
+		{spec.VerbCheck, "check [CHILD]" + where, []string{"Check"}, "show the children, or all about one", (*program).check},
+		{spec.VerbInfo, "info" + where, []string{"Info", "INFO", "InFo"}, "show what the server says of itself", (*program).info},
+		{spec.VerbKill, "kill" + where, []string{"Kill"}, "stop all children and end the server", (*program).kill},
+	}
+}
+
+func (p *program) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use: "kita COMMAND", Short: "a process supervisor", Long: rootLong,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.ArbitraryArgs,
+		RunE: unknownCommand,
+	}
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w, see `%s --help`", err, c.CommandPath())
+	})
+	for _, v := range verbCommands() {
+		root.AddCommand(p.verbCommand(v))
+	}
+	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	rejectExtraWords(root)
+	return root
+}
+
+func (p *program) verbCommand(v verbCommand) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use: v.use, Aliases: v.aliases, Short: v.short,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := p.request(v.verb, args, f)
+			if err != nil {
+				return err
+			}
+			return v.run(p, c.Context(), r)
+		},
+	}
+	f.register(c, v.verb)
+	c.ValidArgsFunction = p.completeWords(v.verb, &f)
+	return c
+}
+
+// unknownCommand is what becomes of `kita` without a command that exists.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("which command? see `kita help`")
+	}
+	hint := "see `kita help`"
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("%q is no command, %s", args[0], hint)
+}
+
+// helpCommand is cobra's, also in the spelling of supervisor-rs, which took
+// and ignored further words.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Aliases: []string{"Help"}, Short: "explain a command",
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, sub := range root.Commands() {
+				if len(args) == 0 && sub.IsAvailableCommand() {
+					names = append(names, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 || args[0] == "on" || args[0] == "On" || args[0] == "with" || args[0] == "With" {
+				return root.Help()
+			}
+			c, _, err := root.Find(args)
+			if err != nil || c == root {
+				return unknownCommand(root, args)
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
+}
+
+// rejectExtraWords makes wrong words of the commands cobra adds wrong use.
+func rejectExtraWords(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("%q is no shell, give bash, zsh, fish or powershell", args[0])
+			}
+			return usagef("for which shell? give bash, zsh, fish or powershell")
+		}
+		for _, shell := range c.Commands() {
+			shell.Args = maxWords(0)
+		}
+	}
+}
+
+// maxWords refuses more than n words.
+func maxWords(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usagef("%q is one word too many, the use is `%s`", args[n], strings.TrimSpace(fmt.Sprintf("%s %s", parentPath(c), c.Use)))
+		}
+		return nil
+	}
+}
+
+func parentPath(c *cobra.Command) string {
+	if c.Parent() == nil {
+		return ""
+	}
+	return c.Parent().CommandPath()
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// program is what every command needs of its surroundings.
+type program struct {
+	// name is what it was called by; it begins every complaint.
+	name     string
+	out, err io.Writer
+	// colour: out is a terminal that may be sent colours.
+	colour bool
+	now    func() time.Time
+	// defaultSocket finds the socket of this host's server.
+	defaultSocket func() (path string, named bool)
+}
+
+// run is the whole program; args begin with the name it was called by.
+func run(args []string, out, err io.Writer) int {
+	p := &program{name: "kita", out: out, err: err, colour: wantsColour(out), now: time.Now, defaultSocket: localSocket}
+	var rest []string
+	if len(args) > 0 {
+		rest = args[1:]
+		switch name := filepath.Base(args[0]); name {
+		case oldServerName:
+			p.name = name
+			return p.finish(p.oldServer(rest))
+		case oldClientName:
+			p.name = name
+			return p.finish(p.oldClient(rest))
+		}
+	}
+	root := p.rootCommand()
+	// Never nil: cobra would read os.Args instead.
+	root.SetArgs(append([]string{}, rest...))
+	return p.finish(root.Execute())
+}
+
+// finish says what went wrong, unless that was done, and returns the status.
+func (p *program) finish(err error) int {
+	var said *statusError
+	if err != nil && !errors.As(err, &said) {
+		p.complain("", err)
+	}
+	return exitStatus(err)
+}
+
+// complain prints an error, as one line each. The lines of a file's errors
+// begin with the file and its line, as those of a compiler do.
+func (p *program) complain(host string, err error) {
+	if host != "" {
+		host += ": "
+	}
+	prefix := p.name + ": "
+	if len(fileErrors(err)) > 0 {
+		prefix = ""
+	}
+	for _, line := range errorLines(err) {
+		fmt.Fprintf(p.err, "%s%s%s\n", prefix, host, printable(line))
+	}
+}

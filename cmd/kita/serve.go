@@ -1,0 +1,58 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+)
+
+// serveOptions are the flags of the server.
+type serveOptions struct {
+	// file is server.yml; empty means it is to be found.
+	file                string
+	logLevel, logFormat string
+}
+
+func (p *program) serveCommand() *cobra.Command {
+	var o serveOptions
+	c := &cobra.Command{
+		Use:   "serve [FILE]",
+		Short: "look after the children of this host",
+		Long: `Look after the children of this host, until SIGTERM or SIGINT, which leave
+them running, or until the command kill, which stops them.
+
+FILE is server.yml; without it /etc/kita/server.yml is used, else
+/tmp/server.yml if only its owner can write it. SIGHUP has the files read again.`,
+		Args: maxWords(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.file = args[0]
+			}
+			return p.serve(c.Context(), o)
+		},
+	}
+	c.Flags().StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	c.Flags().StringVar(&o.logFormat, "log-format", "text", "text or json")
+	return c
+}
+
+// logger writes to stderr.
+func (p *program) logger(o serveOptions) (*slog.Logger, error) {
+	var level slog.Level
+	switch o.logLevel {
+	case "debug", "info", "warn", "error":
+		if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, usagef("--log-level %s: give debug, info, warn or error", o.logLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch o.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(p.err, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(p.err, options)), nil
+	}
+	return nil, usagef("--log-format %s: give text or json", o.logFormat)
+}

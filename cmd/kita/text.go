@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"kita/spec"
+)
+
+// printable is s with everything escaped that a terminal would act on rather
+// than show: children and files can hold any text.
+func printable(s string) string {
+	if strings.IndexFunc(s, isOdd) < 0 && utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case isOdd(r):
+			b.WriteString(strings.Trim(strconv.QuoteRuneToGraphic(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+		i += size
+	}
+	return b.String()
+}
+
+func isOdd(r rune) bool { return !unicode.IsPrint(r) }
+
+// ago is a length of time in its two largest units: 5s, 3m12s, 4h05m, 3d04h.
+func ago(d time.Duration) string {
+	// The clocks of two hosts may differ.
+	d = max(d, 0).Truncate(time.Second)
+	seconds := int(d / time.Second)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", seconds)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", seconds/60, seconds%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", seconds/3600, seconds/60%60)
+	}
+	return fmt.Sprintf("%dd%02dh", seconds/86400, seconds/3600%24)
+}
+
+// instant is a moment and how far it is from now.
+func instant(t, now time.Time) string {
+	text := t.Local().Format(time.DateTime)
+	if t.After(now) {
+		return fmt.Sprintf("%s (in %s)", text, ago(t.Sub(now).Round(time.Second)))
+	}
+	return fmt.Sprintf("%s (%s ago)", text, ago(now.Sub(t)))
+}
+
+// exitText is how a process ended, with what that means where it is known.
+func exitText(e spec.Exit) string {
+	text := e.String()
+	if !e.Known || e.Signal != 0 {
+		return text
+	}
+	if meaning := exitMeaning(e.Code); meaning != "" {
+		return text + " (" + meaning + ")"
+	}
+	return text
+}
+
+// exitMeaning explains the exit codes with a meaning of their own: those of
+// the shells (POSIX, 2.8.2 Exit Status for Commands) and of sysexits.h.
+func exitMeaning(code int) string {
+	switch {
+	case code == 64:
+		return "wrong use"
+	case code == 78:
+		return "bad configuration"
+	case code == 126:
+		return "not executable"
+	case code == 127:
+		return "command not found"
+	case code > 128 && code <= 128+64:
+		return "as if by " + spec.Signal(code-128).String()
+	}
+	return ""
+}
+
+// colours of ECMA-48, as SGR parameters.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+// phaseColour is empty for a phase that needs no attention.
+func phaseColour(p spec.Phase) string {
+	switch p {
+	case spec.PhaseRunning:
+		return green
+	case spec.PhaseFailed:
+		return red
+	case spec.PhaseStarting, spec.PhaseStopping, spec.PhaseBackOff:
+		return yellow
+	case spec.PhaseStopped, spec.PhaseExited:
+	}
+	return ""
+}
+
+// paint colours text, where colours are wanted.
+func (p *program) paint(colour, text string) string {
+	if !p.colour || colour == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// wantsColour is true for a terminal, unless its user said no: see
+// no-color.org.
+func wantsColour(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kita/control"
+	"kita/control/fleet"
+	"kita/spec"
+)
+
+// defaultTimeout is what one host has for a command; a stop may take the
+// grace of a child and a restart that of its hooks too.
+const defaultTimeout = time.Minute
+
+// format is how a result is written.
+type format string
+
+const (
+	formatText format = ""
+	formatWide format = "wide"
+	formatJSON format = "json"
+	formatYAML format = "yaml"
+)
+
+// flags are those that every command to a server has.
+type flags struct {
+	on, with []string
+	output   string
+	timeout  time.Duration
+	noWait   bool
+	socket   string
+}
+
+func (f *flags) register(c *cobra.Command, verb spec.Verb) {
+	set := c.Flags()
+	set.StringArrayVar(&f.on, "on", nil, "hosts to ask, separated by commas; like the words `on HOSTS`")
+	set.StringArrayVar(&f.with, "with", nil, "private key file for encrypted connections; like the words `with KEY`")
+	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
+	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long each host may take")
+	set.StringVar(&f.socket, "socket", "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
+	if verb.Changes() {
+		set.BoolVar(&f.noWait, "no-wait", false, "return once the wish is written, before it is fulfilled")
+	}
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("on", cobra.NoFileCompletions)
+}
+
+// request is a client's command line, understood.
+type request struct {
+	verb    spec.Verb
+	child   string
+	hosts   []fleet.Host
+	socket  string // of the local server; empty when hosts are asked over TCP
+	format  format
+	timeout time.Duration
+	noWait  bool
+}
+
+// request reads the words of a command and its flags, which say the same
+// things and may be mixed. All errors are wrong use, but for a key: that one
+// is not supported.
+func (p *program) request(verb spec.Verb, args []string, f flags) (request, error) {
+	words, err := control.ParseWords(append([]string{string(verb)}, args...))
+	if err != nil {
+		return request{}, &usageError{err}
+	}
+	r := request{verb: verb, child: words.Child, format: format(f.output), timeout: f.timeout, noWait: f.noWait}
+	switch r.format {
+	case formatText, formatWide, formatJSON, formatYAML:
+	default:
+		return request{}, usagef("-o %s: give json, yaml or wide", f.output)
+	}
+	if f.timeout <= 0 {
+		return request{}, usagef("--timeout %v: it must be longer than nothing", f.timeout)
+	}
+	keys := f.with
+	if words.Key != "" {
+		keys = append([]string{words.Key}, keys...)
+	}
+	if err := checkKeys(keys); err != nil {
+		return request{}, err
+	}
+	err = p.route(&r, append(words.Hosts, f.on...), f.socket)
+	return r, err
+}
+
+// route says whom to ask.
+func (p *program) route(r *request, named []string, socket string) error {
+	if len(named) > 0 && socket != "" {
+		return usagef("--socket is for the server of this host, it cannot be combined with `on`")
+	}
+	for _, hosts := range named {
+		if hosts == "" {
+			return usagef("--on: no host is given")
+		}
+	}
+	hosts, err := fleet.ParseHosts(named)
+	if err != nil {
+		return &usageError{err}
+	}
+	r.hosts = hosts
+	if len(named) > 0 {
+		return nil
+	}
+	if socket != "" {
+		r.socket = socket
+		return nil
+	}
+	path, asked := p.defaultSocket()
+	if asked || isSocket(path) {
+		r.socket = path
+	}
+	return nil
+}
+
+// checkKeys refuses keys: what would have been encrypted must never be sent in
+// plain text instead.
+func checkKeys(keys []string) error {
+	switch {
+	case len(keys) == 0:
+		return nil
+	case len(keys) > 1:
+		return usagef("`with` is given twice, once for %s and once for %s: one command uses one key", keys[0], keys[1])
+	case keys[0] == "":
+		return usagef("--with: no key is given")
+	}
+	if _, err := spec.ReadFile(keys[0]); err != nil {
+		return fmt.Errorf("with %s: cannot read the key: %w", keys[0], err)
+	}
+	return fmt.Errorf("with %s: encrypted connections are not supported by this version of kita; nothing was sent", keys[0])
+}
