@@ -143,13 +143,12 @@ func (r *Reconciler) carryOut(server *spec.Server) error {
 	case spec.Full:
 		names = r.Catalogue.Names()
 	}
-	var wishes []written
+	var order []string
 	changes := map[string]spec.Desired{}
 	for _, name := range names {
-		w, ok := r.wish(name, server.Mode)
-		if ok {
-			wishes = append(wishes, w)
-			changes[name] = w.e.desired
+		if d, ok := r.wish(name, server.Mode); ok {
+			order = append(order, name)
+			changes[name] = d
 		}
 	}
 	if err := r.Store.SetDesired(r.ctx, changes); err != nil {
@@ -157,10 +156,10 @@ func (r *Reconciler) carryOut(server *spec.Server) error {
 	}
 	r.running.Go(func() {
 		c := spec.Command{Verb: spec.VerbStart}
-		for _, w := range wishes {
-			r.queue.Add(w.e.name)
-			if server.Mode == spec.Half {
-				c.Child = w.e.name
+		for _, name := range order {
+			w, ok := r.grant(name, changes[name])
+			if ok && server.Mode == spec.Half {
+				c.Child = name
 				// The outcome is in the child's status and in the log.
 				_, _ = r.await(r.ctx, w, c)
 			}
@@ -172,9 +171,9 @@ func (r *Reconciler) carryOut(server *spec.Server) error {
 	return nil
 }
 
-// wish makes one child wanted, unless its file is bad or a command of this
-// session has decided about it.
-func (r *Reconciler) wish(name string, mode spec.Mode) (written, bool) {
+// wish is the desired state that the mode writes for one child; false if its
+// file is bad or a command of this session has decided about it.
+func (r *Reconciler) wish(name string, mode spec.Mode) (spec.Desired, bool) {
 	found := r.Catalogue.Lookup(name)
 	err := found.Err
 	if found.Missing {
@@ -184,15 +183,28 @@ func (r *Reconciler) wish(name string, mode spec.Mode) (written, bool) {
 	}
 	if err != nil {
 		r.Logger.Warn("not started", "child", name, "mode", mode, "err", err)
-		return written{}, false
+		return spec.Desired{}, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entry(name)
 	if e.desired.Run != "" {
+		return spec.Desired{}, false
+	}
+	return e.next(request{Command: spec.Command{Verb: spec.VerbStart, Child: name,
+		By: "mode " + string(mode), Cause: spec.CauseMode}}), true
+}
+
+// grant puts a wish in force, unless a command came first.
+func (r *Reconciler) grant(name string, d spec.Desired) (written, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.children[name]
+	if e == nil || e.desired.Generation >= d.Generation {
 		return written{}, false
 	}
-	e.desired = e.next(request{Command: spec.Command{Verb: spec.VerbStart, Child: name,
-		By: "mode " + string(mode), Cause: spec.CauseMode}})
-	return written{e: e, child: e.child, generation: e.desired.Generation}, true
+	e.desired = d
+	r.touch(e)
+	r.queue.Add(name)
+	return written{e: e, child: e.child, generation: d.Generation}, true
 }
