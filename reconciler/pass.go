@@ -32,8 +32,8 @@ func (r *Reconciler) pass(name string) {
 	}
 	if p.Action != nil {
 		r.Logger.Debug("pass", "child", name, "action", p.Action.String())
-		r.act(s, p.Action)
 		s.dirty = true
+		r.act(s, p.Action)
 	}
 	if s.dirty {
 		r.save(name, &s.obs)
