@@ -1,0 +1,159 @@
+// Package docs holds what is written for people, and checks that it is
+// complete.
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kita/metrics"
+	"kita/spec"
+)
+
+func TestEveryKeyIsDocumented(t *testing.T) {
+	server, child, ok := strings.Cut(read(t, "files.md"), "## A child's file")
+	if !ok {
+		t.Fatal("files.md has no part on a child's file")
+	}
+	child, limits, ok := strings.Cut(child, "### limits")
+	if !ok {
+		t.Fatal("files.md has no part on limits")
+	}
+	var limitNames []string
+	for _, k := range spec.ChildKeys() {
+		if k.Name == "limits" {
+			limitNames = names("", k.Keys, nil)
+		}
+	}
+	limits, _, _ = strings.Cut(limits, "### ")
+	var listed []string
+	for _, row := range regexp.MustCompile(`(?m)^\| [^|]+ \| (.*) \|$`).FindAllStringSubmatch(limits, -1) {
+		for _, name := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(row[1], -1) {
+			listed = append(listed, name[1])
+		}
+	}
+	same(t, "keys of server.yml", firstColumn(server), names("", spec.ServerKeys(), []string{"defaults"}))
+	same(t, "keys of a child's file", firstColumn(child), names("", spec.ChildKeys(), []string{"limits"}))
+	same(t, "limits", listed, limitNames)
+}
+
+// names are the keys and those below them, but for the ones below a leaf.
+func names(prefix string, keys []spec.Key, leaves []string) []string {
+	var all []string
+	for _, k := range keys {
+		all = append(all, prefix+k.Name)
+		if !slices.Contains(leaves, k.Name) && prefix+k.Name != "" && len(k.Keys) > 0 && k.Keys[0].Name != "soft" {
+			all = append(all, names(prefix+k.Name+".", k.Keys, leaves)...)
+		}
+	}
+	return all
+}
+
+// none makes every metric exist that has something to read.
+type none struct{}
+
+func (none) List() []spec.View {
+	return []spec.View{{Name: "web", Status: spec.Status{Phase: spec.PhaseRunning, Process: &spec.Process{PID: 1}}}}
+}
+func (none) Usage(int) (spec.Usage, error) { return spec.Usage{}, nil }
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	metrics.New(registry, metrics.Options{
+		Children: none{}, Processes: none{},
+		QueueDepth: func() int { return 0 }, ConfigErrors: func() int { return 0 }, StoreErr: func() error { return nil },
+	})
+	// Descriptions, unlike series, are there before anything has happened.
+	described := make(chan *prometheus.Desc, 1000)
+	registry.Describe(described)
+	close(described)
+	var registered []string
+	name := regexp.MustCompile(`fqName: "(kita_[a-z_]+)"`)
+	for d := range described {
+		if m := name.FindStringSubmatch(d.String()); m != nil {
+			registered = append(registered, m[1])
+		}
+	}
+	same(t, "metrics", firstColumn(read(t, "metrics.md")), registered)
+}
+
+// TestLinksLead follows the links between the documents of this repository.
+func TestLinksLead(t *testing.T) {
+	files := []string{"../README.md"}
+	for _, pattern := range []string{"*.md", "decisions/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	links := 0
+	for _, file := range files {
+		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
+			to, _, _ := strings.Cut(link[1], "#")
+			if to == "" || strings.Contains(to, "://") {
+				continue
+			}
+			links++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), to)); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("found no link to follow")
+	}
+}
+
+// TestNoDependencyGoesWithoutAReason compares dependencies.md with go.mod.
+func TestNoDependencyGoesWithoutAReason(t *testing.T) {
+	reasons := read(t, "dependencies.md")
+	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(read(t, "../go.mod"), -1)
+	for _, m := range direct {
+		if !strings.Contains(reasons, "`"+m[1]+"`") {
+			t.Errorf("dependencies.md says nothing of %s", m[1])
+		}
+	}
+}
+
+// firstColumn has the first column of each row of text's tables that begins
+// with a word in code quotes.
+func firstColumn(text string) []string {
+	var column []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\|").FindAllStringSubmatch(text, -1) {
+		column = append(column, m[1])
+	}
+	return column
+}
+
+func same(t *testing.T, what string, documented, real []string) {
+	t.Helper()
+	if len(real) == 0 {
+		t.Fatalf("%s: none found", what)
+	}
+	for _, name := range real {
+		if !slices.Contains(documented, name) {
+			t.Errorf("%s: %s is not documented", what, name)
+		}
+	}
+	for _, name := range documented {
+		if !slices.Contains(real, name) {
+			t.Errorf("%s: %s is documented and does not exist", what, name)
+		}
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
