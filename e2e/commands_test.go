@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,14 +39,23 @@ func commands() map[string]command {
 		"config":      cmdConfig,
 		"lines":       cmdLines,
 		"children":    cmdChildren,
+		"order":       cmdOrder,
+		"for":         cmdFor,
 	}
 }
 
-// serve [COMMAND...] starts the server, by default `kita serve server.yml`, and
-// waits until it is ready.
+// serve [-stdin FILE] [COMMAND...] starts the server, by default `kita serve
+// server.yml`, and waits until it is ready.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, "serve")
-	ts.Check(script(ts).serve(serverCommand(ts, args)))
+	var stdin *os.File
+	if len(args) > 1 && args[0] == "-stdin" {
+		f, err := os.Open(ts.MkAbs(args[1]))
+		ts.Check(err)
+		defer f.Close()
+		stdin, args = f, args[2:]
+	}
+	ts.Check(script(ts).serve(serverCommand(ts, args), stdin))
 }
 
 func serverCommand(ts *testscript.TestScript, args []string) []string {
@@ -66,15 +76,15 @@ func cmdServeFails(ts *testscript.TestScript, neg bool, args []string) {
 	if program == nil {
 		program = []string{filepath.Join(world.bin, "kita"), "serve", "server.yml"}
 	}
-	second := &instance{dir: in.dir, mark: in.mark, env: in.env}
-	before := len(in.log())
-	ts.Check(second.start(program))
+	second := &instance{dir: in.dir, mark: in.mark, env: in.env, errName: "failed.err"}
+	ts.Check(os.RemoveAll(second.path(second.errName)))
+	ts.Check(second.start(program, nil))
 	status, err := second.waitEnd()
 	if err != nil {
 		_, killErr := second.signal(syscall.SIGKILL)
 		ts.Check(errors.Join(err, killErr))
 	}
-	fmt.Fprint(ts.Stderr(), in.log()[before:])
+	fmt.Fprint(ts.Stderr(), second.log())
 	if status != 1 {
 		ts.Fatalf("the server ended with status %d, want 1", status)
 	}
@@ -370,5 +380,35 @@ func cmdChildren(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if got := strings.Join(info.Running, " "); got != strings.Join(args, " ") {
 		ts.Fatalf("alive are [%s], want %v", got, args)
+	}
+}
+
+// order NAME... wants the processes of the children to be of rising age.
+func cmdOrder(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "order")
+	var before time.Time
+	for _, name := range args {
+		v, err := script(ts).client().Get(context.Background(), name)
+		ts.Check(err)
+		if v.Status.Process == nil || !v.Status.Process.StartedAt.After(before) {
+			ts.Fatalf("%s was not started after those before it: %+v", name, v.Status.Process)
+		}
+		before = v.Status.Process.StartedAt
+	}
+}
+
+// for COMMAND ARG... -- WORD... runs a command of this file for each word, which
+// takes the place of %s in the arguments.
+func cmdFor(ts *testscript.TestScript, neg bool, args []string) {
+	at := slices.Index(args, "--")
+	usage(ts, at > 0 && at < len(args)-1, "for COMMAND ARG... -- WORD...")
+	run, ok := commands()[args[0]]
+	usage(ts, ok, "for takes a command of the tests")
+	for _, word := range args[at+1:] {
+		var filled []string
+		for _, arg := range args[1:at] {
+			filled = append(filled, strings.ReplaceAll(arg, "%s", word))
+		}
+		run(ts, neg, filled)
 	}
 }

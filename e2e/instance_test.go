@@ -32,6 +32,8 @@ type instance struct {
 	mark string
 	// env is the environment of the server and, through it, of the children.
 	env []string
+	// errName is the file of the server's stderr, server.err by default.
+	errName string
 
 	// The fields below belong to the goroutine of the test.
 	cmd  *exec.Cmd
@@ -46,6 +48,7 @@ func newInstance(dir string) *instance {
 	n := instances.Add(1)
 	pid := os.Getpid()
 	in := &instance{dir: dir, mark: fmt.Sprintf("%d-%d", pid, n)}
+	in.errName = "server.err"
 	in.addr = fmt.Sprintf("127.%d.%d.%d", 64+pid%128, pid/128%256, n%250+2)
 	if n >= 250 {
 		panic("e2e: more than 250 servers in one run")
@@ -53,6 +56,9 @@ func newInstance(dir string) *instance {
 	in.env = []string{
 		"PATH=" + world.bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "TZ=UTC",
 		"KITA_E2E=" + in.mark, "KITA_SOCKET=" + in.socket(), "ADDR=" + in.addr,
+		// For the few servers that need an address which others share: below
+		// the ports the kernel gives out.
+		fmt.Sprintf("PORT=%d", 10000+(pid*251+int(n))%20000),
 	}
 	return in
 }
@@ -83,7 +89,7 @@ func newServer(t *testing.T, config string, children map[string]string) *instanc
 			t.Logf("server's log:\n%s", in.logTail())
 		}
 	})
-	if err := in.serve(nil); err != nil {
+	if err := in.serve(nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return in
@@ -119,7 +125,7 @@ func (in *instance) complete(config string) string {
 }
 
 // start runs `kita serve` and does not wait for anything.
-func (in *instance) start(args []string) error {
+func (in *instance) start(args []string, stdin *os.File) error {
 	if len(args) == 0 {
 		args = []string{filepath.Join(world.bin, "kita"), "serve", "server.yml"}
 	}
@@ -128,13 +134,16 @@ func (in *instance) start(args []string) error {
 		return err
 	}
 	defer out.Close()
-	log, err := os.OpenFile(in.path("server.err"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(in.path(in.errName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	in.cmd = exec.Command(args[0], args[1:]...)
 	// Files and no pipes: the children inherit them and outlive the server.
+	if stdin != nil {
+		in.cmd.Stdin = stdin
+	}
 	in.cmd.Dir, in.cmd.Env, in.cmd.Stdout, in.cmd.Stderr = in.dir, in.env, out, log
 	// A group of its own, so that a signal to the test's group does not decide
 	// what becomes of the children.
@@ -155,11 +164,11 @@ func (in *instance) start(args []string) error {
 }
 
 // serve starts the server and waits until it is ready.
-func (in *instance) serve(args []string) error {
+func (in *instance) serve(args []string, stdin *os.File) error {
 	if in.running() {
 		return errors.New("the server runs already")
 	}
-	if err := in.start(args); err != nil {
+	if err := in.start(args, stdin); err != nil {
 		return err
 	}
 	return in.waitReady()
@@ -255,7 +264,7 @@ func (in *instance) client() *control.Client {
 }
 
 func (in *instance) log() string {
-	text, _ := os.ReadFile(in.path("server.err"))
+	text, _ := os.ReadFile(in.path(in.errName))
 	return string(text)
 }
 

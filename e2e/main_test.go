@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,6 +51,14 @@ func run(m *testing.M) (code int, err error) {
 	}
 	if err := build(); err != nil {
 		return 0, err
+	}
+	// The scripts mostly wait, so more of them than there are processors run
+	// side by side.
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		if err := p.Value.Set("6"); err != nil {
+			return 0, err
+		}
 	}
 	return m.Run(), nil
 }

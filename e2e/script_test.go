@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +27,7 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot:        root,
 		Setup:              setUp,
 		Cmds:               commands(),
+		Condition:          condition,
 		RequireUniqueNames: true,
 	})
 }
@@ -63,6 +66,19 @@ func setUp(env *testscript.Env) error {
 		}
 	}
 	return nil
+}
+
+// condition knows what a host may lack.
+func condition(name string) (bool, error) {
+	switch name {
+	case "ipv6":
+		listener, err := net.Listen("tcp", "[::1]:0")
+		if err != nil {
+			return false, nil
+		}
+		return true, listener.Close()
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
 }
 
 // expand fills in the $NAMEs that getenv knows and leaves every other dollar.
