@@ -61,9 +61,10 @@ func (r *Reconciler) decide(name string) (*step, plan.Plan, bool) {
 		s.desired.Run, s.desired.Posthook = spec.Stopped, 0
 	}
 	for _, f := range e.mailbox {
+		asked := s.obs.Process != nil && s.obs.Process.Stop != nil
 		if f.fold(&s.obs, s.desired, s.now) {
 			s.dirty = true
-			r.observe(name, s, f)
+			r.observe(name, s, f, asked)
 		} else {
 			r.Observer.StaleFact()
 			r.Logger.Debug("stale fact dropped", "child", name, "fact", f)
@@ -78,11 +79,12 @@ func (r *Reconciler) decide(name string) (*step, plan.Plan, bool) {
 	return s, p, true
 }
 
-// observe tells logs and metrics of a fact that was taken. mu is held.
-func (r *Reconciler) observe(name string, s *step, f fact) {
+// observe tells logs and metrics of a fact that was taken. asked: the process
+// had been told to end, so that however it did is no failure. mu is held.
+func (r *Reconciler) observe(name string, s *step, f fact, asked bool) {
 	switch f := f.(type) {
 	case exitedFact:
-		success := s.child != nil && s.child.Restart.IsSuccess(f.exit)
+		success := asked || s.child != nil && s.child.Restart.IsSuccess(f.exit)
 		r.Observer.Exited(name, f.exit, success)
 		r.Logger.Info("exited", "child", name, "incarnation", f.exit.Incarnation, "exit", f.exit.String())
 	case hookFact:
