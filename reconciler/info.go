@@ -9,8 +9,10 @@ import (
 	"kita/spec"
 )
 
-// Info is what `info` shows.
+// Info is what `info` shows. It looks at server.yml first: an edit is in force
+// from the next command on.
 func (r *Reconciler) Info() spec.Info {
+	r.refreshSettings()
 	server := r.Settings.Server()
 	info := spec.Info{
 		ConfigFile: server.File,
@@ -19,12 +21,12 @@ func (r *Reconciler) Info() spec.Info {
 		StartedAt:  r.started,
 		LoadPaths:  server.LoadPaths,
 		Mode:       server.Mode,
-		Encrypt:    server.Encrypt,
+		Encrypt:    r.encrypt,
 		Listeners:  r.Listeners,
 		StateDir:   r.StateDir,
 		RunDir:     r.RunDir,
 		Running:    []string{},
-		Problems:   r.problems(server),
+		Problems:   r.problems(),
 	}
 	for _, v := range r.List() {
 		if v.Status.Alive() {
@@ -35,7 +37,7 @@ func (r *Reconciler) Info() spec.Info {
 }
 
 // problems are what an operator should know, one line each.
-func (r *Reconciler) problems(server *spec.Server) []string {
+func (r *Reconciler) problems() []string {
 	var lines []string
 	if err := r.Settings.Problem(); err != nil {
 		lines = append(lines, fmt.Sprintf("server.yml is illegal, the last good one stays in force: %v", err))
@@ -49,7 +51,7 @@ func (r *Reconciler) problems(server *spec.Server) []string {
 	if err := r.Store.Damage(); err != nil {
 		lines = append(lines, err.Error())
 	}
-	return append(lines, OpenListeners(server.Encrypt, r.Listeners)...)
+	return append(lines, OpenListeners(r.encrypt, r.Listeners)...)
 }
 
 // OpenListeners has a warning for each listener beyond loopback that anybody

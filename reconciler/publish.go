@@ -46,8 +46,9 @@ func (e *entry) view() spec.View {
 	return v
 }
 
-// List returns every child, sorted by name.
+// List returns every child, sorted by name, of server.yml as it is now.
 func (r *Reconciler) List() []spec.View {
+	r.refreshSettings()
 	r.mu.Lock()
 	views := make([]spec.View, 0, len(r.children))
 	for _, e := range r.children {

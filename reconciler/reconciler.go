@@ -62,6 +62,9 @@ type Reconciler struct {
 	runtime Runtime
 	queue   *queue
 	started time.Time
+	// encrypt is fixed at start, as the listeners are, whatever server.yml says
+	// by now.
+	encrypt bool
 
 	mu       sync.Mutex
 	children map[string]*entry     // guarded by mu
@@ -106,6 +109,7 @@ func New(o Options) *Reconciler {
 		Options:  o,
 		queue:    newQueue(),
 		started:  time.Now(),
+		encrypt:  o.Settings.Server().Encrypt,
 		children: map[string]*entry{},
 		watchers: map[*watcher]struct{}{},
 		ready:    errStarting,
