@@ -37,7 +37,7 @@ unit: ## the tests that need no built binary, cached
 	go test $$(go list ./... | grep -v -e /e2e -e /bench)
 
 lint: ## gofmt, go vet for each system, staticcheck
-	@bad=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null | xargs -r gofmt -l); \
+	@bad=$$(gofmt -l .); \
 	if [[ -n $$bad ]]; then echo "gofmt would change:" >&2; echo "$$bad" >&2; exit 1; fi
 	go vet ./...
 	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
