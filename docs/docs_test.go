@@ -111,14 +111,27 @@ func TestLinksLead(t *testing.T) {
 	}
 }
 
-// TestNoDependencyGoesWithoutAReason compares dependencies.md with go.mod.
-func TestNoDependencyGoesWithoutAReason(t *testing.T) {
-	reasons := read(t, "dependencies.md")
-	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(read(t, "../go.mod"), -1)
-	for _, m := range direct {
-		if !strings.Contains(reasons, "`"+m[1]+"`") {
-			t.Errorf("dependencies.md says nothing of %s", m[1])
+// TestDependenciesHaveAReason compares dependencies.md with go.mod.
+func TestDependenciesHaveAReason(t *testing.T) {
+	mod := read(t, "../go.mod")
+	reasons := firstColumn(read(t, "dependencies.md"))
+	for _, direct := range regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(mod, -1) {
+		if !slices.Contains(reasons, direct[1]) {
+			t.Errorf("dependencies.md gives no reason for %s", direct[1])
 		}
+	}
+	for _, tool := range regexp.MustCompile(`(?m)^tool (\S+)$`).FindAllStringSubmatch(mod, -1) {
+		if !slices.ContainsFunc(reasons, func(module string) bool { return strings.HasPrefix(tool[1], module+"/") }) {
+			t.Errorf("dependencies.md gives no reason for the tool %s", tool[1])
+		}
+	}
+	for _, module := range reasons {
+		if !strings.Contains(mod, "\t"+module+" v") {
+			t.Errorf("dependencies.md gives a reason for %s, which go.mod does not have", module)
+		}
+	}
+	if len(reasons) == 0 {
+		t.Error("dependencies.md gives no reason for anything")
 	}
 }
 
@@ -126,7 +139,7 @@ func TestNoDependencyGoesWithoutAReason(t *testing.T) {
 // with a word in code quotes.
 func firstColumn(text string) []string {
 	var column []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\|").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z0-9_./-]+)` \\|").FindAllStringSubmatch(text, -1) {
 		column = append(column, m[1])
 	}
 	return column
