@@ -160,10 +160,17 @@ func (e *entry) startPending() bool {
 	return e.desired.Run == spec.Running && e.desired.RestartGeneration > e.obs.Attempted
 }
 
-// active: the child runs, is about to, or will again. mu is held.
+// active: the child runs, is about to (its policy may be at its prehook or at
+// the fork), or will again by its policy. mu is held.
 func (e *entry) active() bool {
-	return e.desired.Run == spec.Running &&
-		(e.obs.Alive() || e.startPending() || e.status.Phase == spec.PhaseBackOff)
+	waits := e.status.Phase == spec.PhaseBackOff || e.status.Phase == spec.PhaseStarting
+	return e.desired.Run == spec.Running && (e.obs.Alive() || e.startPending() || waits)
+}
+
+// stoppable: something would happen without a stop, be it only the repeat of a
+// run that has ended. mu is held.
+func (e *entry) stoppable() bool {
+	return e.active() || e.obs.Process != nil || e.desired.Run == spec.Running && e.obs.Repeat != nil
 }
 
 // propose puts a request's desired state in force in memory. before is what it
@@ -199,7 +206,7 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 		if before.Run != spec.Running && (e.obs.Process != nil || before.Posthook > e.obs.Posthooked) {
 			return w, before, before, nil // it is being stopped: wait for that
 		}
-		if !w.wasRunning && e.obs.Process == nil {
+		if !e.stoppable() {
 			return w, desired, before, notRunning(q)
 		}
 	}
@@ -301,7 +308,7 @@ func (r *Reconciler) stopAll(ctx context.Context, c spec.Command) (spec.Outcome,
 	changes := map[string]spec.Desired{}
 	var all []written
 	for name, e := range r.children {
-		if !e.active() && e.obs.Process == nil {
+		if !e.stoppable() {
 			continue
 		}
 		w := written{e: e, generation: e.desired.Generation, incarnation: e.obs.Incarnation, wasRunning: true}
