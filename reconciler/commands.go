@@ -91,6 +91,8 @@ func (r *Reconciler) write(ctx context.Context, q request) (written, error) {
 	if err != nil || w.generation == before.Generation {
 		return w, err
 	}
+	// It is in force in memory: a caller who leaves now takes nothing back.
+	ctx = context.WithoutCancel(ctx)
 	if err := r.Store.SetDesired(ctx, map[string]spec.Desired{q.Child: desired}); err != nil {
 		if err := r.notSaved(&w, q, before, err); err != nil {
 			return written{}, err
@@ -324,7 +326,7 @@ func (r *Reconciler) stopAll(ctx context.Context, c spec.Command) (spec.Outcome,
 	}
 	r.mu.Unlock()
 	out := spec.Outcome{Verb: c.Verb, Child: c.Child}
-	if err := r.Store.SetDesired(ctx, changes); err != nil {
+	if err := r.Store.SetDesired(context.WithoutCancel(ctx), changes); err != nil {
 		r.Logger.Error("cannot save desired states", "err", err)
 		out.Note = fmt.Sprintf("a restart of the server will forget this: %v", err)
 	}

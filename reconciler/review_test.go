@@ -1,6 +1,8 @@
 package reconciler
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"kita/spec"
@@ -46,5 +48,22 @@ func TestStopReachesAChildWhosePolicyIsStartingIt(t *testing.T) {
 				t.Errorf("web is %+v, %+v", v.Desired, v.Status)
 			}
 		})
+	}
+}
+
+func TestAStopOfAClientThatLeftIsOnDisk(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, "web", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Do(ctx, spec.Command{Verb: spec.VerbStop, Child: "web"}); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	w.until("stopped", func() bool { return w.phase("web") == spec.PhaseStopped })
+	w.leave()
+	w.mustServe()
+	if v, _ := w.Get("web"); v.Desired.Run != spec.Stopped {
+		t.Errorf("after a restart of the server: %+v", v.Desired)
 	}
 }
