@@ -275,6 +275,7 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 	for {
 		r.mu.Lock()
 		status, desired, changed, removed := w.e.status, w.e.desired, w.e.changed, w.e.removed
+		ending := r.ending
 		r.mu.Unlock()
 		if f := status.Failure; f != nil && f.Generation == w.generation && status.ObservedGeneration >= w.generation {
 			refusal := spec.Refuse(f.Code, c.Verb, c.Child, "cannot %s %s: %s", c.Verb, c.Child, f.Message)
@@ -282,6 +283,9 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 			return status, refusal
 		}
 		switch {
+		case ending && want == spec.Running:
+			// What settles now settles without having been started.
+			return status, spec.Refuse(spec.Unavailable, c.Verb, c.Child, "the server is ending")
 		case removed:
 			return status, nil
 		case desired.Generation > w.generation && desired.Run != want:

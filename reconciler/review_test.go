@@ -67,3 +67,36 @@ func TestAStopOfAClientThatLeftIsOnDisk(t *testing.T) {
 		t.Errorf("after a restart of the server: %+v", v.Desired)
 	}
 }
+
+// background carries out a command; its answer comes from the channel.
+func (w *world) background(verb spec.Verb, child string) <-chan error {
+	answer := make(chan error, 1)
+	r, ctx := w.Reconciler, w.t.Context()
+	go func() {
+		_, err := r.Do(ctx, spec.Command{Verb: verb, Child: child, By: "test"})
+		answer <- err
+	}()
+	return answer
+}
+
+func (w *world) deaf(child string) {
+	w.runtime.mu.Lock()
+	defer w.runtime.mu.Unlock()
+	w.runtime.ignores[child] = true
+}
+
+func TestARestartThatKillCutShortIsNoSuccess(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain + "stop: {grace: 1h}\n"})
+	w.mustServe()
+	w.deaf("web")
+	w.want(spec.VerbStart, "web", "")
+	restart := w.background(spec.VerbRestart, "web")
+	w.until("stopping", func() bool { return w.phase("web") == spec.PhaseStopping })
+	w.Kill("test")
+	w.runtime.exit("web", 0)
+	<-w.Ended()
+	var refusal *spec.Refusal
+	if err := <-restart; !errors.As(err, &refusal) || refusal.Code != spec.Unavailable {
+		t.Errorf("restart: %v", err)
+	}
+}
