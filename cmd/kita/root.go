@@ -48,7 +48,7 @@ func verbCommands() []verbCommand {
 func (p *program) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use: "kita COMMAND", Short: "a process supervisor", Long: rootLong,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownCommand,
 	}
