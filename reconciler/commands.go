@@ -277,7 +277,10 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 		status, desired, changed, removed := w.e.status, w.e.desired, w.e.changed, w.e.removed
 		ending := r.ending
 		r.mu.Unlock()
-		if f := status.Failure; f != nil && f.Generation == w.generation && status.ObservedGeneration >= w.generation {
+		f := status.Failure
+		// A later request for the same may have been carried out in its stead.
+		joined := f != nil && f.Generation > w.generation && want == spec.Running && !status.Alive()
+		if f != nil && (f.Generation == w.generation || joined) && status.ObservedGeneration >= w.generation {
 			refusal := spec.Refuse(f.Code, c.Verb, c.Child, "cannot %s %s: %s", c.Verb, c.Child, f.Message)
 			refusal.WasRunning = w.wasRunning
 			return status, refusal

@@ -100,3 +100,24 @@ func TestARestartThatKillCutShortIsNoSuccess(t *testing.T) {
 		t.Errorf("restart: %v", err)
 	}
 }
+
+func TestAFailureIsToldToAllWhoWaitForTheSameStart(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain + "stop: {grace: 1h}\n"})
+	w.mustServe()
+	w.deaf("web")
+	w.want(spec.VerbStart, "web", "")
+	first := w.background(spec.VerbRestart, "web")
+	w.until("stopping", func() bool { return w.phase("web") == spec.PhaseStopping })
+	second := w.background(spec.VerbTrystart, "web")
+	w.until("both", func() bool { v, _ := w.Get("web"); return v.Desired.Generation == 3 })
+	w.runtime.mu.Lock()
+	w.runtime.failures["web"] = errors.New("no such file")
+	w.runtime.mu.Unlock()
+	w.runtime.exit("web", 0)
+	for _, answer := range []<-chan error{second, first} {
+		var refusal *spec.Refusal
+		if err := <-answer; !errors.As(err, &refusal) || refusal.Code != spec.CannotStart {
+			t.Errorf("got %v", err)
+		}
+	}
+}
