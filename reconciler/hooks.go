@@ -29,6 +29,9 @@ func (r *Reconciler) runHook(s *step, a plan.RunHook) {
 		if err := r.hook(ctx, name, a); err != nil {
 			message = fmt.Sprintf("%s %q: %v", a.Kind, a.Hook, err)
 		}
+		if r.ctx.Err() != nil {
+			return // this server stops, the next one runs the hook again
+		}
 		r.post(name, hookFact{a.Kind, a.For, message})
 	})
 }

@@ -121,3 +121,25 @@ func TestAFailureIsToldToAllWhoWaitForTheSameStart(t *testing.T) {
 		}
 	}
 }
+
+func TestAHookCutShortByStopIsNoFailure(t *testing.T) {
+	w := newWorld(t, "", map[string]string{
+		"web": plain + "hooks:\n- prehook: stop deaf\n", "deaf": plain + "stop: {grace: 1h}\n"})
+	w.mustServe()
+	w.deaf("deaf")
+	w.want(spec.VerbStart, "deaf", "")
+	if _, err := w.Do(t.Context(), spec.Command{Verb: spec.VerbStart, Child: "web", NoWait: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the prehook", func() bool { return w.phase("deaf") == spec.PhaseStopping })
+	w.cancel() // what Stop does before it closes the queue
+	w.Reconciler.Stop()
+	e := w.children["web"]
+	if len(e.mailbox) > 0 || e.obs.Failure != nil {
+		t.Errorf("web: %v, %v", e.mailbox, e.obs.Failure)
+	}
+	w.leave()
+	w.mustServe()
+	w.runtime.exit("deaf", 0)
+	w.until("the start that was asked for", func() bool { return w.runtime.pid("web") != 0 })
+}
