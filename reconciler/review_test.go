@@ -143,3 +143,16 @@ func TestAHookCutShortByStopIsNoFailure(t *testing.T) {
 	w.runtime.exit("deaf", 0)
 	w.until("the start that was asked for", func() bool { return w.runtime.pid("web") != 0 })
 }
+
+func TestAnOlderLookAtAFileDoesNotReplaceANewerOne(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain})
+	w.mustServe()
+	older := w.Catalogue.Lookup("web")
+	w.write("web", "command: sleep 2000\n")
+	w.Refresh()
+	w.apply(older)
+	v, _ := w.Get("web")
+	if newest, _ := w.Catalogue.Child("web"); v.Spec.Hash != newest.Hash {
+		t.Errorf("in force: %v", v.Spec.Command)
+	}
+}

@@ -21,10 +21,12 @@ const (
 	relist = 30 * time.Second
 )
 
-// apply makes what the catalogue found the child's configuration.
+// apply makes what the catalogue found the child's configuration. It takes the
+// latest of that name: somebody else may have looked at the disk since.
 func (r *Reconciler) apply(found spec.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	found = r.Catalogue.Lookup(found.Name)
 	if found.Missing && r.children[found.Name] == nil {
 		return
 	}
