@@ -3,6 +3,8 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"kita/spec"
@@ -155,4 +157,21 @@ func TestAnOlderLookAtAFileDoesNotReplaceANewerOne(t *testing.T) {
 	if newest, _ := w.Catalogue.Child("web"); v.Spec.Hash != newest.Hash {
 		t.Errorf("in force: %v", v.Spec.Command)
 	}
+}
+
+func TestALostJournalEndsNoLiveChild(t *testing.T) {
+	w := newWorld(t, "mode: full\n", map[string]string{"web": plain})
+	w.mustServe()
+	w.until("started", func() bool { return w.phase("web") != spec.PhaseStopped && w.runtime.pid("web") != 0 })
+	pid := w.runtime.pid("web")
+	w.leave()
+	if err := os.RemoveAll(filepath.Join(w.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	w.mustServe()
+	w.until("settled", func() bool { v, _ := w.Get("web"); return v.Status.ObservedGeneration == v.Desired.Generation })
+	if v, _ := w.Get("web"); v.Status.Process == nil || v.Status.Process.PID != pid || v.Desired.Run != spec.Running {
+		t.Errorf("PID was %d, web is %+v, %+v", pid, v.Desired, v.Status)
+	}
+	w.want(spec.VerbStop, "web", "")
 }

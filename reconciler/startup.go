@@ -72,16 +72,16 @@ func (r *Reconciler) recall() error {
 		r.Logger.Warn("saved state of a child is unusable", "err", err)
 	}
 	desired := r.Store.Desired()
-	revoked := map[string]spec.Desired{}
+	changes := map[string]spec.Desired{}
 	r.mu.Lock()
 	for name, d := range desired {
 		switch {
 		case !r.Store.SameBoot():
 			d.Run, d.Posthook = "", 0
-			revoked[name] = d
+			changes[name] = d
 		case r.Store.Ended() && d.Run == spec.Running:
 			d.Run, d.Posthook = "", 0
-			revoked[name] = d
+			changes[name] = d
 		}
 		r.entry(name).desired = d
 	}
@@ -96,19 +96,27 @@ func (r *Reconciler) recall() error {
 		}
 	}
 	var orphans []*entry
-	for _, e := range r.children {
-		if e.obs.Process != nil {
-			orphans = append(orphans, e)
+	for name, e := range r.children {
+		p := e.obs.Process
+		if p == nil {
+			continue
+		}
+		orphans = append(orphans, e)
+		if e.desired.Run == "" && p.Stop == nil && !r.Store.Ended() {
+			// The wish that it runs was lost with its disk, and it was wanted.
+			e.desired = spec.Desired{Run: spec.Running, Generation: max(e.desired.Generation, e.obs.Settled),
+				RestartGeneration: e.obs.Attempted, Cause: spec.CausePolicy, By: "recovered", At: time.Now()}
+			changes[name] = e.desired
 		}
 	}
 	r.mu.Unlock()
 	for _, e := range orphans {
 		r.adopt(e)
 	}
-	if len(revoked) == 0 {
+	if len(changes) == 0 {
 		return nil
 	}
-	return r.Store.SetDesired(r.ctx, revoked)
+	return r.Store.SetDesired(r.ctx, changes)
 }
 
 // adopt takes over one process of a former server. No worker runs yet.
