@@ -48,7 +48,12 @@ func (st *state) apply(r record) {
 	if r.Ended {
 		st.ended = true
 	}
-	maps.Copy(st.desired, r.Set)
+	for name, d := range r.Set {
+		// Of two commands at once the earlier may reach the disk later.
+		if d.Generation >= st.desired[name].Generation {
+			st.desired[name] = d
+		}
+	}
 	for _, name := range r.Forget {
 		delete(st.desired, name)
 	}

@@ -279,3 +279,19 @@ func TestClosedStoreRefusesChanges(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestTheLaterGenerationStaysInForceInWhateverOrderTheyAreWritten(t *testing.T) {
+	st := newState()
+	newer := spec.Desired{Run: spec.Stopped, Generation: 2}
+	st.apply(record{Set: map[string]spec.Desired{"web": newer}})
+	st.apply(record{Set: map[string]spec.Desired{"web": {Run: spec.Running, Generation: 1}}})
+	if st.desired["web"] != newer {
+		t.Errorf("in force: %+v", st.desired["web"])
+	}
+	st.apply(record{Forget: []string{"web"}})
+	again := spec.Desired{Run: spec.Running, Generation: 1}
+	st.apply(record{Set: map[string]spec.Desired{"web": again}})
+	if st.desired["web"] != again {
+		t.Errorf("after it was forgotten: %+v", st.desired["web"])
+	}
+}
