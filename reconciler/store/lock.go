@@ -81,7 +81,7 @@ func (s *Store) lock(dir string) error {
 	}
 	s.locks = append(s.locks, f)
 	// The PID is for people only; a full disk must not matter here.
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {

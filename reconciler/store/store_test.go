@@ -154,6 +154,9 @@ func TestDirectoriesArePrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := filepath.WalkDir(filepath.Dir(d.state), func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
 		info, err := e.Info()
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s has mode %v", path, info.Mode())
