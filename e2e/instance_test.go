@@ -312,3 +312,19 @@ func describe(v spec.View) string {
 	return fmt.Sprintf("phase %s, pid %d, starts %d, restarts %d, wanted %q, reason %q",
 		v.Status.Phase, pid, v.Status.Starts, v.Status.Restarts, v.Desired.Run, v.Status.Reason)
 }
+
+// awaitFile waits until a file is there.
+func (in *instance) awaitFile(name string) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for timeout := time.After(patience); ; {
+		if _, err := os.Stat(in.path(name)); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return fmt.Errorf("%s is not there after %v", name, patience)
+		}
+	}
+}
