@@ -3,10 +3,12 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"kita/reconciler/store"
 	"kita/spec"
 )
 
@@ -173,5 +175,54 @@ func TestALostJournalEndsNoLiveChild(t *testing.T) {
 	if v, _ := w.Get("web"); v.Status.Process == nil || v.Status.Process.PID != pid || v.Desired.Run != spec.Running {
 		t.Errorf("PID was %d, web is %+v, %+v", pid, v.Desired, v.Status)
 	}
+	w.want(spec.VerbStop, "web", "")
+}
+
+func TestAnOldJournalEndsNoLiveChild(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, "web", "")
+	w.want(spec.VerbStop, "web", "")
+	w.leave()
+	state, old := filepath.Join(w.dir, "state"), filepath.Join(w.dir, "old")
+	if err := os.CopyFS(old, os.DirFS(state)); err != nil {
+		t.Fatal(err)
+	}
+	w.mustServe()
+	w.want(spec.VerbStart, "web", "")
+	pid := w.runtime.pid("web")
+	w.leave()
+	if err := errors.Join(os.RemoveAll(state), os.Rename(old, state), os.Chmod(state, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	w.mustServe()
+	w.until("settled", func() bool { v, _ := w.Get("web"); return v.Status.ObservedGeneration == v.Desired.Generation })
+	if v, _ := w.Get("web"); v.Status.Process == nil || v.Status.Process.PID != pid || v.Desired.Run != spec.Running {
+		t.Errorf("PID was %d, web is %+v, %+v", pid, v.Desired, v.Status)
+	}
+}
+
+func TestAFullDiskKeepsNoServerFromItsChildren(t *testing.T) {
+	w := newWorld(t, "mode: full\n", nil)
+	w.mustServe()
+	settings := w.Settings
+	w.leave()
+	w.write("web", plain)
+	full, err := store.Open(store.Options{StateDir: filepath.Join(w.dir, "state"), RunDir: filepath.Join(w.dir, "run"), BootID: w.boot})
+	if err == nil {
+		err = full.Close() // from here on it saves no desired state
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.store = full
+	w.Reconciler = New(Options{Settings: settings, Catalogue: spec.NewCatalogue(), Store: full,
+		Observer: quietObserver{}, Logger: slog.New(slog.DiscardHandler)})
+	w.runtime.sink = w.Reconciler
+	if err := w.Reconciler.Start(w.runtime); err != nil {
+		t.Fatal(err)
+	}
+	w.until("started", func() bool { return w.runtime.pid("web") != 0 })
+	w.want(spec.VerbTrystart, "web", spec.Unavailable)
 	w.want(spec.VerbStop, "web", "")
 }

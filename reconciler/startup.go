@@ -3,7 +3,6 @@ package reconciler
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"kita/reconciler/plan"
@@ -11,8 +10,8 @@ import (
 )
 
 // Start takes back what a former server of this boot left, begins the loop, and
-// carries out the startup mode. It returns when the mode's wishes are on disk;
-// Ready tells when they have been carried out. Mode full is refused, with
+// carries out the startup mode. It returns when the mode's wishes are on disk, or
+// cannot be; Ready tells when they have been carried out. Mode full is refused, with
 // nothing started, when a file is illegal and the mode is to decide.
 func (r *Reconciler) Start(runtime Runtime) error {
 	r.runtime = runtime
@@ -29,11 +28,10 @@ func (r *Reconciler) Start(runtime Runtime) error {
 	for _, found := range r.Catalogue.Entries() {
 		r.apply(found)
 	}
-	if err := r.recall(); err != nil {
-		return err
-	}
-	if err := r.Store.Begin(); err != nil {
-		return err
+	// A full disk is no reason not to look after the children: what could not
+	// be saved is logged, and Info tells it.
+	if err := errors.Join(r.recall(), r.Store.Begin()); err != nil {
+		r.Logger.Error("cannot save how the server began", "err", err)
 	}
 	for range workers {
 		r.running.Go(r.work)
@@ -46,7 +44,8 @@ func (r *Reconciler) Start(runtime Runtime) error {
 	if err := r.watchSources(); err != nil {
 		return err
 	}
-	return r.carryOut(server)
+	r.carryOut(server)
+	return nil
 }
 
 // refuse is mode full's check of every file. It is not made when children of a
@@ -102,8 +101,9 @@ func (r *Reconciler) recall() error {
 			continue
 		}
 		orphans = append(orphans, e)
-		if e.desired.Run == "" && p.Stop == nil && !r.Store.Ended() {
-			// The wish that it runs was lost with its disk, and it was wanted.
+		lost := e.desired.Run == "" || e.desired.Run == spec.Stopped && e.desired.RestartGeneration < e.obs.Attempted
+		if lost && p.Stop == nil && !r.Store.Ended() {
+			// It was wanted, and that wish was lost with its disk.
 			e.desired = spec.Desired{Run: spec.Running, Generation: max(e.desired.Generation, e.obs.Settled),
 				RestartGeneration: e.obs.Attempted, Cause: spec.CausePolicy, By: "recovered", At: time.Now()}
 			changes[name] = e.desired
@@ -143,7 +143,7 @@ func (r *Reconciler) adopt(e *entry) {
 // carryOut writes the startup mode's wishes, once, for the children about
 // which nobody has decided. Half mode starts in the order of its list, each
 // when the one before has been launched or has failed.
-func (r *Reconciler) carryOut(server *spec.Server) error {
+func (r *Reconciler) carryOut(server *spec.Server) {
 	var names []string
 	switch server.Mode {
 	case spec.Half:
@@ -160,7 +160,7 @@ func (r *Reconciler) carryOut(server *spec.Server) error {
 		}
 	}
 	if err := r.Store.SetDesired(r.ctx, changes); err != nil {
-		return fmt.Errorf("save what mode %s starts: %w", server.Mode, err)
+		r.Logger.Error("cannot save what the mode starts", "mode", server.Mode, "err", err)
 	}
 	r.running.Go(func() {
 		c := spec.Command{Verb: spec.VerbStart}
@@ -176,7 +176,6 @@ func (r *Reconciler) carryOut(server *spec.Server) error {
 		r.ready = nil
 		r.mu.Unlock()
 	})
-	return nil
 }
 
 // wish is the desired state that the mode writes for one child; false if its
