@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"kita/control"
@@ -56,15 +56,16 @@ func (p *program) oldHelp() error {
 	return err
 }
 
-var errNoAnswer = errors.New("the server closed the connection without an answer")
-
 // oldAsk sends one request to every host.
 func (p *program) oldAsk(hosts []fleet.Host, words control.Words) error {
 	packet := strings.TrimSpace(string(words.Verb) + " " + words.Child)
 	results := fleet.Each(context.Background(), hosts, fleet.Limits{Timeout: defaultTimeout}, func(ctx context.Context, h fleet.Host) (string, error) {
 		answer, err := legacy.Exchange(ctx, h.Addr(), []byte(packet))
 		if err == nil && len(answer) == 0 {
-			err = fmt.Errorf("ask %s: %w", h.Addr(), errNoAnswer)
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			err = &control.Unreachable{Host: h.Addr(), Err: err}
 		}
 		return string(answer), err
 	})
