@@ -75,7 +75,8 @@ func (r *Reconciler) decide(name string) (*step, plan.Plan, bool) {
 	s.obs.Published(p.Status)
 	e.obs = s.obs.Clone()
 	r.publish(e, p.Status)
-	r.rest(e, p.Status, p.Action == nil)
+	_, forget := p.Action.(plan.Forget)
+	r.rest(e, p.Status, p.Action == nil || forget)
 	return s, p, true
 }
 
@@ -170,6 +171,9 @@ func (s *step) grace() time.Duration {
 // something about it changed meanwhile.
 func (r *Reconciler) forget(s *step) {
 	name := s.e.name
+	if r.away(s.child) {
+		return
+	}
 	r.mu.Lock()
 	stale := !s.e.gone || len(s.e.mailbox) > 0 || s.e.desired != s.desired && !r.ending
 	if !stale {

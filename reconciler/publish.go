@@ -37,7 +37,7 @@ func (e *entry) view() spec.View {
 	switch {
 	case e.fileErr != nil:
 		v.FileError = e.fileErr.Error()
-	case e.gone && e.status.Alive():
+	case e.gone:
 		v.FileError = "its file is gone"
 	}
 	if p := e.status.Process; p != nil && p.Config != nil && e.child != nil {

@@ -226,3 +226,36 @@ func TestAFullDiskKeepsNoServerFromItsChildren(t *testing.T) {
 	w.want(spec.VerbTrystart, "web", spec.Unavailable)
 	w.want(spec.VerbStop, "web", "")
 }
+
+func TestAChildOfALoadPathThatIsAwayIsNotForgotten(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain, "old": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, "web", "")
+	w.want(spec.VerbStop, "web", "")
+	children, away := filepath.Join(w.dir, "children"), filepath.Join(w.dir, "away")
+	if err := os.Rename(children, away); err != nil {
+		t.Fatal(err)
+	}
+	w.Refresh()
+	w.leave()
+	w.mustServe() // as after a reboot of its file server
+	w.until("the first passes", func() bool {
+		w.queue.mu.Lock()
+		defer w.queue.mu.Unlock()
+		return len(w.queue.order) == 0 && len(w.queue.inWork) == 0
+	})
+	if err := errors.Join(os.Remove(filepath.Join(away, "old.yml")), os.Rename(away, children)); err != nil {
+		t.Fatal(err)
+	}
+	w.Refresh()
+	w.until("old gone", func() bool { _, ok := w.Get("old"); return !ok })
+	if v, ok := w.Get("web"); !ok || v.Desired.Run != spec.Stopped {
+		t.Errorf("web was stopped by hand and is %+v", v.Desired)
+	}
+	if err := os.Rename(children, away); err != nil {
+		t.Fatal(err)
+	}
+	w.Refresh()
+	w.Kill("test")
+	<-w.Ended()
+}

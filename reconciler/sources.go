@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -65,6 +66,29 @@ func (r *Reconciler) refreshCatalogue() {
 		}
 		r.apply(found)
 		r.queue.Add(name)
+	}
+	r.reviewGone()
+}
+
+// away tells whether the file of a child may only be out of reach: its load path
+// cannot be listed now, a mount that is not there for instance. Of a child that
+// only an earlier server knew (nil) that may be any of them.
+func (r *Reconciler) away(c *spec.Child) bool {
+	return slices.ContainsFunc(r.Catalogue.Problems(), func(p spec.Problem) bool {
+		isPath := p.Child == ""
+		return isPath && (c == nil || c.LoadPath == p.Path)
+	})
+}
+
+// reviewGone asks for a pass over each child without a file, for those that
+// were not forgotten while a load path was away.
+func (r *Reconciler) reviewGone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, e := range r.children {
+		if e.gone {
+			r.queue.Add(name)
+		}
 	}
 }
 
