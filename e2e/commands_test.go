@@ -62,8 +62,11 @@ func serverCommand(ts *testscript.TestScript, args []string) []string {
 	if len(args) == 0 {
 		return nil
 	}
-	program, err := exec.LookPath(filepath.Join(world.bin, args[0]))
-	ts.Check(err)
+	program := filepath.Join(world.bin, args[0])
+	if _, err := os.Stat(program); err != nil {
+		program, err = exec.LookPath(args[0])
+		ts.Check(err)
+	}
 	return append([]string{program}, args[1:]...)
 }
 

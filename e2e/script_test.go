@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,6 +49,7 @@ func setUp(env *testscript.Env) error {
 		}
 	})
 	env.Vars = append(env.Vars, in.env...)
+	env.Setenv("BIN", world.bin)
 	if err := os.MkdirAll(in.path("children"), 0o755); err != nil {
 		return err
 	}
@@ -77,6 +79,10 @@ func condition(name string) (bool, error) {
 			return false, nil
 		}
 		return true, listener.Close()
+	case "root":
+		return os.Geteuid() == 0, nil
+	case "namespaces":
+		return exec.Command("unshare", "-Urmn", "true").Run() == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
