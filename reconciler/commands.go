@@ -15,10 +15,9 @@ import (
 // request is a command on its way to a desired state.
 type request struct {
 	spec.Command
-	// run, when set, is the incarnation a repeat action was meant for.
+	// run, when set, is the incarnation a repeat action was meant for. Restart
+	// then also starts a run that has ended by itself.
 	run uint64
-	// revive lets restart start a run that has ended by itself.
-	revive bool
 }
 
 // written is a desired state that has been put in force.
@@ -201,7 +200,7 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 			return w, desired, before, alreadyRunning(q)
 		}
 	case spec.VerbRestart:
-		if !w.wasRunning && !q.revive {
+		if !w.wasRunning && q.run == 0 {
 			return w, desired, before, notRunning(q)
 		}
 	case spec.VerbStop:
@@ -376,10 +375,10 @@ func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written
 // trigger carries out a repeat action. One that is refused because of a file or
 // a hook is tried again after the same time: a run that should repeat must not
 // end for good with a typing error.
-func (r *Reconciler) trigger(name string, incarnation uint64, repeat plan.Repeat, dead bool) {
+func (r *Reconciler) trigger(name string, incarnation uint64, repeat plan.Repeat) {
 	r.running.Go(func() {
 		c := spec.Command{Verb: repeat.Action, Child: name, NoWait: true, By: "repeat", Cause: spec.CauseRepeat}
-		_, err := r.write(r.ctx, request{Command: c, run: incarnation, revive: dead})
+		_, err := r.write(r.ctx, request{Command: c, run: incarnation})
 		if err == nil {
 			r.Logger.Info("repeat", "child", name, "incarnation", incarnation, "action", repeat.Action)
 			return

@@ -128,7 +128,7 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 	case plan.Trigger:
 		repeat := *o.Repeat
 		o.RepeatTaken()
-		r.trigger(name, a.Incarnation, repeat, o.Process == nil)
+		r.trigger(name, a.Incarnation, repeat)
 	}
 }
 

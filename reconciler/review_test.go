@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"kita/reconciler/plan"
 	"kita/reconciler/store"
 	"kita/spec"
 )
@@ -258,4 +260,16 @@ func TestAChildOfALoadPathThatIsAwayIsNotForgotten(t *testing.T) {
 	w.Refresh()
 	w.Kill("test")
 	<-w.Ended()
+}
+
+func TestARunThatEndsJustBeforeItsRepeatIsRepeated(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"job": plain + "repeat: {seconds: 1000}\n"})
+	w.mustServe()
+	w.want(spec.VerbStart, "job", "")
+	v, _ := w.Get("job")
+	// The pass that decides on the repeat still sees it alive.
+	w.runtime.exit("job", 0)
+	w.until("exited", func() bool { return w.phase("job") == spec.PhaseExited })
+	w.trigger("job", v.Status.Process.Incarnation, plan.Repeat{Action: spec.VerbRestart, Every: spec.Duration(time.Hour)})
+	w.until("the next run", func() bool { return len(w.runtime.started()) == 2 })
 }
