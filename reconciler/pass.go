@@ -35,8 +35,8 @@ func (r *Reconciler) pass(name string) {
 		s.dirty = true
 		r.act(s, p.Action)
 	}
-	if s.dirty {
-		r.save(name, &s.obs)
+	if s.dirty || s.e.unsaved {
+		r.save(s.e, &s.obs)
 	}
 	r.mu.Lock()
 	s.e.obs = s.obs
@@ -147,7 +147,7 @@ func (r *Reconciler) start(s *step, a plan.Start) {
 		return
 	}
 	s.obs.Launched(id, s.child, s.desired, time.Now())
-	r.save(name, &s.obs)
+	r.save(s.e, &s.obs)
 	s.dirty = false
 	r.Observer.Started(name, string(cause))
 	r.Logger.Info("started", "child", name, "incarnation", id.Incarnation, "pid", id.PID, "cause", cause)

@@ -18,6 +18,9 @@ import (
 // output file to open, for a facts file.
 const workers = 16
 
+// saveAgain is how long after a failure the state of a child is saved again.
+const saveAgain = time.Second
+
 // Runtime is what the loop needs of the processes of this machine. The exits
 // of what it started or adopted come back through Exited and Emptied.
 type Runtime interface {
@@ -95,6 +98,8 @@ type entry struct {
 	atRest bool
 	// cancelHook ends the hook in flight.
 	cancelHook context.CancelFunc
+	// unsaved: the latest state is not on disk; only the pass uses it.
+	unsaved bool
 }
 
 var errStarting = errors.New("the startup mode has not been carried out yet")
@@ -163,14 +168,22 @@ func (r *Reconciler) entry(name string) *entry {
 	return e
 }
 
-// save writes what is known of a child, for the server after this one.
-func (r *Reconciler) save(name string, o *plan.Observed) {
+// save writes what is known of a child, for the server after this one. What
+// could not be written is tried again: that server would start a process that it
+// does not know a second time.
+func (r *Reconciler) save(e *entry, o *plan.Observed) {
 	data, err := json.Marshal(o)
 	if err == nil {
-		err = r.Store.SaveFacts(name, store.Facts{Data: data})
+		err = r.Store.SaveFacts(e.name, store.Facts{Data: data})
 	}
-	if err != nil {
-		r.Logger.Error("cannot save the state of a child", "child", name, "err", err)
+	news := !e.unsaved
+	e.unsaved = err != nil
+	if err == nil {
+		return
+	}
+	r.queue.AddAt(e.name, time.Now().Add(saveAgain))
+	if news {
+		r.Logger.Error("cannot save the state of a child", "child", e.name, "err", err)
 	}
 }
 

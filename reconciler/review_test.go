@@ -273,3 +273,24 @@ func TestARunThatEndsJustBeforeItsRepeatIsRepeated(t *testing.T) {
 	w.trigger("job", v.Status.Process.Incarnation, plan.Repeat{Action: spec.VerbRestart, Every: spec.Duration(time.Hour)})
 	w.until("the next run", func() bool { return len(w.runtime.started()) == 2 })
 }
+
+func TestFactsThatCouldNotBeSavedAreSavedLater(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain})
+	w.mustServe()
+	facts, elsewhere := filepath.Join(w.dir, "run", "children"), filepath.Join(w.dir, "elsewhere")
+	if err := errors.Join(os.Rename(facts, elsewhere), os.WriteFile(facts, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.want(spec.VerbStart, "web", "")
+	pid := w.runtime.pid("web")
+	w.until("running", func() bool { return w.phase("web") == spec.PhaseRunning })
+	if err := errors.Join(os.Remove(facts), os.Rename(elsewhere, facts)); err != nil {
+		t.Fatal(err)
+	}
+	w.until("saved", func() bool { found, _ := w.Store.Facts(); return len(found) == 1 })
+	w.leave()
+	w.mustServe()
+	if got := w.runtime.started(); len(got) != 1 || w.runtime.pid("web") != pid {
+		t.Errorf("started %v", got)
+	}
+}
