@@ -1,13 +1,17 @@
 package reconciler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"kita/reconciler/plan"
 	"kita/reconciler/store"
@@ -292,5 +296,31 @@ func TestFactsThatCouldNotBeSavedAreSavedLater(t *testing.T) {
 	w.mustServe()
 	if got := w.runtime.started(); len(got) != 1 || w.runtime.pid("web") != pid {
 		t.Errorf("started %v", got)
+	}
+}
+
+func TestWithoutAWatchTheLoadPathsAreStillListed(t *testing.T) {
+	w := newWorld(t, "", nil)
+	w.mustServe()
+	w.leave()
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	r := New(Options{Settings: NewSettings(spec.DefaultServer()), Catalogue: spec.NewCatalogue(), Store: w.store,
+		Observer: quietObserver{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	none := before
+	none.Cur = 3 // no descriptor is free, so there is no inotify
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	r.watchSources()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	r.Stop() // waits for the loop that lists them
+	if !strings.Contains(log.String(), "they are listed every 30 s instead") {
+		t.Errorf("nobody is told: %s", &log)
 	}
 }

@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,18 +97,20 @@ func (r *Reconciler) Refresh() {
 	r.refreshCatalogue()
 }
 
-// watchSources begins to watch server.yml and the load paths.
-func (r *Reconciler) watchSources() error {
+// watchSources begins to watch server.yml and the load paths. Where there is
+// nothing left to watch with, they are listed every now and then only.
+func (r *Reconciler) watchSources() {
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watch the load paths: %w", err)
+		r.Logger.Warn("cannot watch the load paths, they are listed every 30 s instead", "err", err)
+		r.running.Go(func() { r.watchLoop(nil) })
+		return
 	}
 	r.watchPaths(notify)
 	r.running.Go(func() {
 		defer func() { _ = notify.Close() }()
 		r.watchLoop(notify)
 	})
-	return nil
 }
 
 // watchPaths adds the directories that exist to the watch. Adding one twice is
@@ -132,11 +133,17 @@ func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 	quiet := time.NewTimer(relist)
 	defer quiet.Stop()
 	var first time.Time // of the events not yet acted on
+	// Without a watch these are channels that never tell anything.
+	var events chan fsnotify.Event
+	var failures chan error
+	if notify != nil {
+		events, failures = notify.Events, notify.Errors
+	}
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
-		case _, ok := <-notify.Events:
+		case _, ok := <-events:
 			if !ok {
 				return
 			}
@@ -145,13 +152,15 @@ func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 				first = now
 			}
 			quiet.Reset(min(settle, max(0, first.Add(settleMax).Sub(now))))
-		case err := <-notify.Errors:
+		case err := <-failures:
 			r.Logger.Warn("watch of the load paths", "err", err)
 			quiet.Reset(0)
 		case <-quiet.C:
 			first = time.Time{}
 			r.Refresh()
-			r.watchPaths(notify)
+			if notify != nil {
+				r.watchPaths(notify)
+			}
 			quiet.Reset(relist)
 		}
 	}

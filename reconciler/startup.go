@@ -41,9 +41,7 @@ func (r *Reconciler) Start(runtime Runtime) error {
 		r.queue.Add(name)
 	}
 	r.mu.Unlock()
-	if err := r.watchSources(); err != nil {
-		return err
-	}
+	r.watchSources()
 	r.carryOut(server)
 	return nil
 }
