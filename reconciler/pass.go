@@ -179,7 +179,9 @@ func (r *Reconciler) forget(s *step) {
 	if !stale {
 		delete(r.children, name)
 		s.e.removed = true
-		r.publishRemoved(s.e)
+		// Before anybody can see that it is gone: its series go with it.
+		r.Observer.Forgotten(name)
+		r.touch(s.e)
 	}
 	r.mu.Unlock()
 	if stale {
@@ -190,6 +192,5 @@ func (r *Reconciler) forget(s *step) {
 	if err := errors.Join(r.Store.Forget(name), r.Store.RemoveFacts(name)); err != nil {
 		r.Logger.Error("cannot forget a child on disk", "child", name, "err", err)
 	}
-	r.Observer.Forgotten(name)
 	r.Logger.Info("forgotten, its file is gone", "child", name)
 }

@@ -28,9 +28,6 @@ func (r *Reconciler) touch(e *entry) {
 	}
 }
 
-// publishRemoved tells that e is forgotten. mu is held.
-func (r *Reconciler) publishRemoved(e *entry) { r.touch(e) }
-
 // view is e as a client sees it. mu is held.
 func (e *entry) view() spec.View {
 	v := spec.View{Name: e.name, Spec: e.child, Desired: e.desired, Status: e.status}

@@ -161,19 +161,29 @@ func (r *Reconciler) carryOut(server *spec.Server) {
 		r.Logger.Error("cannot save what the mode starts", "mode", server.Mode, "err", err)
 	}
 	r.running.Go(func() {
-		c := spec.Command{Verb: spec.VerbStart}
+		var granted []written
 		for _, name := range order {
 			w, ok := r.grant(name, changes[name])
-			if ok && server.Mode == spec.Half {
-				c.Child = name
-				// The outcome is in the child's status and in the log.
-				_, _ = r.await(r.ctx, w, c)
+			switch {
+			case ok && server.Mode == spec.Half:
+				r.awaitMode(w)
+			case ok:
+				granted = append(granted, w)
 			}
+		}
+		for _, w := range granted {
+			r.awaitMode(w)
 		}
 		r.mu.Lock()
 		r.ready = nil
 		r.mu.Unlock()
 	})
+}
+
+// awaitMode waits until a child that the mode starts has been launched or has
+// failed; which of the two, its status and the log say.
+func (r *Reconciler) awaitMode(w written) {
+	_, _ = r.await(r.ctx, w, spec.Command{Verb: spec.VerbStart, Child: w.e.name})
 }
 
 // wish is the desired state that the mode writes for one child; false if its
