@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 
@@ -21,7 +22,7 @@ func TestChildrenOutliveTheServer(t *testing.T) {
 				"lives":   "command: /bin/sleep 1000\n",
 				"stopped": "command: /bin/sleep 1000\n",
 				"ended":   "command: /bin/true\n",
-				"again":   "command: sh -c 'sleep 0.2; exit 3'\nrestart: {policy: always, backoff: {initial: 10ms, max: 20ms}}\n",
+				"again":   "command: sh -c '[ -e hold ] && exec sleep 1000; exit 3'\nrestart: {policy: always, backoff: {initial: 10ms, max: 20ms}}\n",
 				"orphan":  "command: /bin/sleep 1000\n",
 			})
 			in.mustAwait(t, "lives", isLive)
@@ -30,7 +31,12 @@ func TestChildrenOutliveTheServer(t *testing.T) {
 			lives := in.mustAwait(t, "lives", isLive)
 			in.do(t, spec.VerbStop, "stopped")
 			ended := in.mustAwait(t, "ended", func(v spec.View) bool { return v.Status.Phase == spec.PhaseExited })
-			again := in.mustAwait(t, "again", func(v spec.View) bool { return v.Status.Restarts >= 2 })
+			in.mustAwait(t, "again", func(v spec.View) bool { return v.Status.Restarts >= 2 })
+			hold := in.path("children/hold")
+			if err := os.WriteFile(hold, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			again := in.mustAwait(t, "again", func(v spec.View) bool { return v.Status.Phase == spec.PhaseRunning })
 			orphan := in.mustAwait(t, "orphan", isLive)
 
 			if status, err := in.signal(sig); err != nil || sig == syscall.SIGTERM && status != 0 {
@@ -63,6 +69,16 @@ func TestChildrenOutliveTheServer(t *testing.T) {
 				t.Errorf("ended by itself, and now: %s", describe(now))
 			}
 			// The counters go on where they were, and so do the restarts.
+			now = in.mustAwait(t, "again", isLive)
+			if pidOfView(now) != pidOfView(again) || now.Status.Restarts != again.Status.Restarts || now.Status.Starts != again.Status.Starts {
+				t.Errorf("again was %s, is %s", describe(again), describe(now))
+			}
+			if err := os.Remove(hold); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := killMarked(pidOfView(again), in.mark); err != nil {
+				t.Fatal(err)
+			}
 			now = in.mustAwait(t, "again", func(v spec.View) bool {
 				return v.Status.Restarts > again.Status.Restarts && v.Status.Starts > again.Status.Starts
 			})

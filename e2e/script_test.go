@@ -19,8 +19,8 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	// Its own directory, so that a script's name is the only long part of the
 	// path of its socket.
-	root := filepath.Join(world.root, "s")
-	if err := os.Mkdir(root, 0o755); err != nil {
+	root, err := os.MkdirTemp(world.root, "s")
+	if err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
