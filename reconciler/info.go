@@ -51,14 +51,14 @@ func (r *Reconciler) problems() []string {
 	if err := r.Store.Damage(); err != nil {
 		lines = append(lines, err.Error())
 	}
-	return append(lines, OpenListeners(r.encrypt, r.Listeners)...)
+	return append(lines, ListenerWarnings(r.encrypt, r.Listeners)...)
 }
 
-// OpenListeners has a warning for each listener beyond loopback that anybody
-// who reaches it may use.
-func OpenListeners(encrypt bool, listeners []string) []string {
+// ListenerWarnings has a line for each listener beyond loopback that anybody
+// who reaches it may use, or one that says that nobody can use them.
+func ListenerWarnings(encrypt bool, listeners []string) []string {
 	if encrypt {
-		return nil
+		return []string{"encrypt is on, and this version serves no encrypted connections yet: only the unix socket answers commands"}
 	}
 	var lines []string
 	for _, l := range listeners {

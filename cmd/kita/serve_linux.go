@@ -48,7 +48,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer listeners.close()
-	for _, warning := range reconciler.OpenListeners(config.Encrypt, listeners.names()) {
+	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, listeners.names()) {
 		logger.Warn(warning)
 	}
 	s := newServer(config, st, listeners, stateDir, runDir, logger)

@@ -36,8 +36,8 @@ type flags struct {
 
 func (f *flags) register(c *cobra.Command, verb spec.Verb) {
 	set := c.Flags()
-	set.StringArrayVar(&f.on, "on", nil, "hosts to ask, separated by commas; like the words `on HOSTS`")
-	set.StringArrayVar(&f.with, "with", nil, "private key file for encrypted connections; like the words `with KEY`")
+	set.StringArrayVar(&f.on, "on", nil, "`HOSTS` to ask, separated by commas; like the words 'on HOSTS'")
+	set.StringArrayVar(&f.with, "with", nil, "private `KEY` file for encrypted connections; like the words 'with KEY'")
 	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
 	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long each host may take")
 	set.StringVar(&f.socket, "socket", "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
