@@ -52,46 +52,59 @@ func TestChildrenOutliveTheServer(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			now := in.mustAwait(t, "lives", isLive)
-			if pidOfView(now) != pidOfView(lives) || !now.Status.Process.Adopted || now.Status.Process.Incarnation != 2 {
-				t.Errorf("lives was PID %d, is %+v", pidOfView(lives), now.Status.Process)
-			}
-			if now.Status.Starts != lives.Status.Starts || now.Desired.Generation != lives.Desired.Generation {
-				t.Errorf("lives: starts %d, generation %d; before: %d, %d",
-					now.Status.Starts, now.Desired.Generation, lives.Status.Starts, lives.Desired.Generation)
-			}
-			now = in.mustAwait(t, "stopped", func(spec.View) bool { return true })
-			if now.Status.Phase != spec.PhaseStopped || now.Status.Starts != 1 || now.Desired.Run != spec.Stopped {
-				t.Errorf("stopped by hand, and now: %s", describe(now))
-			}
-			now = in.mustAwait(t, "ended", func(spec.View) bool { return true })
-			if now.Status.Phase != spec.PhaseExited || now.Status.Starts != ended.Status.Starts {
-				t.Errorf("ended by itself, and now: %s", describe(now))
-			}
-			// The counters go on where they were, and so do the restarts.
-			now = in.mustAwait(t, "again", isLive)
-			if pidOfView(now) != pidOfView(again) || now.Status.Restarts != again.Status.Restarts || now.Status.Starts != again.Status.Starts {
-				t.Errorf("again was %s, is %s", describe(again), describe(now))
-			}
-			if err := os.Remove(hold); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := killMarked(pidOfView(again), in.mark); err != nil {
-				t.Fatal(err)
-			}
-			now = in.mustAwait(t, "again", func(v spec.View) bool {
-				return v.Status.Restarts > again.Status.Restarts && v.Status.Starts > again.Status.Starts
-			})
-			if now.Status.Starts <= now.Status.Restarts {
-				t.Errorf("again: %s", describe(now))
-			}
-			// What ended while no server ran is not started again by policy never,
-			// and its end is not invented.
-			now = in.mustAwait(t, "orphan", func(v spec.View) bool { return !v.Status.Alive() })
-			if now.Status.Starts != 1 || now.Status.LastExit == nil || now.Status.LastExit.Known && now.Status.LastExit.Signal != spec.Signal(syscall.SIGKILL) {
-				t.Errorf("killed while no server ran, and now: %s, %+v", describe(now), now.Status.LastExit)
-			}
+			in.checkTakenBack(t, before{lives, ended, again, hold})
 		})
+	}
+}
+
+// before is what the children were when the server ended.
+type before struct {
+	lives, ended, again spec.View
+	// hold is the file that keeps again from ending.
+	hold string
+}
+
+// checkTakenBack wants each child as it was left.
+func (in *instance) checkTakenBack(t *testing.T, was before) {
+	t.Helper()
+	now := in.mustAwait(t, "lives", isLive)
+	if pidOfView(now) != pidOfView(was.lives) || !now.Status.Process.Adopted || now.Status.Process.Incarnation != 2 {
+		t.Errorf("lives was PID %d, is %+v", pidOfView(was.lives), now.Status.Process)
+	}
+	if now.Status.Starts != was.lives.Status.Starts || now.Desired.Generation != was.lives.Desired.Generation {
+		t.Errorf("lives: starts %d, generation %d; before: %d, %d",
+			now.Status.Starts, now.Desired.Generation, was.lives.Status.Starts, was.lives.Desired.Generation)
+	}
+	now = in.mustAwait(t, "stopped", func(spec.View) bool { return true })
+	if now.Status.Phase != spec.PhaseStopped || now.Status.Starts != 1 || now.Desired.Run != spec.Stopped {
+		t.Errorf("stopped by hand, and now: %s", describe(now))
+	}
+	now = in.mustAwait(t, "ended", func(spec.View) bool { return true })
+	if now.Status.Phase != spec.PhaseExited || now.Status.Starts != was.ended.Status.Starts {
+		t.Errorf("ended by itself, and now: %s", describe(now))
+	}
+	// The counters go on where they were, and so do the restarts.
+	now = in.mustAwait(t, "again", isLive)
+	if pidOfView(now) != pidOfView(was.again) || now.Status.Restarts != was.again.Status.Restarts || now.Status.Starts != was.again.Status.Starts {
+		t.Errorf("again was %s, is %s", describe(was.again), describe(now))
+	}
+	if err := os.Remove(was.hold); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := killMarked(pidOfView(was.again), in.mark); err != nil {
+		t.Fatal(err)
+	}
+	now = in.mustAwait(t, "again", func(v spec.View) bool {
+		return v.Status.Restarts > was.again.Status.Restarts && v.Status.Starts > was.again.Status.Starts
+	})
+	if now.Status.Starts <= now.Status.Restarts {
+		t.Errorf("again: %s", describe(now))
+	}
+	// What ended while no server ran is not started again by policy never,
+	// and its end is not invented.
+	now = in.mustAwait(t, "orphan", func(v spec.View) bool { return !v.Status.Alive() })
+	if now.Status.Starts != 1 || now.Status.LastExit == nil || now.Status.LastExit.Known && now.Status.LastExit.Signal != spec.Signal(syscall.SIGKILL) {
+		t.Errorf("killed while no server ran, and now: %s, %+v", describe(now), now.Status.LastExit)
 	}
 }
 
