@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Run is whether a child is wanted to run. The zero value is no wish: nothing
-// was asked since the boot, or since the server was ended by `kill`.
+// Run is whether a child is wanted to run. The zero value is no wish: nobody
+// asked since the boot, or the server was ended by the command kill while it
+// ran. The next startup mode decides then; what was stopped by hand stays so.
 type Run string
 
 const (
