@@ -72,11 +72,7 @@ func (r *Reconciler) recall() error {
 	changes := map[string]spec.Desired{}
 	r.mu.Lock()
 	for name, d := range desired {
-		switch {
-		case !r.Store.SameBoot():
-			d.Run, d.Posthook = "", 0
-			changes[name] = d
-		case r.Store.Ended() && d.Run == spec.Running:
+		if !r.Store.SameBoot() || r.Store.Ended() && d.Run == spec.Running {
 			d.Run, d.Posthook = "", 0
 			changes[name] = d
 		}
