@@ -72,7 +72,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"Validation": validateAnswer{}, "Problem": Problem{}, "Outcome": spec.Outcome{}, "View": spec.View{},
 		"Change": spec.Change{}, "Desired": spec.Desired{}, "Status": spec.Status{}, "Process": spec.Process{},
 		"Exit": spec.Exit{}, "Failure": spec.Failure{}, "Hook": spec.Hook{}, "Repeat": spec.Repeat{}, "Child": spec.Child{},
-		"EnvVar": spec.EnvVar{}, "Stream": spec.Stream{}, "Limit": spec.Limit{}, "Stop": spec.Stop{}, "Restart": spec.Restart{},
+		"EnvVar": spec.EnvVar{}, "Stream": spec.Stream{}, "Limit": spec.Limit{}, "Resources": spec.Resources{}, "Stop": spec.Stop{}, "Restart": spec.Restart{},
 		"Backoff": spec.Backoff{}, "StartLimit": spec.StartLimit{}, "ExitClass": spec.ExitClass{}, "Info": spec.Info{},
 	} {
 		schema := doc.Components.Schemas[name]
@@ -100,8 +100,8 @@ func TestSchemasAreTheTypes(t *testing.T) {
 			t.Errorf("%s requires %q, its type always has %q", name, got, always)
 		}
 	}
-	if got := len(doc.Components.Schemas); got != 26 {
-		t.Errorf("%d schemas are described, 26 are compared", got)
+	if got := len(doc.Components.Schemas); got != 27 {
+		t.Errorf("%d schemas are described, 27 are compared", got)
 	}
 }
 

@@ -31,15 +31,19 @@ var layers = []struct {
 	name string
 	layer
 }{
+	{"failpoint", layer{}},
 	{"spec", layer{modules: []string{"go.yaml.in/yaml/v3", "golang.org/x/sys"}}},
 	{"reconciler/plan", layer{imports: []string{"spec"}}},
-	{"reconciler/store", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
-	{"runtime", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
-	{"reconciler", layer{imports: []string{"spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},
+	{"reconciler/store", layer{imports: []string{"failpoint", "spec"}, modules: []string{"golang.org/x/sys"}}},
+	{"runtime/exitlog", layer{modules: []string{"golang.org/x/sys"}}},
+	{"runtime/cgroup", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
+	{"runtime", layer{imports: []string{"failpoint", "spec", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
+	{"keeper", layer{imports: []string{"failpoint", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
+	{"reconciler", layer{imports: []string{"failpoint", "spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},
 	{"metrics", layer{imports: []string{"spec"}, modules: []string{"github.com/prometheus"}}},
 	{"control", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys", "golang.org/x/crypto"}}},
 	{"cmd", layer{
-		imports: []string{"spec", "reconciler/store", "runtime", "reconciler", "metrics", "control"},
+		imports: []string{"spec", "reconciler/store", "runtime", "keeper", "reconciler", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "github.com/prometheus", "golang.org/x/sys", "golang.org/x/term", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},

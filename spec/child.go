@@ -39,6 +39,8 @@ type Child struct {
 	Nice *int `json:"nice,omitempty"`
 	// Limits are the resource limits of setrlimit(2), sorted by name.
 	Limits []Limit `json:"limits,omitempty"`
+	// Resources are limits on all of its processes together, kept by cgroups.
+	Resources Resources `json:"resources,omitzero"`
 
 	Stop    Stop    `json:"stop"`
 	Restart Restart `json:"restart"`

@@ -14,6 +14,17 @@ const (
 	Full Mode = "full"
 )
 
+// OnExit says what a server does with its children when SIGTERM or SIGINT ends
+// it.
+type OnExit string
+
+const (
+	// Leave lets them live on.
+	Leave OnExit = "leave"
+	// StopChildren stops them within their grace.
+	StopChildren OnExit = "stop"
+)
+
 // DefaultPort is the TCP port of supervisor-rs and kita.
 const DefaultPort = 33889
 
@@ -39,6 +50,12 @@ type Server struct {
 	// StateDir and RunDir are absolute; empty means the default of the user.
 	StateDir string `json:"state_dir,omitempty"`
 	RunDir   string `json:"run_dir,omitempty"`
+	// OnExit says what becomes of the children when the server is ended by a
+	// signal. Empty is Leave, but StopChildren where kita is PID 1.
+	OnExit OnExit `json:"on_exit,omitempty"`
+	// ExitWith is a child with which the server ends: when it ended by itself
+	// and is not started again. Empty means none.
+	ExitWith string `json:"exit_with,omitempty"`
 	// Defaults is the `defaults` mapping, in force for every child field that
 	// a child's file does not set; nil when there is none.
 	Defaults *Defaults `json:"-"`

@@ -80,6 +80,8 @@ type Identity struct {
 	// StartTicks is field 22 of /proc/PID/stat: clock ticks since boot.
 	StartTicks uint64 `json:"start_ticks"`
 	// BootID is the content of /proc/sys/kernel/random/boot_id.
+	// In another PID namespace than the first, what tells this one's start
+	// from that of others is appended.
 	BootID string `json:"boot_id"`
 	// Incarnation counts the runs of the child, from 1.
 	Incarnation uint64 `json:"incarnation"`
@@ -92,16 +94,21 @@ type Exit struct {
 	// say nothing then.
 	Known bool `json:"known"`
 	// Code is the exit code, 0 to 255, when Signal is 0.
-	Code       int       `json:"code"`
-	Signal     Signal    `json:"signal,omitempty"`
-	CoreDumped bool      `json:"core_dumped,omitempty"`
-	At         time.Time `json:"at"`
+	Code       int    `json:"code"`
+	Signal     Signal `json:"signal,omitempty"`
+	CoreDumped bool   `json:"core_dumped,omitempty"`
+	// OOMKilled: the kernel killed it, or another process of its run, because
+	// memory ran out.
+	OOMKilled bool      `json:"oom_killed,omitempty"`
+	At        time.Time `json:"at"`
 }
 
 func (e Exit) String() string {
 	switch {
 	case !e.Known:
 		return "exit status unknown"
+	case e.Signal != 0 && e.OOMKilled:
+		return fmt.Sprintf("killed by %v, out of memory", e.Signal)
 	case e.Signal != 0 && e.CoreDumped:
 		return fmt.Sprintf("killed by %v, core dumped", e.Signal)
 	case e.Signal != 0:
@@ -145,6 +152,8 @@ type Status struct {
 	Starts   uint64 `json:"starts"`
 	Restarts uint64 `json:"restarts"`
 	LastExit *Exit  `json:"last_exit,omitempty"`
+	// History has the latest exits, the last one included, oldest first.
+	History []Exit `json:"history,omitempty"`
 	// Reason is one line for people when something is wrong or awaited.
 	Reason string `json:"reason,omitempty"`
 	// NextStart is when a child in back-off starts; RepeatAt when its repeat
@@ -152,6 +161,9 @@ type Status struct {
 	NextStart *time.Time `json:"next_start,omitempty"`
 	RepeatAt  *time.Time `json:"repeat_at,omitempty"`
 	Failure   *Failure   `json:"failure,omitempty"`
+	// Warnings say what the live process was to have and the machine cannot
+	// give, and what of its state could not be saved; one line each.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Alive tells whether a process of the child lives.
@@ -198,6 +210,11 @@ type Info struct {
 	LoadPaths  []string  `json:"load_paths"`
 	Mode       Mode      `json:"mode"`
 	Encrypt    bool      `json:"encrypt"`
+	// Keeper is the PID of the process that restarts the server; 0 without one.
+	Keeper int `json:"keeper,omitempty"`
+	// Containment says what holds the processes of a child together, and why
+	// it is no better: "cgroup2 /sys/fs/cgroup/kita-1f2e", "process groups: …".
+	Containment string `json:"containment,omitempty"`
 	// Listeners are the addresses served, "unix:/run/kita/kita.sock" or
 	// "tcp:0.0.0.0:33889".
 	Listeners []string `json:"listeners"`

@@ -1,0 +1,40 @@
+package spec
+
+import "errors"
+
+// ErrGone is what a Runtime's Adopt returns when the process meant is not
+// alive. Any other error leaves open whether it is.
+var ErrGone = errors.New("the process is gone")
+
+// Launch is what a start made.
+type Launch struct {
+	Identity Identity `json:"identity"`
+	// Cgroup names the control groups that hold the run, in the runtime's own
+	// notation; empty where there are none.
+	Cgroup string `json:"cgroup,omitempty"`
+	// Warnings say what the child asked for and the machine cannot give, one
+	// line each.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Found is a run that left traces on this machine: a live process, or the
+// record of an end that nobody has taken note of yet.
+type Found struct {
+	// Child and the incarnation in Launch.Identity may be empty and 0 in the
+	// record of an end that was seen by its PID alone.
+	Child  string
+	Launch Launch
+	// Exit is nil while the process lives.
+	Exit *Exit
+}
+
+// Resources are limits on everything that a child runs together. The zero
+// value of each is no limit.
+type Resources struct {
+	// Memory is the most bytes of memory; beyond it processes are killed.
+	Memory uint64 `json:"memory,omitempty"`
+	// MilliCPU is the most processor time, in thousandths of one processor.
+	MilliCPU uint64 `json:"milli_cpu,omitempty"`
+	// Tasks is the most processes and threads.
+	Tasks uint64 `json:"tasks,omitempty"`
+}
