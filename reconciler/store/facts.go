@@ -13,10 +13,14 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"kita/failpoint"
 )
 
 // factsVersion is that of the envelope around Facts.Data.
 const factsVersion = 1
+
+var errFactsVersion = fmt.Errorf("this kita reads %d", factsVersion)
 
 // Facts is what was last seen of a child.
 type Facts struct {
@@ -86,7 +90,7 @@ func (s *Store) readFacts(path string) (name string, f Facts, err error) {
 	name, ok := unescape(r.Name)
 	switch {
 	case r.Version != factsVersion:
-		return "", f, fmt.Errorf("version %d, this kita reads %d", r.Version, factsVersion)
+		return "", f, fmt.Errorf("version %d, %w", r.Version, errFactsVersion)
 	case !ok || fileName(name) != filepath.Base(path):
 		return "", f, fmt.Errorf("they are of another child, %q", r.Name)
 	case r.Boot != s.bootID:
@@ -172,6 +176,7 @@ func replaceFile(path string, content []byte) error {
 	_, err = f.Write(content)
 	err = errors.Join(err, f.Close())
 	if err == nil {
+		failpoint.Hit(failpoint.Rename)
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {

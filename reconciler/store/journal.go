@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"kita/failpoint"
 )
 
 const (
@@ -50,6 +52,7 @@ func (j *journal) append(st *state, lines []byte) error {
 		j.cutBack()
 		return err
 	}
+	failpoint.Hit(failpoint.Journal)
 	if err := j.sync(j.file); err != nil {
 		// The kernel reports a failed write-back once and then takes the
 		// pages for clean, so asking again would be answered with a lie.
@@ -86,6 +89,7 @@ func (j *journal) rewrite(st *state, lines []byte) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Rename)
 	if err := os.Rename(j.path(journalTemp), j.path(journalName)); err != nil {
 		return errors.Join(err, f.Close(), os.Remove(j.path(journalTemp)))
 	}

@@ -68,7 +68,12 @@ func (s *Store) openDirs() error {
 // lock takes the lock of dir until the store is closed or the process ends. It
 // is the kernel's, so a lock file that a dead server left means nothing.
 func (s *Store) lock(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(dir, lockName)
+	if f := s.inherited(path); f != nil {
+		s.locks = append(s.locks, f)
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

@@ -21,15 +21,18 @@ type Options struct {
 	StateDir, RunDir string
 	// BootID is the content of /proc/sys/kernel/random/boot_id.
 	BootID string
+	// Locks are what Detach returned, in the program that executed this one.
+	// Open takes the files over, or closes those that it has no use for.
+	Locks  []*os.File
 	Logger *slog.Logger
 }
 
 // Store is an open pair of directories. Its methods may be called from any
 // goroutine.
 type Store struct {
-	stateDir, runDir, bootID string
-	log                      *slog.Logger
-	locks                    []*os.File
+	stateDir, runDir, bootID, id string
+	log                          *slog.Logger
+	locks, given                 []*os.File
 
 	// As the journal was when it was opened; not written afterwards.
 	opened state
@@ -64,7 +67,13 @@ func Open(o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.openDirs(); err != nil {
+	s.given = o.Locks
+	err := s.openDirs()
+	s.closeUnused()
+	if err == nil {
+		s.id, err = makeID(s.bootID, s.runDir)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.unlock())
 	}
 	if err := s.openJournal(); err != nil {
