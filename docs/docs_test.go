@@ -32,9 +32,9 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		}
 	}
 	limits, _, _ = strings.Cut(limits, "### ")
-	var listed []string
-	for _, row := range regexp.MustCompile(`(?m)^\| [^|]+ \| (.*) \|$`).FindAllStringSubmatch(limits, -1) {
-		for _, name := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(row[1], -1) {
+	listed := firstColumn(limits)
+	for _, row := range regexp.MustCompile(`(?m)^\| [a-z ]+ \| (.*) \|$`).FindAllStringSubmatch(limits, -1) {
+		for _, name := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(row[1], -1) {
 			listed = append(listed, name[1])
 		}
 	}

@@ -83,7 +83,7 @@ type shimReport struct {
 var resources = map[string]int{
 	"as":         unix.RLIMIT_AS,
 	"core":       unix.RLIMIT_CORE,
-	"cpu":        unix.RLIMIT_CPU,
+	"cpu_time":   unix.RLIMIT_CPU,
 	"data":       unix.RLIMIT_DATA,
 	"fsize":      unix.RLIMIT_FSIZE,
 	"locks":      unix.RLIMIT_LOCKS,

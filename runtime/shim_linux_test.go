@@ -53,7 +53,7 @@ func TestShimSetsWhatWasAsked(t *testing.T) {
 
 func TestEveryLimitHasItsNumber(t *testing.T) {
 	names := map[string]string{
-		"as": "Max address space", "core": "Max core file size", "cpu": "Max cpu time", "data": "Max data size",
+		"as": "Max address space", "core": "Max core file size", "cpu_time": "Max cpu time", "data": "Max data size",
 		"fsize": "Max file size", "locks": "Max file locks", "memlock": "Max locked memory",
 		"msgqueue": "Max msgqueue size", "nice": "Max nice priority", "nofile": "Max open files",
 		"nproc": "Max processes", "rss": "Max resident set", "rtprio": "Max realtime priority",

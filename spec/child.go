@@ -84,7 +84,8 @@ const Unlimited = ^uint64(0)
 
 // Limit is one resource limit of setrlimit(2).
 type Limit struct {
-	// Name is the lower-case name without RLIMIT_: nofile, nproc, core, as, …
+	// Name is the lower-case name without RLIMIT_: nofile, nproc, core, as, …;
+	// RLIMIT_CPU is cpu_time.
 	Name string `json:"name"`
 	// Soft and Hard are in the unit of setrlimit(2): bytes, seconds or a count.
 	Soft uint64 `json:"soft"`

@@ -74,10 +74,18 @@ hooks:
 		{"umask 0o27", "command: ./run\numask: 0o27", func(c *Child) { c.Umask = ptr[uint32](0o27) }},
 		{"umask 0", "command: ./run\numask: 0", func(c *Child) { c.Umask = ptr[uint32](0) }},
 		{"nice", "command: ./run\nnice: -5", func(c *Child) { c.Nice = ptr(-5) }},
-		{"limits", "command: ./run\nlimits: {nofile: 65536, core: unlimited, as: 64MiB, data: 64MB, stack: 8 KiB, cpu: {soft: 1, hard: unlimited}}", func(c *Child) {
-			c.Limits = []Limit{{"as", 64 << 20, 64 << 20}, {"core", Unlimited, Unlimited}, {"cpu", 1, Unlimited},
+		{"limits", "command: ./run\nlimits: {nofile: 65536, core: unlimited, as: 64MiB, data: 64MB, stack: 8 KiB, cpu_time: {soft: 1, hard: unlimited}}", func(c *Child) {
+			c.Limits = []Limit{{"as", 64 << 20, 64 << 20}, {"core", Unlimited, Unlimited}, {"cpu_time", 1, Unlimited},
 				{"data", 64e6, 64e6}, {"nofile", 65536, 65536}, {"stack", 8 << 10, 8 << 10}}
 		}},
+		{"resources", "command: ./run\nlimits: {memory: 64 MiB, cpu: 1.5, tasks: 20, nofile: 7}", func(c *Child) {
+			c.Resources, c.Limits = Resources{Memory: 64 << 20, MilliCPU: 1500, Tasks: 20}, []Limit{{"nofile", 7, 7}}
+		}},
+		{"resources at their ends", "command: ./run\nlimits: {memory: 1MiB, cpu: 0.001, tasks: 1}", func(c *Child) {
+			c.Resources = Resources{Memory: 1 << 20, MilliCPU: 1, Tasks: 1}
+		}},
+		{"many processors", "command: ./run\nlimits: {cpu: 8192}", func(c *Child) { c.Resources.MilliCPU = 8192_000 }},
+		{"unlimited resources", "command: ./run\nlimits: {memory: unlimited, cpu: unlimited, tasks: unlimited}", func(*Child) {}},
 		{"stop", "command: ./run\nstop: {signal: int, grace: 1m}", func(c *Child) { c.Stop = Stop{2, 60 * second} }},
 		{"killed at once", "command: ./run\nstop: {grace: 0s}", func(c *Child) { c.Stop.Grace = 0 }},
 		{"restart in a word", "command: ./run\nrestart: always", func(c *Child) { c.Restart.Policy = Always }},
@@ -219,6 +227,16 @@ func TestParseChildErrors(t *testing.T) {
 		{"limit negative", ok + "limits: {nofile: -1}\n", `2: limits.nofile: "-1" is no whole number (a count), write digits or unlimited`},
 		{"limit too large", ok + "limits: {as: 9999999999TiB}\n", `2: limits.as: "9999999999TiB" is too large, write unlimited`},
 		{"limit upside down", ok + "limits: {nofile: {soft: 2, hard: 1}}\n", "2: limits.nofile: soft is above hard, write a soft limit of at most hard"},
+		{"little memory", ok + "limits: {memory: 64}\n", "2: limits.memory: 64 bytes are too few for any program, write a unit, as in memory: 512MiB, or unlimited"},
+		{"memory in halves", ok + "limits: {memory: {soft: 1MiB, hard: 2MiB}}\n", "2: limits.memory: is a mapping where text belongs, write memory: 512MiB"},
+		{"no processor", ok + "limits: {cpu: 0.000}\n", `2: limits.cpu: "0.000" would let nothing run, write cpu: 0.5 or unlimited`},
+		{"processors in too many places", ok + "limits: {cpu: 0.1234}\n", `2: limits.cpu: "0.1234" is no number of processors with up to three decimal places, write cpu: 0.5 or unlimited`},
+		{"processors without a number", ok + "limits: {cpu: half}\n", `2: limits.cpu: "half" is no number of processors with up to three decimal places, write cpu: 0.5 or unlimited`},
+		{"processors in another notation", ok + "limits: {cpu: 1e3}\n", `2: limits.cpu: "1e3" is no number of processors with up to three decimal places, write cpu: 0.5 or unlimited`},
+		{"too many processors", ok + "limits: {cpu: 9000}\n", `2: limits.cpu: "9000" is more processors than Linux can have, write fewer or unlimited; seconds of processor time are cpu_time`},
+		{"far too many processors", ok + "limits: {cpu: 99999999999999999999}\n", `2: limits.cpu: "99999999999999999999" is more processors than Linux can have, write fewer or unlimited; seconds of processor time are cpu_time`},
+		{"processor time by its old name", ok + "limits: {cpu: {soft: 1, hard: 2}}\n", "2: limits.cpu: is a mapping where text belongs, write cpu: 0.5 for half a processor, or cpu_time: {soft: 60, hard: 90} for RLIMIT_CPU in seconds"},
+		{"no tasks", ok + "limits: {tasks: 0}\n", "2: limits.tasks: 0 tasks would let nothing start, write tasks: 200 or unlimited"},
 		{"limit by half", ok + "limits: {nofile: {soft: 2}}\n", "2: limits.nofile.hard: is missing, write soft and hard"},
 		{"all at once, by line", "nice: 99\nstop: {grace: 5}\nusr: x\n",
 			"1: nice: \"99\" is no whole number from -20 to 19, write nice: 10\n" +

@@ -53,7 +53,7 @@ func defaultsRules() []rule[draft] {
 		{Key{Name: "umask", Forms: []Form{Scalar}, Example: "umask: 022", Doc: "file mode creation mask, octal"}, readUmask},
 		{Key{Name: "nice", Forms: []Form{Scalar}, Example: "nice: 10", Min: -20, Max: 19, Doc: "scheduling priority"}, readNice},
 		{Key{Name: "limits", Forms: []Form{Mapping}, Example: "limits: {nofile: 65536}", Keys: keysOf(limitRules()),
-			Doc: "resource limits of setrlimit(2)"}, readLimits},
+			Doc: "memory, cpu and tasks of all its processes together; for each, the limits of setrlimit(2)"}, readLimits},
 		{Key{Name: "stop", Forms: []Form{Mapping}, Example: "stop: {signal: TERM, grace: 10s}", Keys: keysOf(stopRules()),
 			Doc: "how it is asked to end"},
 			func(v value, d *draft) { readMapping(v, stopRules(), &d.Stop) }},

@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"regexp"
 	"strings"
@@ -49,6 +50,8 @@ func checkChild(t *testing.T, data []byte) {
 		t.Fatalf("%q: stop %+v, restart %+v", data, c.Stop, c.Restart)
 	case c.Repeat != nil && (c.Repeat.Every <= 0 || !c.Repeat.Action.Changes()):
 		t.Fatalf("%q: repeat %+v", data, c.Repeat)
+	case c.Resources.Memory > math.MaxInt64, c.Resources.Tasks > math.MaxInt64, c.Resources.MilliCPU > mostProcessors*1000:
+		t.Fatalf("%q: resources %+v", data, c.Resources)
 	}
 	for _, h := range []*Hook{c.Prehook, c.Posthook} {
 		if h != nil && (!h.Verb.Changes() || ValidName(h.Child) != nil) {
@@ -72,6 +75,9 @@ func checkServer(t *testing.T, data []byte) {
 	if !s.Listen.IsValid() || s.Listen.Port() == 0 || s.Mode != Quiet && s.Mode != Half && s.Mode != Full || s.LoadPaths == nil {
 		t.Fatalf("%q: %+v", data, s)
 	}
+	if s.OnExit != "" && s.OnExit != Leave && s.OnExit != StopChildren || s.ExitWith != "" && ValidName(s.ExitWith) != nil {
+		t.Fatalf("%q: on_exit %q, exit_with %q", data, s.OnExit, s.ExitWith)
+	}
 }
 
 const goodChild = `# a child
@@ -83,7 +89,7 @@ env_file: web.env
 user: www-data
 umask: 022
 nice: -5
-limits: {nofile: 65536, core: unlimited, as: {soft: 1MB, hard: 1GiB}}
+limits: {nofile: 65536, core: unlimited, as: {soft: 1MB, hard: 1GiB}, memory: 64MiB, cpu: 0.5, tasks: 20}
 stop: &s {signal: TERM, grace: 10s}
 restart:
   policy: on-failure
@@ -114,6 +120,8 @@ ipv6: true
 port: 33889
 metrics_addr: "127.0.0.1:9100"
 state_dir: state
+on_exit: stop
+exit_with: web
 defaults:
   env: {A: b}
   restart: always

@@ -43,6 +43,9 @@ type Key struct {
 	// Keys are the keys of a mapping, or of the mappings in a list; nil where
 	// any name is legal.
 	Keys []Key
+	// remedy says what to write instead of a value of another shape; empty where
+	// Example is enough.
+	remedy string
 }
 
 func (k *Key) has(f Form) bool { return slices.Contains(k.Forms, f) }

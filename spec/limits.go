@@ -17,26 +17,27 @@ const (
 )
 
 // limitNames are the limits of setrlimit(2) on Linux, with the units that the
-// manual page gives them.
+// manual page gives them. RLIMIT_CPU is cpu_time here: `cpu` is what people look
+// for when they want to limit processors.
 var limitNames = []struct {
 	name string
 	unit limitUnit
 }{
-	{"as", inBytes}, {"core", inBytes}, {"cpu", inSeconds}, {"data", inBytes}, {"fsize", inBytes},
+	{"as", inBytes}, {"core", inBytes}, {"cpu_time", inSeconds}, {"data", inBytes}, {"fsize", inBytes},
 	{"locks", inCount}, {"memlock", inBytes}, {"msgqueue", inBytes}, {"nice", inCount}, {"nofile", inCount},
 	{"nproc", inCount}, {"rss", inBytes}, {"rtprio", inCount}, {"rttime", inMicroseconds},
 	{"sigpending", inCount}, {"stack", inBytes},
 }
 
 func limitRules() []rule[draft] {
-	var rules []rule[draft]
+	rules := resourceRules()
 	for _, l := range limitNames {
 		example := l.name + ": 1024"
 		if l.unit == inBytes {
 			example = l.name + ": 64MiB"
 		}
 		key := Key{Name: l.name, Forms: []Form{Scalar, Mapping}, Example: example, Keys: keysOf(limitPartRules(l.unit)),
-			Doc: "RLIMIT_" + strings.ToUpper(l.name) + ", in " + string(l.unit) + `; or "unlimited", or {soft, hard}`}
+			Doc: "RLIMIT_" + strings.ToUpper(strings.TrimSuffix(l.name, "_time")) + ", in " + string(l.unit) + `; or "unlimited", or {soft, hard}`}
 		rules = append(rules, rule[draft]{key, func(v value, d *draft) { readLimit(v, l.unit, d) }})
 	}
 	return rules

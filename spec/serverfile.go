@@ -66,6 +66,15 @@ func serverRules() []rule[serverDraft] {
 		{Key{Name: "run_dir", Forms: []Form{Scalar}, Example: "run_dir: /run/kita",
 			Doc: "where the socket and the facts of this boot are; a relative path is relative to this file"},
 			func(v value, s *serverDraft) { readText(v, &s.RunDir) }},
+		{Key{Name: "on_exit", Forms: []Form{Scalar}, Example: "on_exit: stop", Values: []string{string(Leave), string(StopChildren)},
+			Doc: "what TERM and INT do with the children: leave (default) or stop; as PID 1 the default is stop"},
+			func(v value, s *serverDraft) {
+				if c, ok := v.choice(); ok {
+					s.OnExit = OnExit(c)
+				}
+			}},
+		{Key{Name: "exit_with", Forms: []Form{Scalar}, Example: "exit_with: web",
+			Doc: "when this child has ended for good the others are stopped, and the server ends with its status"}, readExitWith},
 		{Key{Name: "defaults", Forms: []Form{Mapping}, Example: "defaults: {stop: {grace: 30s}}", Keys: DefaultsKeys(),
 			Doc: "for each child whose file does not have the key; env, limits, stop and restart merge by name"},
 			func(v value, s *serverDraft) { s.Defaults = readDefaults(v) }},
@@ -133,6 +142,18 @@ func readMetricsAddr(v value, s *serverDraft) {
 		return
 	}
 	s.MetricsAddr = text
+}
+
+func readExitWith(v value, s *serverDraft) {
+	name, ok := v.filledText()
+	if !ok {
+		return
+	}
+	if err := ValidName(name); err != nil {
+		v.failf("%v, write %s", err, v.rule.Example)
+		return
+	}
+	s.ExitWith = name
 }
 
 // finish makes the server of what was read.

@@ -44,6 +44,9 @@ ipv6: true
 		{"relative directories", "state_dir: state\nrun_dir: ../run", func(s *Server) { s.StateDir, s.RunDir = "/etc/kita/state", "/etc/run" }},
 		{"absolute directories", "state_dir: /a\nrun_dir: /b/", func(s *Server) { s.StateDir, s.RunDir = "/a", "/b" }},
 		{"startup in quiet mode", "startup: [web]", func(s *Server) { s.Startup = []string{"web"} }},
+		{"stop at the end", "on_exit: stop", func(s *Server) { s.OnExit = StopChildren }},
+		{"leave at the end", "on_exit: leave", func(s *Server) { s.OnExit = Leave }},
+		{"end with a child", "exit_with: web", func(s *Server) { s.ExitWith = "web" }},
 		{"relative load path", "loadpaths: [kids]", func(s *Server) { s.LoadPaths = []string{"kids"} }},
 	}
 	for _, tt := range tests {
@@ -80,7 +83,7 @@ func TestParseServerErrors(t *testing.T) {
 		{"encrypt without a value", "encrypt:", `1: encrypt: has no value, write encrypt: on or leave the key out`},
 		{"ipv6", "ipv6: yes", `1: ipv6: "yes" is not known, write true or false`},
 		{"unknown key", "\nloadpath: [a]", `2: loadpath: unknown key, did you mean loadpaths?`},
-		{"a key of another kind of file", "command: x", `1: command: unknown key, write one of loadpaths, mode, startup, encrypt, pub_keys_path, listener_addr, ipv6, port, metrics_addr, state_dir, run_dir, defaults`},
+		{"a key of another kind of file", "command: x", `1: command: unknown key, write one of loadpaths, mode, startup, encrypt, pub_keys_path, listener_addr, ipv6, port, metrics_addr, state_dir, run_dir, on_exit, exit_with, defaults`},
 		{"text for a list", "loadpaths: /srv/a", `1: loadpaths: is text where a list belongs, write loadpaths: [/srv/a]`},
 		{"startup as text", "startup: web", `1: startup: is text where a list belongs, write startup: [web]`},
 		{"list for text", "listener_addr: [127.0.0.1]", `1: listener_addr: is a list where text belongs, write listener_addr: 127.0.0.1`},
@@ -92,6 +95,11 @@ func TestParseServerErrors(t *testing.T) {
 		{"port too large", "port: 65536", `1: port: "65536" is no whole number from 1 to 65535, write port: 33889`},
 		{"metrics without a port", "metrics_addr: localhost", `1: metrics_addr: "localhost" is no host:port, write metrics_addr: 127.0.0.1:9100`},
 		{"metrics with a named port", "metrics_addr: a:http", `1: metrics_addr: "a:http" is no host:port, write metrics_addr: 127.0.0.1:9100`},
+		{"on_exit", "on_exit: kill", `1: on_exit: "kill" is not known, write leave or stop`},
+		{"exit_with nothing", "exit_with: ''", `1: exit_with: is empty, write exit_with: web`},
+		{"exit_with a word", "exit_with: all", `1: exit_with: "all" is reserved and cannot be the name of a child, write exit_with: web`},
+		{"exit_with a file", "exit_with: web.yml", `1: exit_with: the name "web.yml" has a '.', which the name of a child cannot have, write exit_with: web`},
+		{"exit_with a list", "exit_with: [a, b]", `1: exit_with: is a list where text belongs, write exit_with: web`},
 		{"defaults of the command", "defaults: {command: x}", `1: defaults.command: has no default, write it into the file of each child`},
 		{"defaults of args", "defaults: {args: [x]}", `1: defaults.args: has no default, write it into the file of each child`},
 		{"wrong defaults", "defaults:\n  stop:\n    grace: 5\n  nicer: 1\n  env: {A: }", "3: defaults.stop.grace: \"5\" has no unit, write 5s\n" +
@@ -119,7 +127,7 @@ defaults:
   dir: sub
   user: nobody
   env: {A: default, B: default}
-  limits: {nofile: 1, core: 0}
+  limits: {nofile: 1, core: 0, memory: 1GiB, tasks: 50}
   output: [{stdout: d.out}, {stderr: d.err}]
   stop: {signal: INT, grace: 1s}
   restart:
@@ -141,6 +149,8 @@ defaults:
 		{"nothing of its own", "", func(*Child) {}},
 		{"env by name", "env: {B: own, C: own}", func(c *Child) { c.Env = []EnvVar{{"A", "default"}, {"B", "own"}, {"C", "own"}} }},
 		{"limits by name", "limits: {nofile: 2, as: 3}", func(c *Child) { c.Limits = []Limit{{"as", 3, 3}, {"core", 0, 0}, {"nofile", 2, 2}} }},
+		{"resources by name", "limits: {tasks: 9, cpu: 2}", func(c *Child) { c.Resources.Tasks, c.Resources.MilliCPU = 9, 2000 }},
+		{"a resource without limit", "limits: {memory: unlimited}", func(c *Child) { c.Resources.Memory = 0 }},
 		{"output as a whole", "output: [{stderr: own}]", func(c *Child) { c.Stdout, c.Stderr = nil, &Stream{"own", Create} }},
 		{"no output", "output: []", func(c *Child) { c.Stdout, c.Stderr = nil, nil }},
 		{"stop by key", "stop: {grace: 2s}", func(c *Child) { c.Stop.Grace = 2 * second }},
@@ -159,7 +169,7 @@ defaults:
 			want := &Child{
 				Name: "web", File: "/lp/web.yml", LoadPath: "/lp", CommandLine: "x", Command: []string{"x"}, Dir: "/lp/sub", User: "nobody",
 				Env:    []EnvVar{{"A", "default"}, {"B", "default"}},
-				Limits: []Limit{{"core", 0, 0}, {"nofile", 1, 1}},
+				Limits: []Limit{{"core", 0, 0}, {"nofile", 1, 1}}, Resources: Resources{Memory: 1 << 30, Tasks: 50},
 				Stdout: &Stream{"d.out", Create}, Stderr: &Stream{"d.err", Create},
 				Stop: Stop{2, second},
 				Restart: Restart{Always, Backoff{second / 2, 60 * second, 2}, StartLimit{3, 10 * second},

@@ -60,7 +60,7 @@ func (v value) admitted() bool {
 	case form == Scalar && v.rule.has(List) && !v.rule.has(Mapping) && v.rule.Keys == nil:
 		v.failf("is text where a list belongs, write %s: [%s]", v.rule.Name, shortened(printable(v.node.Value)))
 	default:
-		v.failf("is %s where %s belongs, write %s", form.noun(), v.rule.nouns(), v.rule.Example)
+		v.failf("is %s where %s belongs, %s", form.noun(), v.rule.nouns(), cmp.Or(v.rule.remedy, "write "+v.rule.Example))
 	}
 	return false
 }
