@@ -91,7 +91,7 @@ func (w *world) start(a Start) {
 		return
 	}
 	w.alive[a.Incarnation] = true
-	w.o.Launched(identity(a.Incarnation), w.file, w.desired, w.now)
+	w.o.Launched(launch(a.Incarnation), w.file, w.desired, w.now)
 }
 
 // killGroup ends every process of a group.

@@ -38,7 +38,7 @@ func TestClockJumpDoesNotStallOrStormBackoff(t *testing.T) {
 				switch {
 				case p.Action != nil:
 					checkAction(t, p, Start{Incarnation: o.Incarnation + 1})
-					o.Launched(identity(o.Incarnation+1), c, d, now)
+					o.Launched(launch(o.Incarnation+1), c, d, now)
 					o.Exited(exitOf(o.Incarnation, 1, now), true, 0)
 					if starts++; starts == 10 {
 						now = now.Add(jump.by)
@@ -105,7 +105,7 @@ func TestClockSetBackDoesNotReachTheStartLimit(t *testing.T) {
 	c := newChild(policy(spec.Always), limit(2, 10*second))
 	d := running(1, 1)
 	o := over(c, 1, at(hour))
-	o.Launched(identity(2), c, d, at(2*hour))
+	o.Launched(launch(2), c, d, at(2*hour))
 	o.Exited(exitOf(2, 1, at(2*hour-year)), true, 0)
 	if p := decide(t, c, false, d, o, at(2*hour-year)); p.Status.Phase != spec.PhaseBackOff {
 		t.Errorf("plan is %s: two starts an hour apart are not two within 10s", show(t, p))

@@ -118,7 +118,7 @@ func TestStartLimitIsSlidingWindow(t *testing.T) {
 		d := running(1, 1)
 		var o Observed
 		for i, start := range tt.starts {
-			o.Launched(identity(uint64(i+1)), c, d, at(start))
+			o.Launched(launch(uint64(i+1)), c, d, at(start))
 			o.Exited(exitOf(uint64(i+1), 1, at(start)), true, 0)
 		}
 		if len(o.Window) > 3 {

@@ -7,13 +7,16 @@ import (
 	"kita/spec"
 )
 
+// remembered is how many exits the history of a child has.
+const remembered = 16
+
 // Every method below folds one fact, or the effect of one action, into the
 // observed state. Those that can come late say in their result whether they
 // were taken: false means that they belong to another incarnation, or tell what
 // is known already, and changed nothing.
 
 // Launched records that the process of a start lives.
-func (o *Observed) Launched(id spec.Identity, config *spec.Child, d spec.Desired, now time.Time) {
+func (o *Observed) Launched(l spec.Launch, config *spec.Child, d spec.Desired, now time.Time) {
 	// A failure of this generation that is known before its first attempt is
 	// that of the posthook of a trystart: its command has still to hear of it.
 	first := d.RestartGeneration > o.Attempted
@@ -24,8 +27,8 @@ func (o *Observed) Launched(id spec.Identity, config *spec.Child, d spec.Desired
 	if !first {
 		o.Restarts++
 	}
-	o.Incarnation = id.Incarnation
-	o.Process = &Process{Identity: id, Config: config, StartedAt: now}
+	o.Incarnation = l.Identity.Incarnation
+	o.Process = &Process{Launch: l, Config: config, StartedAt: now}
 	o.End = nil
 	o.Starts++
 	o.Repeat = nil
@@ -75,6 +78,8 @@ func (o *Observed) Exited(e spec.Exit, empty bool, jitter float64) bool {
 	}
 	o.LastExit = &e
 	o.Process.Exit = &e
+	// A new slice each time: a Clone may have the old one.
+	o.History = append(slices.Clone(o.History[max(0, len(o.History)-remembered+1):]), e)
 	backoff := o.Process.Config.Restart.Backoff
 	if e.At.Sub(o.Process.StartedAt) >= backoff.Max.D() {
 		o.Failures = 0

@@ -78,11 +78,11 @@ func TestRestartsCountLaunchesOnly(t *testing.T) {
 	if o.Restarts != 0 || o.Starts != 1 {
 		t.Errorf("starts %d, restarts %d after three failed launches, want 1, 0", o.Starts, o.Restarts)
 	}
-	o.Launched(identity(2), c, d, at(9*second))
+	o.Launched(launch(2), c, d, at(9*second))
 	if o.Restarts != 1 || o.Starts != 2 {
 		t.Errorf("starts %d, restarts %d, want 2, 1", o.Starts, o.Restarts)
 	}
-	o.Launched(identity(3), c, running(2, 2), at(10*second))
+	o.Launched(launch(3), c, running(2, 2), at(10*second))
 	if o.Restarts != 0 || o.Starts != 3 {
 		t.Errorf("starts %d, restarts %d after a command, want 3, 0", o.Starts, o.Restarts)
 	}
@@ -190,7 +190,7 @@ func TestLaunchKeepsOnlyTheFailureItsCommandHasStillToHear(t *testing.T) {
 	}
 	for _, tt := range tests {
 		o := Observed{Attempted: tt.attempted, Failure: &spec.Failure{Generation: tt.generation}}
-		o.Launched(identity(1), c, running(2, 2), epoch)
+		o.Launched(launch(1), c, running(2, 2), epoch)
 		if kept := o.Failure != nil; kept != tt.kept {
 			t.Errorf("%s: kept is %v, want %v", tt.name, kept, tt.kept)
 		}
@@ -217,7 +217,7 @@ func TestCloneSharesNothingThatChanges(t *testing.T) {
 	n.End.Jitter = 1
 	n.Emptied(1)
 	n.LaunchFailed("no such file", c, running(1, 1), 0, at(13*second))
-	n.Launched(identity(2), c, d, at(14*second))
+	n.Launched(launch(2), c, d, at(14*second))
 	n.Published(spec.Status{Phase: spec.PhaseRunning, ObservedGeneration: 2})
 	if !reflect.DeepEqual(*o, before) {
 		t.Errorf("what was done to the clone changed the original to %+v, from %+v", *o, before)
@@ -233,7 +233,7 @@ func TestObservedGenerationSaysWhatIsSettled(t *testing.T) {
 	launchFailed := over(c, 1, at(second))
 	launchFailed.LaunchFailed("no such file", c, running(2, 2), 0, at(second))
 	restarted := over(c, 1, at(second))
-	restarted.Launched(identity(2), c, running(2, 2), at(second))
+	restarted.Launched(launch(2), c, running(2, 2), at(second))
 	repeating := live(c, settled(1), func(o *Observed) { o.Repeat = &Repeat{Action: spec.VerbStop, At: at(second)} })
 	tests := []struct {
 		name string
@@ -269,10 +269,10 @@ func TestLaunchedBeginsNewRun(t *testing.T) {
 		Repeat: &Repeat{Action: spec.VerbStop, At: at(hour), Every: spec.Duration(hour)},
 		Window: []time.Time{at(0), at(second)},
 	}
-	o.Launched(identity(4), c, running(2, 2), at(2*second))
+	o.Launched(launch(4), c, running(2, 2), at(2*second))
 	want := Observed{
 		Incarnation: 4, Attempted: 2, Settled: 2, Posthooked: 1, Starts: 4, Restarts: 2, Failures: 2,
-		Process: &Process{Identity: identity(4), Config: c, StartedAt: at(2 * second)},
+		Process: &Process{Launch: launch(4), Config: c, StartedAt: at(2 * second)},
 		Window:  []time.Time{at(second), at(2 * second)},
 	}
 	if !reflect.DeepEqual(o, want) {
@@ -281,15 +281,36 @@ func TestLaunchedBeginsNewRun(t *testing.T) {
 
 	o.Exited(exitOf(4, 1, at(3*second)), true, 0)
 	c = newChild(repeats(spec.VerbStop, hour))
-	o.Launched(identity(5), c, running(3, 3), at(4*second))
+	o.Launched(launch(5), c, running(3, 3), at(4*second))
 	want = Observed{
 		Incarnation: 5, Attempted: 3, Settled: 2, Posthooked: 1, Starts: 5,
 		LastExit: ref(exitOf(4, 1, at(3*second))),
-		Process:  &Process{Identity: identity(5), Config: c, StartedAt: at(4 * second)},
+		History:  []spec.Exit{exitOf(4, 1, at(3*second))},
+		Process:  &Process{Launch: launch(5), Config: c, StartedAt: at(4 * second)},
 		Repeat:   &Repeat{Action: spec.VerbStop, At: at(hour + 4*second), Every: spec.Duration(hour)},
 	}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("by a command, observed is\n%+v, want\n%+v", o, want)
+	}
+}
+
+func TestHistoryHasTheLatestExitsOnly(t *testing.T) {
+	c := newChild(policy(spec.Always))
+	var o Observed
+	var before Observed
+	for i := uint64(1); i <= remembered+3; i++ {
+		o.Launched(launch(i), c, running(1, 1), epoch)
+		o.Exited(exitOf(i, int(i), at(second)), true, 0)
+		if i == remembered {
+			before = o.Clone()
+		}
+	}
+	if first, last := o.History[0], o.History[len(o.History)-1]; len(o.History) != remembered ||
+		first != exitOf(4, 4, at(second)) || last != exitOf(remembered+3, remembered+3, at(second)) {
+		t.Errorf("%d exits, from %v to %v", len(o.History), first, last)
+	}
+	if before.History[0].Incarnation != 1 || len(before.History) != remembered {
+		t.Errorf("a copy changed with it: %v", before.History)
 	}
 }
 

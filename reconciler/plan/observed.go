@@ -16,6 +16,8 @@ type Observed struct {
 	Process *Process `json:"process,omitempty"`
 	// LastExit is how the latest process ended; nil while none has.
 	LastExit *spec.Exit `json:"last_exit,omitempty"`
+	// History has the latest exits, oldest first.
+	History []spec.Exit `json:"history,omitempty"`
 	// End is how the latest attempt to run ended; nil before the first end
 	// and while a process lives.
 	End *End `json:"end,omitempty"`
@@ -50,6 +52,9 @@ type Observed struct {
 	// use SIGKILL.
 	Killed Killed `json:"killed,omitzero"`
 
+	// Unsaved is why the state of the child is not on disk; empty while it is.
+	Unsaved string `json:"-"`
+
 	// Phase and Since are those of the latest status.
 	Phase spec.Phase `json:"phase,omitempty"`
 	Since time.Time  `json:"since,omitzero"`
@@ -57,10 +62,10 @@ type Observed struct {
 
 // Process is a launched process of which something is left.
 type Process struct {
-	Identity  spec.Identity `json:"identity"`
-	Config    *spec.Child   `json:"config"`
-	StartedAt time.Time     `json:"started_at"`
-	Adopted   bool          `json:"adopted,omitempty"`
+	spec.Launch
+	Config    *spec.Child `json:"config"`
+	StartedAt time.Time   `json:"started_at"`
+	Adopted   bool        `json:"adopted,omitempty"`
 	// Exit is set once the leader has ended; the group has then still members.
 	Exit *spec.Exit `json:"exit,omitempty"`
 	// Stop is set once it has been asked to end; that is never taken back.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.
 		Starts:             o.Starts,
 		Restarts:           o.Restarts,
 		LastExit:           o.LastExit,
+		History:            o.History,
 		Reason:             d.reason,
 		NextStart:          d.next,
 		Failure:            o.Failure,
@@ -34,6 +36,10 @@ func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.
 	if p := o.Process; p != nil && p.Exit == nil {
 		s.Process = &spec.Process{PID: p.Identity.PID, Incarnation: o.Incarnation, StartedAt: p.StartedAt,
 			Adopted: p.Adopted, Config: p.Config}
+		s.Warnings = slices.Clone(p.Warnings)
+	}
+	if o.Unsaved != "" {
+		s.Warnings = append(s.Warnings, "its state is not saved, a server that follows this one may not know it: "+o.Unsaved)
 	}
 	if o.Repeat != nil && desired.Run == spec.Running && desired.RestartGeneration == o.Attempted {
 		at := o.Repeat.At

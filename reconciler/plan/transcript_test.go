@@ -135,7 +135,7 @@ func (te *teller) do(words []string) {
 		te.pass()
 	case "launched":
 		te.started()
-		te.o.Launched(identity(te.o.Incarnation+1), te.file, te.desired, te.now)
+		te.o.Launched(launch(te.o.Incarnation+1), te.file, te.desired, te.now)
 	case "launch":
 		te.started()
 		te.o.LaunchFailed(strings.TrimPrefix(rest, "failed "), te.file, te.desired, 0, te.now)
