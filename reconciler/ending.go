@@ -1,25 +1,50 @@
 package reconciler
 
-import "kita/spec"
+import (
+	"fmt"
+
+	"kita/reconciler/plan"
+	"kita/spec"
+)
 
 // Kill stops every child and then closes Ended. Desired state is not changed,
 // but noted as a session that was ended: the next server goes by its startup
 // mode. It returns at once.
 func (r *Reconciler) Kill(by string) {
 	r.mu.Lock()
+	all, first := r.beginEnd()
+	r.mu.Unlock()
+	if first {
+		r.end(by, all)
+	}
+}
+
+// ExitStatus is what the server is to exit with once Ended is closed: 0, unless
+// the end of the child that exit_with names brought it about.
+func (r *Reconciler) ExitStatus() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.exitStatus
+}
+
+// beginEnd makes every pass from now on stop its child. It returns all of them;
+// false when that has been done before. mu is held.
+func (r *Reconciler) beginEnd() (all []*entry, first bool) {
 	if r.ending {
-		r.mu.Unlock()
-		return
+		return nil, false
 	}
 	r.ending = true
-	var all []*entry
 	for _, e := range r.children {
 		all = append(all, e)
 		if e.cancelHook != nil {
 			e.cancelHook()
 		}
 	}
-	r.mu.Unlock()
+	return all, true
+}
+
+// end closes Ended once nothing of all is alive.
+func (r *Reconciler) end(by string, all []*entry) {
 	r.Logger.Info("ending: all children are stopped", "by", by)
 	if err := r.Store.MarkEnded(); err != nil {
 		r.Logger.Error("cannot save that the session was ended", "err", err)
@@ -63,4 +88,60 @@ func (r *Reconciler) rest(e *entry, s spec.Status, idle bool) {
 		e.atRest = true
 		r.touch(e)
 	}
+}
+
+// endWith ends the server when the child that exit_with names has ended by
+// itself and nothing will start it again. Each pass asks, with what it decided.
+// mu is held.
+func (r *Reconciler) endWith(e *entry, p plan.Plan) {
+	if e.name != r.exitWith || e.desired.Run != spec.Running || e.obs.Process != nil || e.obs.Hook != nil || e.obs.End == nil {
+		return
+	}
+	_, forget := p.Action.(plan.Forget)
+	switch s := p.Status; {
+	case forget && r.away(e.child):
+		// Its file may come back, and with it the restart policy.
+		return
+	case !forget && (p.Action != nil || s.NextStart != nil || s.RepeatAt != nil):
+		return
+	case !forget && s.Phase != spec.PhaseExited && s.Phase != spec.PhaseFailed:
+		return
+	}
+	all, first := r.beginEnd()
+	if !first {
+		return
+	}
+	r.exitStatus = exitStatus(&e.obs)
+	r.Logger.Info("the child of exit_with has ended, the server ends with its status", "child", e.name, "status", r.exitStatus)
+	// Beside the pass, as it writes to the disk.
+	r.running.Go(func() { r.end("exit_with "+e.name, all) })
+}
+
+// exitStatus is how a shell would put the end of a child in a number (POSIX,
+// Shell Command Language, 2.8.2).
+func exitStatus(o *plan.Observed) int {
+	const (
+		unknown     = 1
+		notLaunched = 127
+		signalled   = 128
+	)
+	switch exit := o.LastExit; {
+	case o.End.LaunchError != "":
+		return notLaunched
+	case exit == nil || !exit.Known:
+		return unknown
+	case exit.Signal != 0:
+		return signalled + int(exit.Signal)
+	default:
+		return exit.Code
+	}
+}
+
+// exitWithProblem says that the child of exit_with has no file, so that its end
+// is not to be expected.
+func (r *Reconciler) exitWithProblem() []string {
+	if r.exitWith == "" || !r.Catalogue.Lookup(r.exitWith).Missing {
+		return nil
+	}
+	return []string{fmt.Sprintf("exit_with: no file %s.yml or %s.yaml in the load paths", r.exitWith, r.exitWith)}
 }

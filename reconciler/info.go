@@ -45,6 +45,7 @@ func (r *Reconciler) problems() []string {
 	for _, p := range r.Catalogue.Problems() {
 		lines = append(lines, p.Message)
 	}
+	lines = append(lines, r.exitWithProblem()...)
 	if err := r.Store.Err(); err != nil {
 		lines = append(lines, fmt.Sprintf("desired state cannot be saved: %v", err))
 	}

@@ -77,6 +77,7 @@ func (r *Reconciler) decide(name string) (*step, plan.Plan, bool) {
 	r.publish(e, p.Status)
 	_, forget := p.Action.(plan.Forget)
 	r.rest(e, p.Status, p.Action == nil || forget)
+	r.endWith(e, p)
 	return s, p, true
 }
 

@@ -68,6 +68,8 @@ type Reconciler struct {
 	// encrypt is fixed at start, as the listeners are, whatever server.yml says
 	// by now.
 	encrypt bool
+	// exitWith is the child with which the server ends, likewise fixed at start.
+	exitWith string
 
 	mu       sync.Mutex
 	children map[string]*entry     // guarded by mu
@@ -75,9 +77,11 @@ type Reconciler struct {
 	ready    error                 // guarded by mu
 	ending   bool                  // guarded by mu: Kill was called
 	ended    chan struct{}         // closed once everything is stopped after Kill
-	ctx      context.Context       // of the loop, the hooks and the sources
-	cancel   context.CancelFunc
-	running  sync.WaitGroup // workers, hooks and sources
+	// exitStatus is guarded by mu; see ExitStatus.
+	exitStatus int
+	ctx        context.Context // of the loop, the hooks and the sources
+	cancel     context.CancelFunc
+	running    sync.WaitGroup // workers, hooks and sources
 }
 
 // entry is one child. Its observed state is changed only by the pass that has
@@ -115,6 +119,7 @@ func New(o Options) *Reconciler {
 		queue:    newQueue(),
 		started:  time.Now(),
 		encrypt:  o.Settings.Server().Encrypt,
+		exitWith: o.Settings.Server().ExitWith,
 		children: map[string]*entry{},
 		watchers: map[*watcher]struct{}{},
 		ready:    errStarting,
