@@ -1,0 +1,136 @@
+package exitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// tailSize is how much of a file's end is read to see which boot it is of. It
+// holds several records even with the longest names.
+const tailSize = 64 << 10
+
+// Writer appends ends. It is not for concurrent use.
+type Writer struct {
+	path string
+	max  int64
+	file *os.File
+	// size is where the next record begins.
+	size int64
+	// torn: something unfinished lies at the end that could not be cut off.
+	torn bool
+}
+
+// OpenWriter opens the file in dir, which must exist, and makes it with mode
+// 0600 if need be. The torn tail of a former writer is closed off. A file of a
+// boot other than boot is emptied.
+func OpenWriter(dir, boot string) (*Writer, error) {
+	w := &Writer{path: filepath.Join(dir, Name), max: MaxSize}
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	if err := w.takeOver(boot); err != nil {
+		_ = w.file.Close()
+		return nil, fmt.Errorf("open the log of ends: %w", err)
+	}
+	return w, nil
+}
+
+func (w *Writer) open() error {
+	f, err := os.OpenFile(w.path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log of ends: %w", err)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return fmt.Errorf("open the log of ends: %w", err)
+	}
+	w.file, w.size = f, st.Size()
+	return nil
+}
+
+// takeOver makes what a former writer left fit for this one.
+func (w *Writer) takeOver(boot string) error {
+	from := max(0, w.size-tailSize)
+	tail, err := io.ReadAll(io.NewSectionReader(w.file, from, w.size-from))
+	if err != nil || len(tail) == 0 {
+		return err
+	}
+	last := boot
+	decodeAll(tail, func(r Record) { last = r.Boot })
+	if last != boot {
+		if err := w.file.Truncate(0); err != nil {
+			return err
+		}
+		w.size = 0
+		if err := os.Remove(filepath.Join(filepath.Dir(w.path), oldName)); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	w.torn = tail[len(tail)-1] != '\n'
+	return nil
+}
+
+// Append writes r behind all others. When it returns nil, every later reader
+// finds r, though not after a crash of the machine. When it returns an error,
+// there is nothing of r in the file that a reader would take.
+func (w *Writer) Append(r Record) error {
+	line, err := encode(r)
+	if err != nil {
+		return fmt.Errorf("append to the log of ends: %w", err)
+	}
+	if w.size > 0 && w.size+int64(len(line)) > w.max {
+		w.rotate()
+	}
+	if w.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := w.file.Write(line)
+	if err != nil {
+		w.cut(n)
+		return fmt.Errorf("append to the log of ends: %w", err)
+	}
+	w.size += int64(n)
+	w.torn = false
+	return nil
+}
+
+// rotate begins a new file. Where that cannot be done the old one grows on:
+// better a large file than a lost end. The new file is there before the old one
+// gives up its name, so that nothing is appended where no reader looks.
+func (w *Writer) rotate() {
+	next := w.path + ".new"
+	f, err := os.OpenFile(next, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return
+	}
+	if err := os.Rename(w.path, filepath.Join(filepath.Dir(w.path), oldName)); err != nil {
+		_ = f.Close()
+		return
+	}
+	if err := os.Rename(next, w.path); err != nil {
+		_ = f.Close()
+		return
+	}
+	_ = w.file.Close()
+	w.file, w.size, w.torn = f, 0, false
+}
+
+// cut takes n bytes of an unfinished record off again.
+func (w *Writer) cut(n int) {
+	if n <= 0 {
+		return
+	}
+	if err := w.file.Truncate(w.size); err != nil {
+		w.size += int64(n)
+		w.torn = true
+	}
+}
+
+// Close closes the file. What was appended stays.
+func (w *Writer) Close() error { return w.file.Close() }
