@@ -104,17 +104,20 @@ type Exit struct {
 }
 
 func (e Exit) String() string {
+	text := fmt.Sprintf("exit %d", e.Code)
 	switch {
 	case !e.Known:
-		return "exit status unknown"
-	case e.Signal != 0 && e.OOMKilled:
-		return fmt.Sprintf("killed by %v, out of memory", e.Signal)
-	case e.Signal != 0 && e.CoreDumped:
-		return fmt.Sprintf("killed by %v, core dumped", e.Signal)
+		text = "exit status unknown"
 	case e.Signal != 0:
-		return fmt.Sprintf("killed by %v", e.Signal)
+		text = fmt.Sprintf("killed by %v", e.Signal)
 	}
-	return fmt.Sprintf("exit %d", e.Code)
+	if e.OOMKilled {
+		text += ", out of memory"
+	}
+	if e.Known && e.Signal != 0 && e.CoreDumped {
+		text += ", core dumped"
+	}
+	return text
 }
 
 // Process is a child's live process, as shown.
