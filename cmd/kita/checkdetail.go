@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"kita/spec"
 )
 
-// fields are lines of a title and a text.
+// fields are lines of a title and a text. A line without a title continues the
+// one before.
 type fields []struct{ title, text string }
 
 func (f *fields) add(title, text string) {
@@ -23,7 +25,11 @@ func (f fields) write(w io.Writer, prefix string) error {
 	}
 	var b strings.Builder
 	for _, field := range f {
-		fmt.Fprintf(&b, "%s%-*s  %s\n", prefix, width+1, field.title+":", field.text)
+		title := field.title
+		if title != "" {
+			title += ":"
+		}
+		fmt.Fprintf(&b, "%s%-*s  %s\n", prefix, width+1, title, field.text)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -42,10 +48,14 @@ func (p *program) writeDetail(w io.Writer, v spec.View, prefix string) error {
 	if why := reason(v); why != "" {
 		f.add("reason", why)
 	}
+	for _, warning := range s.Warnings {
+		f.add("warning", p.paint(yellow, printable(warning)))
+	}
 	p.addProcess(&f, s)
 	if s.LastExit != nil {
 		f.add("last exit", exitText(*s.LastExit)+", "+instant(s.LastExit.At, p.now()))
 	}
+	p.addHistory(&f, s.History)
 	f.add("starts", fmt.Sprintf("%d, of them %d by the restart policy since the last command", s.Starts, s.Restarts))
 	if s.NextStart != nil {
 		f.add("next start", instant(*s.NextStart, p.now()))
@@ -70,6 +80,19 @@ func (p *program) addProcess(f *fields, s spec.Status) {
 	}
 	f.add("pid", fmt.Sprintf("%d (incarnation %d%s)", s.Process.PID, s.Process.Incarnation, adopted))
 	f.add("started", instant(s.Process.StartedAt, p.now()))
+}
+
+// addHistory lists the latest exits, the newest last. A single one is said
+// already.
+func (p *program) addHistory(f *fields, exits []spec.Exit) {
+	if len(exits) < 2 {
+		return
+	}
+	title := "exits"
+	for _, e := range exits {
+		f.add(title, fmt.Sprintf("%s  #%d  %s", instant(e.At, p.now()), e.Incarnation, exitText(e)))
+		title = ""
+	}
 }
 
 func (p *program) addDesired(f *fields, d spec.Desired, s spec.Status) {
@@ -101,6 +124,9 @@ func addConfig(f *fields, c *spec.Child) {
 	if c.User != "" || c.Group != "" {
 		f.add("user", printable(c.User+":"+c.Group))
 	}
+	if text := resourcesText(c.Resources); text != "" {
+		f.add("limits", text)
+	}
 	f.add("stop", fmt.Sprintf("%v, SIGKILL after %v", c.Stop.Signal, c.Stop.Grace))
 	f.add("restart", restartText(c.Restart))
 	if c.Prehook != nil {
@@ -119,6 +145,34 @@ func streamText(s *spec.Stream) string {
 		return "that of the server"
 	}
 	return printable(fmt.Sprintf("%s (%s)", s.Path, s.Mode))
+}
+
+// resourcesText is the limits of a whole child, as its file could have them.
+func resourcesText(r spec.Resources) string {
+	var parts []string
+	if r.Memory > 0 {
+		parts = append(parts, "memory "+bytesText(r.Memory))
+	}
+	if r.MilliCPU > 0 {
+		parts = append(parts, "cpu "+strconv.FormatFloat(float64(r.MilliCPU)/1000, 'f', -1, 64))
+	}
+	if r.Tasks > 0 {
+		parts = append(parts, fmt.Sprintf("tasks %d", r.Tasks))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// bytesText has the first unit that loses nothing.
+func bytesText(n uint64) string {
+	for _, unit := range []struct {
+		bytes uint64
+		name  string
+	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1e9, "GB"}, {1e6, "MB"}, {1 << 10, "KiB"}} {
+		if n%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", n/unit.bytes, unit.name)
+		}
+	}
+	return fmt.Sprintf("%dB", n)
 }
 
 func restartText(r spec.Restart) string {

@@ -17,7 +17,7 @@ func (p *program) writeTable(w io.Writer, views []spec.View, wide bool, prefix s
 	// The column of reasons is there only where something is wrong.
 	wrong := false
 	for _, v := range views {
-		wrong = wrong || reason(v) != ""
+		wrong = wrong || remarks(v) != ""
 	}
 	if wrong {
 		t.heading = append(t.heading, "REASON")
@@ -28,7 +28,7 @@ func (p *program) writeTable(w io.Writer, views []spec.View, wide bool, prefix s
 			row = append(row, p.wideCells(v)...)
 		}
 		if wrong {
-			row = append(row, cell{text: reason(v)})
+			row = append(row, cell{text: remarks(v)})
 		}
 		t.add(row...)
 	}
@@ -86,6 +86,15 @@ func current(v spec.View) *spec.Child {
 }
 
 func repeatText(r *spec.Repeat) string { return string(r.Action) + " after " + r.Every.String() }
+
+// remarks are the reason and the warnings.
+func remarks(v spec.View) string {
+	parts := v.Status.Warnings
+	if why := reason(v); why != "" {
+		parts = append([]string{why}, parts...)
+	}
+	return printable(strings.Join(parts, "; "))
+}
 
 // reason is what is wrong with a child or awaited, in one line; empty when
 // there is nothing to say.

@@ -13,6 +13,11 @@ func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
 	var f fields
 	f.add("version", printable(i.Version))
 	f.add("pid", strconv.Itoa(i.PID))
+	keeper := "none, nobody starts this server again"
+	if i.Keeper != 0 {
+		keeper = "pid " + strconv.Itoa(i.Keeper)
+	}
+	f.add("keeper", keeper)
 	f.add("started", instant(i.StartedAt, p.now()))
 	config := printable(i.ConfigFile)
 	if config == "" {
@@ -29,6 +34,9 @@ func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
 	f.add("listeners", listText(i.Listeners))
 	f.add("state dir", printable(i.StateDir))
 	f.add("run dir", printable(i.RunDir))
+	if i.Containment != "" {
+		f.add("containment", printable(i.Containment))
+	}
 	f.add("running", listText(i.Running))
 	for _, problem := range i.Problems {
 		f.add("problem", p.paint(yellow, printable(problem)))

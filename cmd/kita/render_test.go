@@ -33,6 +33,14 @@ func exampleViews() []spec.View {
 	web.User, web.Group = "www", "web"
 	odd := controltest.Child("odd")
 	odd.CommandLine = "echo \x1b]0;gotcha\a \xff ünï"
+	hungry := controltest.Child("hungry")
+	hungry.Resources = spec.Resources{Memory: 64 << 20, MilliCPU: 1500, Tasks: 20}
+	hungryExits := []spec.Exit{
+		{Incarnation: 1, Known: true, Code: 2, At: at.Add(time.Minute)},
+		{Incarnation: 2, At: at.Add(2 * time.Minute)},
+		{Incarnation: 3, Known: true, Signal: 9, OOMKilled: true, At: at.Add(time.Hour)},
+	}
+	stop := "stop pending: PID 12 is left although SIGKILL was sent"
 	return []spec.View{
 		{Name: "down", Spec: controltest.Child("down"), Desired: spec.Desired{Run: spec.Stopped, Generation: 3},
 			Status: spec.Status{Phase: spec.PhaseStopped, Since: at, ObservedGeneration: 3,
@@ -46,6 +54,14 @@ func exampleViews() []spec.View {
 		{Name: "web", Spec: web, Stale: true, Desired: spec.Desired{Run: spec.Running, Generation: 7, By: "unix:0", At: at},
 			Status: spec.Status{Phase: spec.PhaseRunning, Since: at.Add(time.Second), ObservedGeneration: 7, Starts: 1, RepeatAt: &repeat,
 				Process: &spec.Process{PID: 4711, Incarnation: 1, StartedAt: at, Adopted: true, Config: web}}},
+		{Name: "hungry", Spec: hungry, Desired: spec.Desired{Run: spec.Running, Generation: 1},
+			Status: spec.Status{Phase: spec.PhaseRunning, Since: at.Add(time.Hour), ObservedGeneration: 1, Starts: 4, Restarts: 3,
+				LastExit: &hungryExits[2], History: hungryExits,
+				Process:  &spec.Process{PID: 4712, Incarnation: 4, StartedAt: at.Add(time.Hour), Config: hungry},
+				Warnings: []string{"limits.memory is not in force: no memory controller", "its state is not saved\x1b[2J: no space left on device"}}},
+		{Name: "stuck", Spec: controltest.Child("stuck"), Desired: spec.Desired{Run: spec.Stopped, Generation: 2},
+			Status: spec.Status{Phase: spec.PhaseStopping, Since: at, Reason: stop, Starts: 1,
+				Failure: &spec.Failure{Generation: 2, Code: spec.NotStopped, Message: stop}}},
 	}
 }
 
@@ -53,7 +69,8 @@ func TestRendering(t *testing.T) {
 	plain := &program{now: func() time.Time { return controltest.Started.Add(3*time.Hour + 5*time.Minute) }}
 	coloured := &program{now: plain.now, colour: true}
 	views := exampleViews()
-	info := spec.Info{ConfigFile: "/srv/server.yml", Version: "1.0", PID: 7, StartedAt: controltest.Started, LoadPaths: []string{"/srv/a", "/srv/b"},
+	info := spec.Info{ConfigFile: "/srv/server.yml", Version: "1.0", PID: 7, Keeper: 6,
+		Containment: "cgroup2 /sys/fs/cgroup/kita-1f2e", StartedAt: controltest.Started, LoadPaths: []string{"/srv/a", "/srv/b"},
 		Mode: spec.Half, Listeners: []string{"unix:/run/kita/kita.sock", "tcp:0.0.0.0:33889"}, StateDir: "/var/lib/kita", RunDir: "/run/kita",
 		Running: []string{"db", "web"}, Problems: []string{"0.0.0.0:33889 is open"}}
 	tests := []struct {
@@ -67,6 +84,7 @@ func TestRendering(t *testing.T) {
 		{"detail-web", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[3], "") }},
 		{"detail-flaky", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[1], "") }},
 		{"detail-odd", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[2], "h: ") }},
+		{"detail-hungry", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[4], "h: ") }},
 		{"info", func(b *bytes.Buffer) error { return plain.writeInfo(b, info, "") }},
 		{"info-empty", func(b *bytes.Buffer) error {
 			return plain.writeInfo(b, spec.Info{Encrypt: true, StartedAt: controltest.Started}, "")
@@ -94,6 +112,21 @@ func TestPrintable(t *testing.T) {
 	} {
 		if got := printable(text); got != want {
 			t.Errorf("printable(%q) is %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestResourcesText(t *testing.T) {
+	for want, r := range map[string]spec.Resources{
+		"":                          {},
+		"memory 1TiB":               {Memory: 1 << 40},
+		"memory 1536MiB, tasks 7":   {Memory: 3 << 29, Tasks: 7},
+		"memory 64MB, cpu 0.001":    {Memory: 64e6, MilliCPU: 1},
+		"memory 3075KiB, cpu 2":     {Memory: 3075 << 10, MilliCPU: 2000},
+		"memory 1048577B, tasks 10": {Memory: 1<<20 + 1, Tasks: 10},
+	} {
+		if got := resourcesText(r); got != want {
+			t.Errorf("%+v is %q, want %q", r, got, want)
 		}
 	}
 }
