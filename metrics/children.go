@@ -34,8 +34,8 @@ type childCollector struct {
 	processes Processes
 	readers   chan struct{} // a slot per read of usage
 
-	up, phase, starts, lastStart, stale, invalid *prometheus.Desc
-	cpu, memory, files                           *prometheus.Desc
+	up, phase, starts, lastStart, stale, invalid, stuck, warnings *prometheus.Desc
+	cpu, memory, files                                            *prometheus.Desc
 }
 
 func newChildCollector(children Children, processes Processes) *childCollector {
@@ -50,6 +50,8 @@ func newChildCollector(children Children, processes Processes) *childCollector {
 		lastStart: desc("last_start_timestamp_seconds", "When the live process of the child was started, since the epoch."),
 		stale:     desc("config_stale", "1 when the live process was started with another configuration than the file has now."),
 		invalid:   desc("file_invalid", "1 when the file of the child is not valid now, 0 otherwise."),
+		stuck:     desc("stop_failed", "1 when processes of the child are left although they were killed, 0 otherwise."),
+		warnings:  desc("warnings", "Warnings in the status of the child: what it asked for and the machine cannot give, and what could not be saved."),
 		cpu:       desc("cpu_seconds_total", "User and system time of the live process."),
 		memory:    desc("resident_memory_bytes", "Resident memory of the live process."),
 		files:     desc("open_fds", "Open file descriptors of the live process."),
@@ -58,7 +60,7 @@ func newChildCollector(children Children, processes Processes) *childCollector {
 
 // Describe implements prometheus.Collector.
 func (c *childCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.phase, c.starts, c.lastStart, c.stale, c.invalid, c.cpu, c.memory, c.files} {
+	for _, d := range []*prometheus.Desc{c.up, c.phase, c.starts, c.lastStart, c.stale, c.invalid, c.stuck, c.warnings, c.cpu, c.memory, c.files} {
 		out <- d
 	}
 }
@@ -99,6 +101,9 @@ func (c *childCollector) collectView(out chan<- prometheus.Metric, name string, 
 	}
 	gauge(c.stale, boolean(view.Stale))
 	gauge(c.invalid, boolean(view.FileError != ""))
+	f := view.Status.Failure
+	gauge(c.stuck, boolean(f != nil && f.Code == spec.NotStopped))
+	gauge(c.warnings, float64(len(view.Status.Warnings)))
 }
 
 // readUsage returns the usage of each view's process, nil where there is none.

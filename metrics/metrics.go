@@ -34,6 +34,8 @@ type Options struct {
 	ConfigErrors func() int
 	// StoreErr is why the last write of state failed, or nil.
 	StoreErr func() error
+	// Keeper tells whether the process that restarts the server lives.
+	Keeper func() bool
 }
 
 // unknown stands for a label value outside of its closed set.
@@ -54,6 +56,7 @@ type Metrics struct {
 	staleFacts prometheus.Counter
 	exits      *prometheus.CounterVec
 	failures   *prometheus.CounterVec
+	oomKills   *prometheus.CounterVec
 	restarts   *prometheus.CounterVec
 	hooks      *prometheus.CounterVec
 	commands   *prometheus.CounterVec
@@ -84,6 +87,8 @@ func New(reg Registry, o Options) *Metrics {
 		"child", "code", "signal")
 	m.failures = counter("kita_child_failures_total",
 		"Processes of the child whose end did not count as success.", "child")
+	m.oomKills = counter("kita_child_oom_kills_total",
+		"Processes of the child that ended because memory ran out.", "child")
 	m.restarts = counter("kita_child_restarts_total",
 		"Starts of the child after it had run under this server, by what caused them.", "child", "cause")
 	m.hooks = counter("kita_hooks_total", "Hooks that ran, by kind and result.", "kind", "result")
@@ -128,6 +133,9 @@ func registerGauges(reg Registry, o Options) {
 	if o.StoreErr != nil {
 		gauge("kita_state_write_error", "1 when the last write of state failed, 0 otherwise.", nil, func() float64 { return boolean(o.StoreErr() != nil) })
 	}
+	if o.Keeper != nil {
+		gauge("kita_keeper_up", "1 while the process that restarts the server lives, 0 otherwise.", nil, func() float64 { return boolean(o.Keeper()) })
+	}
 }
 
 // Handler serves the metrics. A metric that cannot be gathered is left out,
@@ -158,6 +166,7 @@ func (m *Metrics) Started(child, cause string) {
 	if !again {
 		// What alerts look at exists before it happens, as in showZeros.
 		m.failures.WithLabelValues(name)
+		m.oomKills.WithLabelValues(name)
 		m.restarts.WithLabelValues(name, string(spec.CausePolicy))
 		return
 	}
@@ -184,6 +193,9 @@ func (m *Metrics) Exited(child string, e spec.Exit, success bool) {
 	m.exits.WithLabelValues(name, code, signal).Inc()
 	if !success {
 		m.failures.WithLabelValues(name).Inc()
+	}
+	if e.OOMKilled {
+		m.oomKills.WithLabelValues(name).Inc()
 	}
 }
 
@@ -228,5 +240,6 @@ func (m *Metrics) Forgotten(child string) {
 	series := prometheus.Labels{"child": labelValue(child)}
 	m.exits.DeletePartialMatch(series)
 	m.failures.DeletePartialMatch(series)
+	m.oomKills.DeletePartialMatch(series)
 	m.restarts.DeletePartialMatch(series)
 }

@@ -74,7 +74,8 @@ func example() (*prometheus.Registry, *Metrics, *fakeChildren) {
 	web := alive("web", 10)
 	web.Stale = true
 	children.set(web, alive("just-ended", 11),
-		spec.View{Name: "broken", FileError: "broken.yml:1: no command", Status: spec.Status{Phase: spec.PhaseStopped}})
+		spec.View{Name: "broken", FileError: "broken.yml:1: no command", Status: spec.Status{Phase: spec.PhaseStopped}},
+		spec.View{Name: "stuck", Status: spec.Status{Phase: spec.PhaseStopping, Failure: &spec.Failure{Code: spec.NotStopped}, Warnings: []string{"a", "b"}}})
 	reg := prometheus.NewRegistry()
 	m := New(reg, Options{
 		Version: "1.2.3", Revision: "abcdef", GoVersion: "go1.26",
@@ -83,6 +84,7 @@ func example() (*prometheus.Registry, *Metrics, *fakeChildren) {
 		QueueDepth:   func() int { return 3 },
 		ConfigErrors: func() int { return 1 },
 		StoreErr:     func() error { return errors.New("no space left on device") },
+		Keeper:       func() bool { return true },
 	})
 	m.PassDone(200 * time.Microsecond)
 	m.PassDone(3 * time.Second)
@@ -92,6 +94,7 @@ func example() (*prometheus.Registry, *Metrics, *fakeChildren) {
 	m.Started("web", "policy")
 	m.Exited("web", spec.Exit{Known: true, Signal: 15}, true)
 	m.Exited("adopted", spec.Exit{}, false)
+	m.Exited("adopted", spec.Exit{Known: true, Signal: 9, OOMKilled: true}, false)
 	m.Started("adopted", "no such cause")
 	m.HookDone("prehook", true)
 	m.HookDone("posthook", false)
@@ -226,14 +229,14 @@ func TestOddNamesDoNotBreakTheScrape(t *testing.T) {
 	for _, name := range names {
 		m.Forgotten(name)
 	}
-	if n := testutil.CollectAndCount(m.exits) + testutil.CollectAndCount(m.restarts); n != 0 {
+	if n := testutil.CollectAndCount(m.exits) + testutil.CollectAndCount(m.restarts) + testutil.CollectAndCount(m.oomKills); n != 0 {
 		t.Errorf("%d series left", n)
 	}
 }
 
 func TestNilOptionsLeaveTheirMetricsOut(t *testing.T) {
 	got := scrape(t, New(prometheus.NewRegistry(), Options{}))
-	for _, name := range []string{"kita_queue_depth", "kita_config_errors", "kita_state_write_error", "kita_child_up"} {
+	for _, name := range []string{"kita_queue_depth", "kita_config_errors", "kita_state_write_error", "kita_keeper_up", "kita_child_up"} {
 		if strings.Contains(got, name) {
 			t.Errorf("%s is there", name)
 		}
