@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +31,9 @@ type written struct {
 
 // Do carries out a command: it writes the desired state, and unless c.NoWait
 // waits until the loop has done or failed what it asks. The error is a
-// *spec.Refusal, or ctx.Err(): then what was written stays written.
+// *spec.Refusal, or ctx.Err(): then what was written stays written. Where ctx
+// ended with the cause spec.ErrHandover it is a *spec.PendingError, which
+// Resume of another Reconciler takes.
 func (r *Reconciler) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) {
 	if c.Verb == spec.VerbStop && c.Child == spec.All {
 		return r.stopAll(ctx, c)
@@ -41,19 +42,29 @@ func (r *Reconciler) Do(ctx context.Context, c spec.Command) (spec.Outcome, erro
 	if err != nil {
 		return spec.Outcome{}, err
 	}
-	out := spec.Outcome{Verb: c.Verb, Child: c.Child, Generation: w.generation, WasRunning: w.wasRunning, Note: w.note}
 	if c.NoWait {
+		out := w.outcome(c)
 		v, _ := r.Get(c.Child)
 		out.Status = v.Status
 		return out, nil
 	}
+	return r.finish(ctx, w, c)
+}
+
+// finish waits for what was written and tells how it came out.
+func (r *Reconciler) finish(ctx context.Context, w written, c spec.Command) (spec.Outcome, error) {
+	out := w.outcome(c)
 	status, err := r.await(ctx, w, c)
 	if err != nil {
-		return out, err
+		return out, orPending(ctx, err, w.pending(c))
 	}
 	out.Status = status
 	r.describe(&out, w)
 	return out, nil
+}
+
+func (w written) outcome(c spec.Command) spec.Outcome {
+	return spec.Outcome{Verb: c.Verb, Child: c.Child, Generation: w.generation, WasRunning: w.wasRunning, Note: w.note}
 }
 
 // describe adds what else happened on the way.
@@ -304,72 +315,6 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 			return status, spec.Refuse(spec.Unavailable, c.Verb, c.Child, "the server is ending")
 		}
 	}
-}
-
-// stopAll stops every child that runs. No posthook runs.
-func (r *Reconciler) stopAll(ctx context.Context, c spec.Command) (spec.Outcome, error) {
-	r.mu.Lock()
-	if r.ending {
-		r.mu.Unlock()
-		return spec.Outcome{}, spec.Refuse(spec.Unavailable, c.Verb, c.Child, "the server is ending")
-	}
-	changes := map[string]spec.Desired{}
-	var all []written
-	for name, e := range r.children {
-		if !e.stoppable() {
-			continue
-		}
-		w := written{e: e, generation: e.desired.Generation, incarnation: e.obs.Incarnation, wasRunning: true}
-		if e.desired.Run == spec.Running {
-			posthook := e.desired.Posthook
-			e.desired = e.next(request{Command: c})
-			e.desired.Posthook = posthook
-			w.generation = e.desired.Generation
-			changes[name] = e.desired
-			r.touch(e)
-		}
-		all = append(all, w)
-	}
-	r.mu.Unlock()
-	out := spec.Outcome{Verb: c.Verb, Child: c.Child}
-	if err := r.Store.SetDesired(context.WithoutCancel(ctx), changes); err != nil {
-		r.Logger.Error("cannot save desired states", "err", err)
-		out.Note = fmt.Sprintf("a restart of the server will forget this: %v", err)
-	}
-	for name := range changes {
-		r.queue.Add(name)
-	}
-	if c.NoWait {
-		return out, nil
-	}
-	return out, r.awaitAll(ctx, c, all, &out)
-}
-
-func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written, out *spec.Outcome) error {
-	slices.SortFunc(all, func(a, b written) int { return strings.Compare(a.e.name, b.e.name) })
-	var failed []string
-	for _, w := range all {
-		one := c
-		one.Child = w.e.name
-		_, err := r.await(ctx, w, one)
-		var refusal *spec.Refusal
-		switch {
-		case errors.As(err, &refusal):
-			failed = append(failed, refusal.Message)
-		case err != nil:
-			return err
-		}
-		r.mu.Lock()
-		note := w.e.obs.KilledNote(w.incarnation)
-		r.mu.Unlock()
-		if note != "" {
-			out.Note = strings.TrimPrefix(out.Note+"; "+w.e.name+": "+note, "; ")
-		}
-	}
-	if len(failed) > 0 {
-		return spec.Refuse(spec.NotStopped, c.Verb, c.Child, "%s", strings.Join(failed, "; "))
-	}
-	return nil
 }
 
 // trigger carries out a repeat action. One that is refused because of a file or
