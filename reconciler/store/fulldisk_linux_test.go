@@ -112,6 +112,37 @@ func TestFullDiskInside(t *testing.T) {
 		mustClose(t, s)
 		wantDesired(t, d.open(t, "b"), big)
 	})
+	t.Run("read-only", func(t *testing.T) {
+		remount(t, base, syscall.MS_RDONLY)
+		s := d.open(t, "b")
+		wantDesired(t, s, big)
+		if s.Err() == nil {
+			t.Error("not reported")
+		}
+		if err := s.SetDesired(t.Context(), map[string]spec.Desired{"web": running(3)}); !errors.Is(err, syscall.EROFS) {
+			t.Fatalf("set: %v", err)
+		}
+		if err := s.SaveFacts("web", Facts{Data: []byte(`"newer"`)}); !errors.Is(err, syscall.EROFS) {
+			t.Fatalf("facts: %v", err)
+		}
+		remount(t, base, 0)
+		mustSet(t, s, map[string]spec.Desired{"web": running(4)})
+		if err := s.SaveFacts("web", Facts{Data: []byte(`"newer"`)}); err != nil {
+			t.Fatal(err)
+		}
+		if s.Err() != nil {
+			t.Errorf("still reported: %v", s.Err())
+		}
+		mustClose(t, s)
+		wantDesired(t, d.open(t, "b"), map[string]spec.Desired{"web": running(4), "db": big["db"]})
+	})
+}
+
+func remount(t *testing.T, dir string, flags uintptr) {
+	t.Helper()
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|flags, "size=128k,mode=700"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // fill takes every free block below dir and returns what gives them back.

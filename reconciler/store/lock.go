@@ -73,7 +73,7 @@ func (s *Store) lock(dir string) error {
 		s.locks = append(s.locks, f)
 		return nil
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openLock(path)
 	if err != nil {
 		return err
 	}
@@ -93,6 +93,18 @@ func (s *Store) lock(dir string) error {
 		s.log.Warn("cannot write", "file", f.Name(), "error", err)
 	}
 	return nil
+}
+
+// openLock opens the lock file, and makes it if need be. On a disk that has
+// become read-only the one that is there can still be locked.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EROFS) {
+		if f, readErr := os.Open(path); readErr == nil {
+			return f, nil
+		}
+	}
+	return f, err
 }
 
 func flock(f *os.File) error {

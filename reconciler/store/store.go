@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"kita/spec"
 )
 
@@ -84,14 +86,18 @@ func Open(o Options) (*Store, error) {
 }
 
 // openJournal reads the journal and makes it fit to be appended to. A disk too
-// full for that is no reason not to look after the children: the file is then
-// replaced by the first change that finds room.
+// full for that, or one that has become read-only, is no reason not to look after
+// the children: the file is then replaced by the first change that can be written.
 func (s *Store) openJournal() error {
 	j := &s.journal
-	if err := os.Remove(j.path(journalTemp)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(j.path(journalTemp)); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EROFS) {
 		return err
 	}
 	f, err := os.OpenFile(j.path(journalName), os.O_RDWR, 0)
+	if errors.Is(err, unix.EROFS) {
+		f, err = os.Open(j.path(journalName))
+		j.broken = true
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		s.state = newState()
 		s.tidy()
