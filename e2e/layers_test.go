@@ -43,7 +43,7 @@ var layers = []struct {
 	{"metrics", layer{imports: []string{"spec"}, modules: []string{"github.com/prometheus"}}},
 	{"control", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys", "golang.org/x/crypto"}}},
 	{"cmd", layer{
-		imports: []string{"spec", "reconciler/store", "runtime", "keeper", "reconciler", "metrics", "control"},
+		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime", "keeper", "reconciler", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "github.com/prometheus", "golang.org/x/sys", "golang.org/x/term", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},

@@ -29,20 +29,27 @@ type fakeRuntime struct {
 	starts   []string
 	ignores  map[string]bool  // children that ignore SIGTERM
 	failures map[string]error // what Start answers
+	warnings []string         // of every launch
 	nextPID  int
-	doubles  int // starts of a child that had a live process
+	// What a former server left: the first refused adoptions fail, rest has the
+	// children of which something is left after the leader.
+	refused, adoptions int
+	rest               map[string]bool
+	ended, found       []spec.Found
+	tidied             bool
+	doubles            int // starts of a child that had a live process
 }
 
 func newFakeRuntime() *fakeRuntime {
 	return &fakeRuntime{live: map[string]spec.Identity{}, ignores: map[string]bool{}, failures: map[string]error{}, nextPID: 100}
 }
 
-func (f *fakeRuntime) Start(c *spec.Child, incarnation uint64) (spec.Identity, error) {
+func (f *fakeRuntime) Start(c *spec.Child, incarnation uint64) (spec.Launch, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.starts = append(f.starts, c.Name)
 	if err := f.failures[c.Name]; err != nil {
-		return spec.Identity{}, err
+		return spec.Launch{}, err
 	}
 	if _, double := f.live[c.Name]; double {
 		f.doubles++
@@ -50,17 +57,38 @@ func (f *fakeRuntime) Start(c *spec.Child, incarnation uint64) (spec.Identity, e
 	f.nextPID++
 	id := spec.Identity{PID: f.nextPID, Incarnation: incarnation, BootID: "boot"}
 	f.live[c.Name] = id
-	return id, nil
+	return spec.Launch{Identity: id, Warnings: f.warnings}, nil
 }
 
-func (f *fakeRuntime) Adopt(child string, id spec.Identity) error {
+func (f *fakeRuntime) Adopt(child string, l spec.Launch) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.live[child].PID != id.PID {
-		return errors.New("gone")
+	f.adoptions++
+	if f.adoptions <= f.refused {
+		return unix.EMFILE
+	}
+	if f.live[child].PID != l.Identity.PID {
+		return spec.ErrGone
 	}
 	return nil
 }
+
+func (f *fakeRuntime) AdoptRest(child string, l spec.Launch) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.rest[child] {
+		return spec.ErrGone
+	}
+	return nil
+}
+
+func (f *fakeRuntime) OOMKilled(spec.Launch) bool { return false }
+
+func (f *fakeRuntime) Ended() ([]spec.Found, error) { return f.ended, nil }
+
+func (f *fakeRuntime) Found() ([]spec.Found, error) { return f.found, nil }
+
+func (f *fakeRuntime) Tidy() { f.tidied = true }
 
 func (f *fakeRuntime) Signal(child string, incarnation uint64, sig spec.Signal) error {
 	f.mu.Lock()

@@ -23,10 +23,11 @@ func (r *Reconciler) Info() spec.Info {
 		Mode:       server.Mode,
 		Encrypt:    r.encrypt,
 		Listeners:  r.Listeners,
-		StateDir:   r.StateDir,
-		RunDir:     r.RunDir,
-		Running:    []string{},
-		Problems:   r.problems(),
+		Keeper:     r.Keeper, Containment: r.Containment,
+		StateDir: r.StateDir,
+		RunDir:   r.RunDir,
+		Running:  []string{},
+		Problems: r.problems(),
 	}
 	for _, v := range r.List() {
 		if v.Status.Alive() {

@@ -22,6 +22,10 @@ type step struct {
 
 // pass looks at one child and does at most one thing about it.
 func (r *Reconciler) pass(name string) {
+	if !r.adoptedBy(name) {
+		r.queue.AddAt(name, time.Now().Add(saveAgain))
+		return
+	}
 	s, p, ok := r.decide(name)
 	if !ok {
 		return
@@ -86,15 +90,19 @@ func (r *Reconciler) decide(name string) (*step, plan.Plan, bool) {
 func (r *Reconciler) observe(name string, s *step, f fact, asked bool) {
 	switch f := f.(type) {
 	case exitedFact:
-		success := asked || s.child != nil && s.child.Restart.IsSuccess(f.exit)
-		r.Observer.Exited(name, f.exit, success)
-		r.Logger.Info("exited", "child", name, "incarnation", f.exit.Incarnation, "exit", f.exit.String())
+		r.noteExit(name, s.child, f.exit, asked)
 	case hookFact:
 		r.Observer.HookDone(string(f.kind), f.message == "")
 		if f.message != "" {
 			r.Logger.Warn("hook failed", "child", name, "kind", f.kind, "err", f.message)
 		}
 	}
+}
+
+func (r *Reconciler) noteExit(name string, child *spec.Child, exit spec.Exit, asked bool) {
+	success := asked || child != nil && child.Restart.IsSuccess(exit)
+	r.Observer.Exited(name, exit, success)
+	r.Logger.Info("exited", "child", name, "incarnation", exit.Incarnation, "exit", exit.String())
 }
 
 // act does one action with no lock held and records its effect in s.obs.
@@ -141,17 +149,20 @@ func (r *Reconciler) start(s *step, a plan.Start) {
 	if s.desired.RestartGeneration > s.obs.Attempted {
 		cause = s.desired.Cause
 	}
-	id, err := r.runtime.Start(s.child, a.Incarnation)
+	l, err := r.runtime.Start(s.child, a.Incarnation)
 	if err != nil {
 		s.obs.LaunchFailed(err.Error(), s.child, s.desired, jitter(), time.Now())
 		r.Logger.Warn("cannot start", "child", name, "incarnation", a.Incarnation, "err", err)
 		return
 	}
-	s.obs.Launched(id, s.child, s.desired, time.Now())
+	s.obs.Launched(l, s.child, s.desired, time.Now())
 	r.save(s.e, &s.obs)
 	s.dirty = false
 	r.Observer.Started(name, string(cause))
-	r.Logger.Info("started", "child", name, "incarnation", id.Incarnation, "pid", id.PID, "cause", cause)
+	r.Logger.Info("started", "child", name, "incarnation", a.Incarnation, "pid", l.Identity.PID, "cause", cause)
+	for _, warning := range l.Warnings {
+		r.Logger.Warn("the machine cannot give what the file asks for", "child", name, "problem", warning)
+	}
 }
 
 func (r *Reconciler) signal(name string, incarnation uint64, sig spec.Signal) {

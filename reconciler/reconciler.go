@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"kita/failpoint"
 	"kita/reconciler/plan"
 	"kita/reconciler/store"
 	"kita/spec"
@@ -25,14 +26,31 @@ const saveAgain = time.Second
 // of what it started or adopted come back through Exited and Emptied.
 type Runtime interface {
 	// Start launches a child's process and returns who it is.
-	Start(c *spec.Child, incarnation uint64) (spec.Identity, error)
-	// Adopt watches a process that a former server started. It fails when that
-	// very process is no longer alive.
-	Adopt(child string, id spec.Identity) error
-	// Signal reaches everything in the group of one incarnation.
+	Start(c *spec.Child, incarnation uint64) (spec.Launch, error)
+	// Signal reaches everything of one incarnation.
 	Signal(child string, incarnation uint64, sig spec.Signal) error
-	// Survivors are the PIDs of the group that still live.
+	// Survivors are the PIDs of one incarnation that still live.
 	Survivors(child string, incarnation uint64) []int
+	Remains
+}
+
+// Remains is what a new server needs to take over from a former one.
+type Remains interface {
+	// Adopt watches a run that a former server started. The error is
+	// spec.ErrGone if that very leader is no longer alive; with another one it
+	// may be.
+	Adopt(child string, l spec.Launch) error
+	// AdoptRest does it for what is left after the leader.
+	AdoptRest(child string, l spec.Launch) error
+	// OOMKilled tells whether memory ran out in a run.
+	OOMKilled(l spec.Launch) bool
+	// Ended are the ends on record.
+	Ended() ([]spec.Found, error)
+	// Found are the runs that live and that nobody watches.
+	Found() ([]spec.Found, error)
+	// Tidy removes what is left of runs that nobody watches by now, and the
+	// ends on record. They must have been saved.
+	Tidy()
 }
 
 // Observer is told what happens, for metrics. Its methods must not block.
@@ -57,6 +75,10 @@ type Options struct {
 	Version          string
 	Listeners        []string
 	StateDir, RunDir string
+	// Keeper is the PID of the keeper, 0 for none; Containment says what holds
+	// the processes of a child together. Info shows both.
+	Keeper      int
+	Containment string
 }
 
 // Reconciler holds the children and runs the loop over them.
@@ -104,6 +126,9 @@ type entry struct {
 	cancelHook context.CancelFunc
 	// unsaved: the latest state is not on disk; only the pass uses it.
 	unsaved bool
+	// unadopted: whether the process of a former server lives could not be
+	// found out; only the pass uses it.
+	unadopted bool
 }
 
 var errStarting = errors.New("the startup mode has not been carried out yet")
@@ -174,20 +199,23 @@ func (r *Reconciler) entry(name string) *entry {
 }
 
 // save writes what is known of a child, for the server after this one. What
-// could not be written is tried again: that server would start a process that it
-// does not know a second time.
+// could not be written is tried again: that server would have to find the process
+// by its tokens.
 func (r *Reconciler) save(e *entry, o *plan.Observed) {
+	failpoint.Hit(failpoint.Save)
 	data, err := json.Marshal(o)
 	if err == nil {
 		err = r.Store.SaveFacts(e.name, store.Facts{Data: data})
 	}
 	news := !e.unsaved
-	e.unsaved = err != nil
+	e.unsaved, o.Unsaved = err != nil, ""
 	if err == nil {
 		return
 	}
+	o.Unsaved = err.Error()
 	r.queue.AddAt(e.name, time.Now().Add(saveAgain))
 	if news {
+		r.queue.Add(e.name) // its status tells it
 		r.Logger.Error("cannot save the state of a child", "child", e.name, "err", err)
 	}
 }

@@ -1,11 +1,8 @@
 package reconciler
 
 import (
-	"encoding/json"
 	"errors"
-	"time"
 
-	"kita/reconciler/plan"
 	"kita/spec"
 )
 
@@ -60,78 +57,6 @@ func refuse(mode spec.Mode, resumed bool, problems []spec.Problem) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// recall restores desired states and facts, and adopts what still lives.
-func (r *Reconciler) recall() error {
-	facts, broken := r.Store.Facts()
-	for _, err := range broken {
-		r.Logger.Warn("saved state of a child is unusable", "err", err)
-	}
-	desired := r.Store.Desired()
-	changes := map[string]spec.Desired{}
-	r.mu.Lock()
-	for name, d := range desired {
-		if !r.Store.SameBoot() || r.Store.Ended() && d.Run == spec.Running {
-			d.Run, d.Posthook = "", 0
-			changes[name] = d
-		}
-		r.entry(name).desired = d
-	}
-	for name, f := range facts {
-		e := r.entry(name)
-		if err := json.Unmarshal(f.Data, &e.obs); err != nil {
-			r.Logger.Warn("saved state of a child is unusable", "child", name, "err", err)
-			e.obs = plan.Observed{}
-		}
-		if p := e.obs.Process; p != nil && e.child == nil {
-			e.child = p.Config
-		}
-	}
-	var orphans []*entry
-	for name, e := range r.children {
-		p := e.obs.Process
-		if p == nil {
-			continue
-		}
-		orphans = append(orphans, e)
-		lost := e.desired.Run == "" || e.desired.Run == spec.Stopped && e.desired.RestartGeneration < e.obs.Attempted
-		if lost && p.Stop == nil && !r.Store.Ended() {
-			// It was wanted, and that wish was lost with its disk.
-			e.desired = spec.Desired{Run: spec.Running, Generation: max(e.desired.Generation, e.obs.Settled),
-				RestartGeneration: e.obs.Attempted, Cause: spec.CausePolicy, By: "recovered", At: time.Now()}
-			changes[name] = e.desired
-		}
-	}
-	r.mu.Unlock()
-	for _, e := range orphans {
-		r.adopt(e)
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	return r.Store.SetDesired(r.ctx, changes)
-}
-
-// adopt takes over one process of a former server. No worker runs yet.
-func (r *Reconciler) adopt(e *entry) {
-	p := e.obs.Process
-	if p.Exit != nil {
-		// Only what was left of a group: without its leader it cannot be told
-		// from others.
-		r.post(e.name, emptiedFact{e.obs.Incarnation})
-		return
-	}
-	err := r.runtime.Adopt(e.name, p.Identity)
-	r.mu.Lock()
-	p.Adopted = true
-	r.mu.Unlock()
-	if err != nil {
-		r.Logger.Warn("a child ended while no server ran", "child", e.name, "incarnation", e.obs.Incarnation, "err", err)
-		r.post(e.name, exitedFact{spec.Exit{Incarnation: e.obs.Incarnation, At: time.Now()}, true})
-		return
-	}
-	r.Logger.Info("adopted", "child", e.name, "incarnation", e.obs.Incarnation, "pid", p.Identity.PID)
 }
 
 // carryOut writes the startup mode's wishes, once, for the children about

@@ -62,10 +62,10 @@ func playFormer(t *testing.T, part string, command []string, stdin *os.File) spe
 func TestAdoptedProcessIsWatched(t *testing.T) {
 	kernels(t, func(t *testing.T, h *Host, f facts) {
 		id := former(t, "sleep", "600")
-		if err := h.Adopt("web", id); err != nil {
+		if err := h.Adopt("web", spec.Launch{Identity: id}); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Adopt("web", id); err == nil {
+		if err := h.Adopt("web", spec.Launch{Identity: id}); err == nil {
 			t.Error("adopted twice")
 		}
 		if err := h.Signal("web", id.Incarnation, spec.Signal(unix.SIGTERM)); err != nil {
@@ -95,7 +95,7 @@ func TestExitOfAdoptedProcessThatIsReapedAtOnce(t *testing.T) {
 			}
 			id := playFormer(t, "start and reap", []string{"sh", "-c", tt.script, fifo}, nil)
 			h, f := newHost(t)
-			if err := h.Adopt("web", id); err != nil {
+			if err := h.Adopt("web", spec.Launch{Identity: id}); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.WriteFile(fifo, []byte("\n"), 0); err != nil {
@@ -124,7 +124,7 @@ func TestHiddenExitIsAwaited(t *testing.T) {
 	id := playFormer(t, "start and reap when told", []string{"sleep", "600"}, r)
 	h, _ := newHost(t)
 	h.patience = patience
-	p, err := h.adopt("web", id)
+	p, err := h.adopt("web", spec.Launch{Identity: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestAdoptedGroupWithSurvivors(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := former(t, "sh", "-c", `sleep 600 & read x <"$0"; exit 42`, fifo)
-		if err := h.Adopt("web", id); err != nil {
+		if err := h.Adopt("web", spec.Launch{Identity: id}); err != nil {
 			t.Fatal(err)
 		}
 		awaitThat(t, "both processes", func() (string, bool) {
@@ -231,8 +231,8 @@ func TestAdoptRefusesAnotherProcess(t *testing.T) {
 				t.Skip("the kernel has no pidfs")
 			}
 			before := descriptors(t)
-			err := h.Adopt("web", wrong)
-			if !errors.Is(err, ErrGone) || err.Error() != fmt.Sprintf(tt.want, wrong.PID) {
+			err := h.Adopt("web", spec.Launch{Identity: wrong})
+			if !errors.Is(err, spec.ErrGone) || err.Error() != fmt.Sprintf(tt.want, wrong.PID) {
 				t.Errorf("got %v", err)
 			}
 			if after := descriptors(t); after != before {
@@ -248,10 +248,11 @@ func TestOwnZombieIsAdoptedWithItsExit(t *testing.T) {
 	// As when the server executes a new version of itself and a child ends
 	// meanwhile.
 	old := New(make(facts, 10), Options{})
-	id, err := old.Start(child(t, "sleep", "600"), 3)
+	l, err := old.Start(child(t, "sleep", "600"), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
+	id := l.Identity
 	old.Close()
 	unix.Kill(id.PID, unix.SIGTERM)
 	awaitThat(t, "a zombie", func() (string, bool) {
@@ -259,7 +260,7 @@ func TestOwnZombieIsAdoptedWithItsExit(t *testing.T) {
 		return string(st.state), err == nil && st.state == 'Z'
 	})
 	h, f := newHost(t)
-	if err := h.Adopt("web", id); err != nil {
+	if err := h.Adopt("web", spec.Launch{Identity: id}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := f.next(t), exited(3, killedBy(unix.SIGTERM), true); got != want {

@@ -18,6 +18,7 @@ import (
 const (
 	envChild       = "KITA_CHILD"
 	envIncarnation = "KITA_INCARNATION"
+	envServer      = "KITA_SERVER"
 	envNotify      = "NOTIFY_SOCKET"
 )
 
@@ -58,7 +59,7 @@ func (h *Host) environ(c *spec.Child, incarnation uint64, as *account) (*environ
 	e := &environment{}
 	for _, entry := range h.env {
 		name, value, ok := strings.Cut(entry, "=")
-		if !ok || name == "" || name == envChild || name == envIncarnation || name == envNotify {
+		if !ok || name == "" || name == envChild || name == envIncarnation || name == envServer || name == envNotify {
 			continue
 		}
 		e.set(name, value)
@@ -91,6 +92,9 @@ func (h *Host) environ(c *spec.Child, incarnation uint64, as *account) (*environ
 	}
 	e.set(envChild, c.Name)
 	e.set(envIncarnation, strconv.FormatUint(incarnation, 10))
+	if h.id != "" {
+		e.set(envServer, h.id)
+	}
 	return e, nil
 }
 

@@ -1,44 +1,17 @@
 package runtime
 
 import (
-	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"kita/spec"
 )
 
 // rounds bounds how often a group is looked at again because it changed under
 // the look.
 const rounds = 16
-
-// signal sends sig to the whole group, and to the leader itself if it moved to
-// another group.
-func (p *process) signal(sig spec.Signal) error {
-	err := p.signalGroup(unix.Signal(sig))
-	if group, gerr := unix.Getpgid(p.id.PID); gerr == nil && group != p.id.PID {
-		// Through the pidfd, so it does not matter whose PID that is now.
-		onFD(p.pidfd, func(fd int) {
-			if lerr := unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0); err == nil || err == unix.ESRCH {
-				err = lerr
-			}
-		})
-	}
-	switch err {
-	case nil, unix.ESRCH:
-		return nil
-	case unix.EPERM:
-		return fmt.Errorf("signal %v to process group %d: %w (its processes run as a user the server may not signal)",
-			sig, p.id.PID, err)
-	}
-	return fmt.Errorf("signal %v to process group %d: %w", sig, p.id.PID, err)
-}
 
 // signalGroup sends sig to the group whose number is the leader's PID; 0 only
 // asks whether there is one. ESRCH: there is none.
@@ -74,7 +47,7 @@ func (p *process) signalGroupBefore69(sig unix.Signal) error {
 	var failed error
 	sent := map[int]bool{}
 	for range rounds {
-		g := p.live()
+		g := p.liveGroup()
 		news := false
 		for pid, f := range g.members {
 			if sent[pid] {
@@ -117,10 +90,10 @@ type group struct {
 
 func (g group) empty() bool { return len(g.members) == 0 && len(g.unwatched) == 0 && !g.hidden }
 
-// live finds what lives of the group. Zombies do not, however long their
+// liveGroup finds what lives of the group. Zombies do not, however long their
 // parents leave them; the pidfd tells them from a thread group whose first
 // thread alone has ended.
-func (p *process) live() group {
+func (p *process) liveGroup() group {
 	var before []int
 	for range rounds {
 		if p.signalGroup(0) == unix.ESRCH {
@@ -215,51 +188,6 @@ func (p *process) release(g group) {
 		delete(p.others, f)
 		f.Close()
 	}
-}
-
-// survivors returns the PIDs of what lives, sorted.
-func (p *process) survivors() []int {
-	g := p.live()
-	p.release(g)
-	pids := slices.AppendSeq(g.unwatched, maps.Keys(g.members))
-	gone := true
-	onFD(p.pidfd, func(fd int) { gone = leaderEnded(fd) })
-	if !gone && !slices.Contains(pids, p.id.PID) {
-		// It moved to another group.
-		pids = append(pids, p.id.PID)
-	}
-	slices.Sort(pids)
-	return pids
-}
-
-// awaitEmpty waits until nothing lives of the group, g being what does now;
-// false if p was closed meanwhile.
-func (p *process) awaitEmpty(g group) bool {
-	for !g.empty() {
-		for _, f := range g.members {
-			if p.await(f, time.Time{}, ended) {
-				// Reaps the orphan if this process is a subreaper, and is
-				// refused otherwise.
-				onFD(f, reap)
-			}
-		}
-		unseen := len(g.members) == 0
-		p.release(g)
-		if unseen {
-			// Nothing to wait on.
-			timer := time.NewTimer(p.host.retry)
-			select {
-			case <-p.done:
-			case <-timer.C:
-			}
-			timer.Stop()
-		}
-		if p.closed() {
-			return false
-		}
-		g = p.live()
-	}
-	return !p.closed()
 }
 
 // scanner reads the whole of /proc, once for all who ask at the same time: with

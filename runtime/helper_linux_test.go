@@ -54,11 +54,11 @@ func helper(part string, args []string) int {
 func helpStart(command []string) error {
 	h := New(make(facts, 10), Options{})
 	defer h.Close()
-	id, err := h.Start(&spec.Child{Name: "web", Command: command}, 7)
+	l, err := h.Start(&spec.Child{Name: "web", Command: command}, 7)
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(id)
+	return json.NewEncoder(os.Stdout).Encode(l.Identity)
 }
 
 // helpReap starts a child as helpStart does, and stays to reap it.

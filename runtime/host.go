@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"kita/runtime/cgroup"
 	"kita/spec"
 )
 
@@ -26,10 +27,17 @@ type Options struct {
 	Logger *slog.Logger
 	// Env is the environment children start from; os.Environ() when nil.
 	Env []string
+	// ID names the server among those of the machine. Its processes bear it, so
+	// that a later server with the same ID finds them; without one it does not.
+	ID string
+	// Cgroups holds the runs, each in a leaf of its own; nil for none.
+	Cgroups *cgroup.Tree
+	// Keeper is the PID of the process that orphans come to; 0 for none.
+	Keeper int
+	// RunDir is where the keeper records the exits that it sees, and this
+	// server those of its own children; empty for no records.
+	RunDir string
 }
-
-// ErrGone is what Adopt returns when the process meant is not alive.
-var ErrGone = errors.New("the process is gone")
 
 // errClosed is what Start and Adopt return after Close.
 var errClosed = errors.New("the server is going down")
@@ -40,6 +48,10 @@ type Host struct {
 	sink    Sink
 	log     *slog.Logger
 	env     []string
+	id      string
+	cgroups *cgroup.Tree
+	keeper  int
+	records *records
 	scanner scanner
 	// retry is how long to wait before looking again at a group that could not
 	// be watched, for want of descriptors say.
@@ -51,6 +63,8 @@ type Host struct {
 	// oldKernel forgoes what Linux 6.9 brought; tests set it.
 	oldKernel bool
 
+	// closing is closed by Close.
+	closing chan struct{}
 	// running counts watchers and the calls that may begin one; Close waits
 	// for it.
 	running sync.WaitGroup
@@ -60,6 +74,8 @@ type Host struct {
 	// being launched or adopted.
 	closed    bool
 	processes map[run]*process
+	// leaders, guarded by mu, are the PIDs of processes.
+	leaders map[int]run
 }
 
 // run names one run of a child.
@@ -78,9 +94,15 @@ func New(sink Sink, o Options) *Host {
 		sink:      sink,
 		log:       o.Logger,
 		env:       o.Env,
+		id:        o.ID,
+		cgroups:   o.Cgroups,
+		keeper:    o.Keeper,
+		records:   newRecords(o.RunDir),
 		retry:     time.Second,
 		patience:  time.Second,
+		closing:   make(chan struct{}),
 		processes: map[run]*process{},
+		leaders:   map[int]run{},
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -97,42 +119,54 @@ func New(sink Sink, o Options) *Host {
 // Start launches a process of c as the given incarnation and watches it. It
 // returns once the command has been executed, or cannot be: the error then
 // says what was being done, to which path, and the errno.
-func (h *Host) Start(c *spec.Child, incarnation uint64) (spec.Identity, error) {
+func (h *Host) Start(c *spec.Child, incarnation uint64) (spec.Launch, error) {
 	r := run{c.Name, incarnation}
 	if err := h.reserve(r); err != nil {
-		return spec.Identity{}, err
+		return spec.Launch{}, err
 	}
 	defer h.running.Done()
-	p, id, err := h.launch(c, incarnation)
+	p, l, err := h.launch(c, incarnation)
 	if err != nil {
 		h.forget(r)
-		return spec.Identity{}, err
+		return spec.Launch{}, err
 	}
-	h.begin(r, p)
-	return id, nil
+	h.begin(r, p, h.watch)
+	return l, nil
 }
 
-// Adopt watches a process that a former server launched. Facts about it carry
-// id.Incarnation. The error is ErrGone if the process with that identity is
-// not alive. A child of this very process (the server executed a new version of
-// itself) is adopted dead or alive, since nobody else can reap it.
-func (h *Host) Adopt(child string, id spec.Identity) error {
-	r := run{child, id.Incarnation}
+// Adopt watches a run that a former server launched. Facts about it carry the
+// incarnation of its identity. The error is spec.ErrGone if the process with
+// that identity is not alive. A child of this very process (the server executed
+// a new version of itself) is adopted dead or alive, since nobody else can reap
+// it.
+func (h *Host) Adopt(child string, l spec.Launch) error {
+	return h.adoptWith(child, l, h.adopt, h.watch)
+}
+
+// AdoptRest watches what is left of a run whose leader has ended: Emptied tells
+// of its end. The error is spec.ErrGone if nothing is left.
+func (h *Host) AdoptRest(child string, l spec.Launch) error {
+	return h.adoptWith(child, l, h.adoptRest, h.watchRest)
+}
+
+func (h *Host) adoptWith(child string, l spec.Launch,
+	take func(string, spec.Launch) (*process, error), watch func(run, *process)) error {
+	r := run{child, l.Identity.Incarnation}
 	if err := h.reserve(r); err != nil {
 		return err
 	}
 	defer h.running.Done()
-	p, err := h.adopt(child, id)
+	p, err := take(child, l)
 	if err != nil {
 		h.forget(r)
 		return err
 	}
-	h.begin(r, p)
+	h.begin(r, p, watch)
 	return nil
 }
 
-// Signal sends sig to everything in the process group of that run, and to its
-// leader wherever that went. A run that has ended is not an error.
+// Signal sends sig to everything of that run. A run that has ended is not an
+// error.
 func (h *Host) Signal(child string, incarnation uint64, sig spec.Signal) error {
 	p := h.lookup(run{child, incarnation})
 	if p == nil {
@@ -141,7 +175,7 @@ func (h *Host) Signal(child string, incarnation uint64, sig spec.Signal) error {
 	return p.signal(sig)
 }
 
-// Survivors returns the PIDs of the group of that run that live, sorted.
+// Survivors returns the PIDs of that run that live, sorted.
 func (h *Host) Survivors(child string, incarnation uint64) []int {
 	p := h.lookup(run{child, incarnation})
 	if p == nil {
@@ -154,6 +188,9 @@ func (h *Host) Survivors(child string, incarnation uint64) []int {
 // goes on running.
 func (h *Host) Close() {
 	h.mu.Lock()
+	if !h.closed {
+		close(h.closing)
+	}
 	h.closed = true
 	watched := make([]*process, 0, len(h.processes))
 	for _, p := range h.processes {
@@ -166,6 +203,7 @@ func (h *Host) Close() {
 		p.close()
 	}
 	h.running.Wait()
+	h.records.close()
 }
 
 // reserve makes sure that a run is watched once, and counts the caller as
@@ -185,11 +223,12 @@ func (h *Host) reserve(r run) error {
 }
 
 // begin starts the watcher of a reserved run.
-func (h *Host) begin(r run, p *process) {
+func (h *Host) begin(r run, p *process, watch func(run, *process)) {
 	h.mu.Lock()
 	closed := h.closed
 	if !closed {
 		h.processes[r] = p
+		h.leaders[p.id.PID] = r
 		h.running.Add(1)
 	}
 	h.mu.Unlock()
@@ -199,14 +238,17 @@ func (h *Host) begin(r run, p *process) {
 	}
 	go func() {
 		defer h.running.Done()
-		h.watch(r, p)
+		watch(r, p)
 	}()
 }
 
 func (h *Host) forget(r run) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.processes[r]; p != nil && h.leaders[p.id.PID] == r {
+		delete(h.leaders, p.id.PID)
+	}
 	delete(h.processes, r)
-	h.mu.Unlock()
 }
 
 func (h *Host) lookup(r run) *process {

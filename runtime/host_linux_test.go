@@ -109,12 +109,12 @@ func outPath(c *spec.Child) string { return filepath.Join(c.Dir, "out") }
 // start starts c as incarnation 1, and kills what is left of it after the test.
 func start(t testing.TB, h *Host, c *spec.Child) spec.Identity {
 	t.Helper()
-	id, err := h.Start(c, 1)
+	l, err := h.Start(c, 1)
 	if err != nil {
 		t.Fatalf("start: %v", err)
 	}
 	t.Cleanup(func() { h.Signal(c.Name, 1, spec.Signal(unix.SIGKILL)) })
-	return id
+	return l.Identity
 }
 
 // output runs c to its end and returns what it wrote.
@@ -303,22 +303,22 @@ func TestOneIncarnationIsStartedOnce(t *testing.T) {
 func TestCloseLeavesProcessesRunning(t *testing.T) {
 	f := make(facts, 10)
 	h := New(f, Options{})
-	id, err := h.Start(child(t, "sleep", "600"), 1)
+	l, err := h.Start(child(t, "sleep", "600"), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Close()
-	if err := unix.Kill(id.PID, 0); err != nil {
+	if err := unix.Kill(l.Identity.PID, 0); err != nil {
 		t.Errorf("the process after Close: %v", err)
 	}
 	if _, err := h.Start(child(t, "true"), 2); err == nil {
 		t.Error("a closed host starts a process")
 	}
-	if err := unix.Kill(id.PID, unix.SIGKILL); err != nil {
+	if err := unix.Kill(l.Identity.PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	var ws syscall.WaitStatus
-	if _, err := syscall.Wait4(id.PID, &ws, 0, nil); err != nil {
+	if _, err := syscall.Wait4(l.Identity.PID, &ws, 0, nil); err != nil {
 		t.Errorf("the process is not left to us: %v", err)
 	}
 	if len(f) > 0 {
@@ -393,11 +393,11 @@ func TestChildrenCostNoThreads(t *testing.T) {
 	before := threads(t)
 	pids := map[int]bool{}
 	for n := range uint64(children) {
-		id, err := h.Start(c, n+1)
+		l, err := h.Start(c, n+1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pids[id.PID] = true
+		pids[l.Identity.PID] = true
 	}
 	if grown := threads(t) - before; grown >= 40 {
 		t.Errorf("%d children cost %d threads", children, grown)

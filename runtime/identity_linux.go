@@ -11,18 +11,33 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kita/runtime/cgroup"
 	"kita/spec"
 )
 
-// BootID identifies this boot of the machine.
+// BootID identifies this boot of the machine, or of the container: what runs in
+// a PID namespace ends with it, and the next one begins with other processes of
+// the same numbers.
 func BootID() (string, error) { return bootID() }
+
+// firstNamespace is the PID namespace of the machine itself; the number is
+// PROC_PID_INIT_INO of include/linux/proc_ns.h.
+const firstNamespace = "pid:[4026531836]"
 
 var bootID = sync.OnceValues(func() (string, error) {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("read the boot id: %w", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	id := strings.TrimSpace(string(text))
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err != nil || ns == firstNamespace {
+		return id, nil
+	}
+	init, err := readStat(1)
+	if err != nil {
+		return id, nil // hidden: the boot has to do
+	}
+	return fmt.Sprintf("%s.%d", id, init.startTicks), nil
 })
 
 // identify tells who the process behind a pidfd is. The caller makes sure that
@@ -126,13 +141,14 @@ func parseStat(text []byte) (procStat, error) {
 
 // adopt opens a pidfd on the process that id means and verifies that it is the
 // one.
-func (h *Host) adopt(child string, id spec.Identity) (*process, error) {
+func (h *Host) adopt(child string, l spec.Launch) (*process, error) {
+	id := l.Identity
 	boot, err := BootID()
 	if err != nil {
 		return nil, err
 	}
 	if id.PID <= 0 || id.BootID != boot {
-		return nil, fmt.Errorf("adopt PID %d: %w: it is of another boot", id.PID, ErrGone)
+		return nil, fmt.Errorf("adopt PID %d: %w: it is of another boot", id.PID, spec.ErrGone)
 	}
 	fd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
 	if err == unix.EINVAL { // before Linux 5.10 there is no flag
@@ -144,20 +160,18 @@ func (h *Host) adopt(child string, id spec.Identity) (*process, error) {
 	case nil:
 	case unix.ESRCH, unix.EINVAL, unix.ENOENT:
 		// EINVAL and ENOENT: the number is now that of a thread.
-		h.logLeftBehind(child, id)
-		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, ErrGone)
+		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, spec.ErrGone)
 	default:
 		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
 	}
-	p, err := h.newProcess(child, id, fd)
+	p, err := h.newProcess(child, id, h.leaf(l), fd)
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
 	}
 	if err := verify(fd, id); err != nil {
 		p.close()
-		if errors.Is(err, ErrGone) {
-			h.logLeftBehind(child, id)
+		if errors.Is(err, spec.ErrGone) {
 		}
 		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
 	}
@@ -169,7 +183,7 @@ func (h *Host) adopt(child string, id spec.Identity) (*process, error) {
 func verify(pidfd int, id spec.Identity) error {
 	now, err := identify(pidfd, id.PID, id.Incarnation)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return ErrGone
+		return spec.ErrGone
 	}
 	if err != nil {
 		return err
@@ -178,32 +192,35 @@ func verify(pidfd int, id spec.Identity) error {
 		now.Inode = id.Inode
 	}
 	if now != id {
-		return fmt.Errorf("%w: its PID belongs to another process", ErrGone)
+		return fmt.Errorf("%w: its PID belongs to another process", spec.ErrGone)
 	}
 	if _, mine := peek(pidfd); !mine && ended(pidfd) {
-		return ErrGone
+		return spec.ErrGone
 	}
 	return nil
 }
 
-// logLeftBehind reports what still lives of a group whose leader is gone.
-func (h *Host) logLeftBehind(child string, id spec.Identity) {
-	groups, err := h.scanner.scan()
+// leaf is the cgroup of a run of a former server; nil if it had none.
+func (h *Host) leaf(l spec.Launch) *cgroup.Leaf {
+	if h.cgroups == nil {
+		return nil
+	}
+	return h.cgroups.Leaf(l.Cgroup)
+}
+
+// adoptRest looks for what is left of a run whose leader has ended. Without a
+// cgroup only the tokens tell: the number of its group may be another's by now.
+func (h *Host) adoptRest(child string, l spec.Launch) (*process, error) {
+	boot, err := BootID()
 	if err != nil {
-		return
+		return nil, err
 	}
-	var pids []int
-	for _, m := range groups[id.PID] {
-		dead := m.state == 'Z' || m.state == 'X'
-		if m.pid == id.PID && !(dead && m.startTicks == id.StartTicks) {
-			return // the leader of a new group, with a recycled number
-		}
-		if !dead {
-			pids = append(pids, m.pid)
-		}
+	p := &process{host: h, child: child, id: l.Identity, leaf: h.leaf(l), done: make(chan struct{}),
+		reaped: true, others: map[*os.File]struct{}{}}
+	if l.Identity.BootID != boot || p.nothingLeft() {
+		p.close()
+		h.removeLeaf(p.leaf)
+		return nil, fmt.Errorf("adopt what PID %d left: %w", l.Identity.PID, spec.ErrGone)
 	}
-	if len(pids) > 0 {
-		h.log.Warn("the leader is gone, processes of its group are left",
-			"child", child, "incarnation", id.Incarnation, "group", id.PID, "pids", pids)
-	}
+	return p, nil
 }

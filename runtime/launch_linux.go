@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kita/failpoint"
+	"kita/runtime/cgroup"
 	"kita/spec"
 )
 
@@ -32,16 +34,67 @@ type order struct {
 	dir     string
 	as      *account
 	streams *streams
+	leaf    *cgroup.Leaf // nil without cgroups
+}
+
+// join are the files of the cgroups that the process has to join by itself.
+func (o *order) join() []string {
+	if o.leaf == nil {
+		return nil
+	}
+	return o.leaf.JoinFiles()
+}
+
+// intoCgroup has the process begin in its cgroup, where clone(2) can do that.
+func (o *order) intoCgroup(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
+	if o.leaf != nil {
+		if fd := o.leaf.CloneFD(); fd >= 0 {
+			attr.UseCgroupFD, attr.CgroupFD = true, fd
+		}
+	}
+	return attr
 }
 
 // launch starts the process of c and takes its identity before anybody can
 // reap it.
-func (h *Host) launch(c *spec.Child, incarnation uint64) (*process, spec.Identity, error) {
+func (h *Host) launch(c *spec.Child, incarnation uint64) (*process, spec.Launch, error) {
 	o, err := h.prepare(c, incarnation)
 	if err != nil {
-		return nil, spec.Identity{}, err
+		return nil, spec.Launch{}, err
 	}
 	defer o.streams.close()
+	var warnings []string
+	o.leaf, warnings, err = h.makeLeaf(c, incarnation)
+	if err != nil {
+		return nil, spec.Launch{}, err
+	}
+	p, id, err := h.launchOrder(c, incarnation, o)
+	if o.leaf != nil {
+		o.leaf.Release()
+	}
+	if err != nil {
+		h.removeLeaf(o.leaf)
+		return nil, spec.Launch{}, err
+	}
+	l := spec.Launch{Identity: id, Warnings: warnings}
+	if o.leaf != nil {
+		l.Cgroup = o.leaf.Path()
+	}
+	return p, l, nil
+}
+
+func (h *Host) makeLeaf(c *spec.Child, incarnation uint64) (*cgroup.Leaf, []string, error) {
+	switch {
+	case h.cgroups != nil:
+		return h.cgroups.Make(c.Name, incarnation, c.Resources)
+	case c.Resources != spec.Resources{}:
+		return nil, []string{"limits.memory, cpu and tasks are not in force: the server has no cgroups"}, nil
+	}
+	return nil, nil, nil
+}
+
+// launchOrder forks, and identifies what came of it.
+func (h *Host) launchOrder(c *spec.Child, incarnation uint64, o *order) (*process, spec.Identity, error) {
 	// Taking the identity needs a descriptor; this one keeps a place for it,
 	// so that want of descriptors shows before there is a process.
 	spare, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -49,8 +102,8 @@ func (h *Host) launch(c *spec.Child, incarnation uint64) (*process, spec.Identit
 		return nil, spec.Identity{}, &os.PathError{Op: "open", Path: os.DevNull, Err: err}
 	}
 	var pid, pidfd int
-	if needsShim(c) {
-		pid, pidfd, err = o.runShim(c, incarnation)
+	if o.needsShim(c) {
+		pid, pidfd, err = o.runShim(c)
 	} else {
 		pid, pidfd, err = o.run()
 	}
@@ -58,7 +111,8 @@ func (h *Host) launch(c *spec.Child, incarnation uint64) (*process, spec.Identit
 	if err != nil {
 		return nil, spec.Identity{}, err
 	}
-	p, id, err := h.takeOver(c.Name, incarnation, pid, pidfd)
+	failpoint.Hit(failpoint.Fork)
+	p, id, err := h.takeOver(c.Name, incarnation, o.leaf, pid, pidfd)
 	if err != nil {
 		return nil, spec.Identity{}, errors.Join(fmt.Errorf("identify PID %d: %w", pid, err), destroy(pid, pidfd))
 	}
@@ -66,7 +120,7 @@ func (h *Host) launch(c *spec.Child, incarnation uint64) (*process, spec.Identit
 }
 
 // takeOver makes a process of a fresh child.
-func (h *Host) takeOver(child string, incarnation uint64, pid, pidfd int) (*process, spec.Identity, error) {
+func (h *Host) takeOver(child string, incarnation uint64, leaf *cgroup.Leaf, pid, pidfd int) (*process, spec.Identity, error) {
 	id, err := identify(pidfd, pid, incarnation)
 	if err != nil {
 		return nil, id, err
@@ -74,7 +128,7 @@ func (h *Host) takeOver(child string, incarnation uint64, pid, pidfd int) (*proc
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		return nil, id, err
 	}
-	p, err := h.newProcess(child, id, pidfd)
+	p, err := h.newProcess(child, id, leaf, pidfd)
 	return p, id, err
 }
 
@@ -180,11 +234,11 @@ func (o *order) run() (pid, pidfd int, err error) {
 		Dir:   o.dir,
 		Env:   o.env,
 		Files: o.files(),
-		Sys: &syscall.SysProcAttr{
+		Sys: o.intoCgroup(&syscall.SysProcAttr{
 			Setpgid:    true,
 			PidFD:      &pidfd,
 			Credential: o.as.credential(),
-		},
+		}),
 	})
 	if err != nil {
 		return 0, -1, o.explain(err)

@@ -44,6 +44,8 @@ var hasMain atomic.Bool
 // shimPlan is what the shim does, in the order of its fields. It comes over a
 // pipe, because arguments and environment of a process are for all to see.
 type shimPlan struct {
+	// Join are files of cgroups, into which it writes that it joins them.
+	Join   []string
 	Nice   *int
 	Umask  *uint32
 	Limits []shimLimit
@@ -65,6 +67,7 @@ type shimStep uint32
 
 const (
 	stepPlan shimStep = iota
+	stepJoin          // the report's index says which
 	stepNice
 	stepLimit // the report's index says which
 	stepSetgroups
@@ -101,8 +104,8 @@ var resources = map[string]int{
 
 // needsShim tells whether something has to happen between fork and exec that
 // Go's fork cannot do.
-func needsShim(c *spec.Child) bool {
-	return c.Umask != nil || c.Nice != nil || len(c.Limits) > 0 || oddSignals()
+func (o *order) needsShim(c *spec.Child) bool {
+	return c.Umask != nil || c.Nice != nil || len(c.Limits) > 0 || len(o.join()) > 0 || oddSignals()
 }
 
 // oddSignals tells whether a child executed directly would inherit ignored or
@@ -126,12 +129,12 @@ func oddSignals() bool {
 
 // runShim executes the server's own binary as the shim, which becomes the
 // command.
-func (o *order) runShim(c *spec.Child, incarnation uint64) (pid, pidfd int, err error) {
+func (o *order) runShim(c *spec.Child) (pid, pidfd int, err error) {
 	if !hasMain.Load() {
 		return 0, -1, errors.New("this program cannot set limits, umask or nice: its main does not call runtime.Main")
 	}
 	plan := shimPlan{
-		Nice: c.Nice, Umask: c.Umask, Cred: o.as.credential(),
+		Join: o.join(), Nice: c.Nice, Umask: c.Umask, Cred: o.as.credential(),
 		Dir: []byte(o.dir), Path: []byte(o.path), Argv: toBytes(o.argv), Env: toBytes(o.env),
 	}
 	for _, l := range c.Limits {
@@ -161,9 +164,9 @@ func (o *order) runShim(c *spec.Child, incarnation uint64) (pid, pidfd int, err 
 	pid, _, err = syscall.StartProcess("/proc/self/exe", []string{shimName}, &syscall.ProcAttr{
 		// The tokens are there from the first instant; everything else would
 		// only tempt the Go runtime of the shim.
-		Env:   []string{envChild + "=" + c.Name, fmt.Sprintf("%s=%d", envIncarnation, incarnation)},
+		Env:   shimEnv(o.env),
 		Files: append(o.files(), uintptr(planR), uintptr(reportW)),
-		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
+		Sys:   o.intoCgroup(&syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}),
 	})
 	unix.Close(planR)
 	unix.Close(reportW)
@@ -177,6 +180,17 @@ func (o *order) runShim(c *spec.Child, incarnation uint64) (pid, pidfd int, err 
 		return 0, -1, errors.Join(err, destroy(pid, pidfd))
 	}
 	return pid, pidfd, nil
+}
+
+// shimEnv are the tokens of an environment.
+func shimEnv(env []string) []string {
+	var tokens []string
+	for _, entry := range env {
+		if name, _, _ := strings.Cut(entry, "="); name == envChild || name == envIncarnation || name == envServer {
+			tokens = append(tokens, entry)
+		}
+	}
+	return tokens
 }
 
 // shimPipe makes a pipe of which the shim gets one end, a blocking descriptor,
@@ -227,6 +241,8 @@ func (o *order) explainStep(r shimReport, c *spec.Child) error {
 	switch shimStep(r.Step) {
 	case stepPlan:
 		return fmt.Errorf("launch %s: read the plan: %w", o.path, errno)
+	case stepJoin:
+		return &os.PathError{Op: "join the cgroup", Path: o.join()[r.Index], Err: errno}
 	case stepNice:
 		return fmt.Errorf("set nice %d: %w%s", *c.Nice, errno, hint)
 	case stepLimit:
@@ -302,6 +318,11 @@ func (p *shimPlan) execute() shimReport {
 	}
 	argv, env := toStrings(p.Argv), toStrings(p.Env)
 	defaultSignals()
+	for i, file := range p.Join {
+		if err := os.WriteFile(file, []byte("0"), 0); err != nil {
+			return fail(stepJoin, i, err)
+		}
+	}
 	if p.Nice != nil {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *p.Nice); err != nil {
 			return fail(stepNice, 0, err)

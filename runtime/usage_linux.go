@@ -23,7 +23,7 @@ func (h *Host) Usage(pid int) (spec.Usage, error) {
 		return spec.Usage{}, fmt.Errorf("usage of PID %d: %w", pid, err)
 	}
 	if st.state == 'Z' || st.state == 'X' {
-		return spec.Usage{}, fmt.Errorf("usage of PID %d: %w", pid, ErrGone)
+		return spec.Usage{}, fmt.Errorf("usage of PID %d: %w", pid, spec.ErrGone)
 	}
 	u := spec.Usage{CPUSeconds: float64(st.userTicks+st.kernTicks) / ticksPerSecond}
 	dir := "/proc/" + strconv.Itoa(pid)

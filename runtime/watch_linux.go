@@ -9,16 +9,22 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kita/runtime/cgroup"
 	"kita/spec"
 )
 
-// process is one launched or adopted process, the leader of its group.
+// process is one launched or adopted process, the leader of its group, and all
+// that came of it.
 type process struct {
-	host       *Host
-	child      string
-	id         spec.Identity
-	session    int
-	pidfd      *os.File // in Go's poller; closed by close
+	host    *Host
+	child   string
+	id      spec.Identity
+	session int
+	// leaf holds all of the run; nil where there are no cgroups.
+	leaf *cgroup.Leaf
+	// pidfd is in Go's poller and closed by close; nil once a leader has ended
+	// whom this server did not see.
+	pidfd      *os.File
 	done       chan struct{}
 	finishOnce sync.Once
 
@@ -27,12 +33,14 @@ type process struct {
 	// while a group number is signalled, so that it cannot be recycled between
 	// the check and the signal.
 	reaped bool
+	// zombie, guarded by mu: the leader has ended and could not be recorded.
+	zombie bool
 	// others, guarded by mu, are the pidfds of group members being waited for.
 	others map[*os.File]struct{}
 }
 
 // newProcess takes over pidfd, which must be non-blocking.
-func (h *Host) newProcess(child string, id spec.Identity, pidfd int) (*process, error) {
+func (h *Host) newProcess(child string, id spec.Identity, leaf *cgroup.Leaf, pidfd int) (*process, error) {
 	session, err := unix.Getsid(id.PID)
 	if err != nil {
 		session = 0
@@ -45,6 +53,7 @@ func (h *Host) newProcess(child string, id spec.Identity, pidfd int) (*process, 
 		host:    h,
 		child:   child,
 		id:      id,
+		leaf:    leaf,
 		session: session,
 		pidfd:   f,
 		done:    make(chan struct{}),
@@ -56,7 +65,9 @@ func (h *Host) newProcess(child string, id spec.Identity, pidfd int) (*process, 
 func (p *process) close() {
 	p.finishOnce.Do(func() {
 		close(p.done)
-		p.pidfd.Close()
+		if p.pidfd != nil {
+			p.pidfd.Close()
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for f := range p.others {
@@ -73,14 +84,19 @@ func (h *Host) watch(r run, p *process) {
 	if !ok {
 		return
 	}
-	left := p.live()
-	if left.empty() {
+	exit.OOMKilled = oomKilled(p.leaf)
+	if p.nothingLeft() {
 		h.end(r, p)
 		h.sink.Exited(p.child, p.id.Incarnation, exit, true)
 		return
 	}
 	h.sink.Exited(p.child, p.id.Incarnation, exit, false)
-	if !p.awaitEmpty(left) {
+	h.watchRest(r, p)
+}
+
+// watchRest waits for what is left after the leader, and tells the sink.
+func (h *Host) watchRest(r run, p *process) {
+	if !p.awaitEmpty() {
 		return
 	}
 	h.end(r, p)
@@ -92,38 +108,71 @@ func (h *Host) watch(r run, p *process) {
 func (h *Host) end(r run, p *process) {
 	h.forget(r)
 	p.close()
+	h.removeLeaf(p.leaf)
 }
 
-// awaitExit waits for the leader to end, reaps it if it is a child of this
-// process, and says how it ended; ok is false if p was closed meanwhile.
+func (h *Host) removeLeaf(l *cgroup.Leaf) {
+	if l == nil {
+		return
+	}
+	if err := l.Remove(); err != nil {
+		h.log.Warn("cannot remove a cgroup", "cgroup", l.Path(), "err", err)
+	}
+}
+
+func oomKilled(l *cgroup.Leaf) bool {
+	if l == nil {
+		return false
+	}
+	kills, _ := l.OOMKills()
+	return kills > 0
+}
+
+// awaitExit waits for the leader to end and says how it did; ok is false if p
+// was closed meanwhile. A child of this process is recorded and reaped.
 func (p *process) awaitExit() (exit spec.Exit, ok bool) {
 	if !p.await(p.pidfd, time.Time{}, leaderEnded) {
 		return exit, false
 	}
-	var settled, mine bool
 	var info siginfoChild
-	onFD(p.pidfd, func(fd int) {
-		if info, mine = peek(fd); mine {
-			// The status is in hand before the zombie goes.
-			exit = info.exit(p.id.Incarnation)
-			p.mu.Lock()
-			reap(fd)
-			p.reaped = true
-			p.mu.Unlock()
-			return
-		}
-		exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation)
-	})
-	if mine || settled {
-		return exit, !p.closed()
+	mine := false
+	onFD(p.pidfd, func(fd int) { info, mine = peek(fd) })
+	if !mine {
+		return p.exitOfStranger()
 	}
-	at := exit.At
-	p.await(p.pidfd, time.Now().Add(p.host.patience), func(fd int) bool {
-		exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation)
-		return settled
-	})
-	exit.At = at
-	return exit, !p.closed()
+	if !p.settle(info) {
+		p.mu.Lock()
+		p.zombie = true
+		p.mu.Unlock()
+		p.host.running.Go(func() { p.settleLater(info) })
+	}
+	return info.exit(p.id.Incarnation), !p.closed()
+}
+
+// exitOfStranger finds out how a process ended that is not a child of this one.
+// Whoever reaps it may be slow, and some kernels tell only then: it is asked
+// again until patience ends.
+func (p *process) exitOfStranger() (exit spec.Exit, ok bool) {
+	at := time.Now()
+	deadline := at.Add(p.host.patience)
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		settled := false
+		open := onFD(p.pidfd, func(fd int) { exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation) })
+		// The keeper has written it down before it reaped it.
+		if rec, found := p.host.records.find(p.id); found && !exit.Known {
+			exit, settled = exitOf(unix.WaitStatus(rec.Status), exit), true
+		}
+		if exit.Known || settled && p.host.records.keeper == nil || time.Now().After(deadline) || !open {
+			exit.At = at
+			return exit, !p.closed()
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-p.done:
+		}
+		timer.Stop()
+	}
 }
 
 func (p *process) closed() bool {
@@ -194,8 +243,11 @@ func (p *process) awaitPolling(raw syscall.RawConn, deadline time.Time, ready fu
 }
 
 // onFD calls do with f's descriptor, which stays open meanwhile. It tells
-// whether f was open.
+// whether f was open; nil never is.
 func onFD(f *os.File, do func(fd int)) bool {
+	if f == nil {
+		return false
+	}
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return false

@@ -1,6 +1,9 @@
 package spec
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // ErrGone is what a Runtime's Adopt returns when the process meant is not
 // alive. Any other error leaves open whether it is.
@@ -24,6 +27,8 @@ type Found struct {
 	// record of an end that was seen by its PID alone.
 	Child  string
 	Launch Launch
+	// StartedAt is when its leader began, to a hundredth of a second.
+	StartedAt time.Time
 	// Exit is nil while the process lives.
 	Exit *Exit
 }

@@ -15,6 +15,7 @@ import (
 	"kita/reconciler"
 	"kita/reconciler/store"
 	"kita/runtime"
+	"kita/runtime/cgroup"
 	"kita/spec"
 )
 
@@ -52,6 +53,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) error {
 		logger.Warn(warning)
 	}
 	s := newServer(config, st, listeners, stateDir, runDir, logger)
+	defer s.cgroups.Close()
 	defer s.host.Close()
 	defer s.reconciler.Stop()
 	// Nobody is answered before the live children have been adopted: until
@@ -121,6 +123,7 @@ type server struct {
 	listeners  *listeners
 	reconciler *reconciler.Reconciler
 	host       *runtime.Host
+	cgroups    *cgroup.Tree
 	control    *control.Server
 }
 
@@ -136,7 +139,8 @@ func newServer(config *spec.Server, st *store.Store, l *listeners, stateDir, run
 		Observer: m, Logger: logger, Version: version, Listeners: l.names(),
 		StateDir: stateDir, RunDir: runDir,
 	})
-	s.host = runtime.New(s.reconciler, runtime.Options{Logger: logger})
+	s.host, s.cgroups = newHost(s.reconciler, st, runDir, 0, logger)
+	s.reconciler.Containment = s.host.Containment()
 	s.control = control.NewServer(control.Options{
 		Service: s.reconciler, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
 		AllowedHosts:   ownNames(),

@@ -27,7 +27,7 @@ func (o *Observed) Launched(l spec.Launch, config *spec.Child, d spec.Desired, n
 	if !first {
 		o.Restarts++
 	}
-	o.Incarnation = l.Identity.Incarnation
+	o.Incarnation, o.StartTicks = l.Identity.Incarnation, l.Identity.StartTicks
 	o.Process = &Process{Launch: l, Config: config, StartedAt: now}
 	o.End = nil
 	o.Starts++

@@ -271,7 +271,7 @@ func TestLaunchedBeginsNewRun(t *testing.T) {
 	}
 	o.Launched(launch(4), c, running(2, 2), at(2*second))
 	want := Observed{
-		Incarnation: 4, Attempted: 2, Settled: 2, Posthooked: 1, Starts: 4, Restarts: 2, Failures: 2,
+		Incarnation: 4, StartTicks: 4, Attempted: 2, Settled: 2, Posthooked: 1, Starts: 4, Restarts: 2, Failures: 2,
 		Process: &Process{Launch: launch(4), Config: c, StartedAt: at(2 * second)},
 		Window:  []time.Time{at(second), at(2 * second)},
 	}
@@ -283,7 +283,7 @@ func TestLaunchedBeginsNewRun(t *testing.T) {
 	c = newChild(repeats(spec.VerbStop, hour))
 	o.Launched(launch(5), c, running(3, 3), at(4*second))
 	want = Observed{
-		Incarnation: 5, Attempted: 3, Settled: 2, Posthooked: 1, Starts: 5,
+		Incarnation: 5, StartTicks: 5, Attempted: 3, Settled: 2, Posthooked: 1, Starts: 5,
 		LastExit: ref(exitOf(4, 1, at(3*second))),
 		History:  []spec.Exit{exitOf(4, 1, at(3*second))},
 		Process:  &Process{Launch: launch(5), Config: c, StartedAt: at(4 * second)},

@@ -12,6 +12,9 @@ import (
 type Observed struct {
 	// Incarnation is that of the latest process launched.
 	Incarnation uint64 `json:"incarnation"`
+	// StartTicks is when that was, in clock ticks since the boot: it tells a
+	// later run from an older one of a child that was forgotten since.
+	StartTicks uint64 `json:"start_ticks,omitempty"`
 	// Process is the latest process while anything of its group is left.
 	Process *Process `json:"process,omitempty"`
 	// LastExit is how the latest process ended; nil while none has.

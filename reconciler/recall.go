@@ -1,0 +1,263 @@
+package reconciler
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/reconciler/plan"
+	"kita/spec"
+)
+
+// recall restores desired states and facts, and takes over what a former server
+// left: the runs that it knew, then those that it started and did not live to
+// write down. No worker runs yet.
+func (r *Reconciler) recall() error {
+	changes := r.restore()
+	ends, err := r.runtime.Ended()
+	if err != nil {
+		r.Logger.Warn("some exits on record cannot be read", "err", err)
+	}
+	r.mu.Lock()
+	var orphans []*entry
+	for _, e := range r.children {
+		if e.obs.Process != nil {
+			orphans = append(orphans, e)
+		}
+	}
+	r.mu.Unlock()
+	for _, e := range orphans {
+		r.takeOver(e, ends)
+	}
+	r.discover(ends, changes)
+	if r.allSaved() {
+		r.runtime.Tidy()
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return r.Store.SetDesired(r.ctx, changes)
+}
+
+// allSaved tells whether the next server would know all that this one does.
+func (r *Reconciler) allSaved() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.children {
+		if e.unsaved || e.unadopted {
+			return false
+		}
+	}
+	return true
+}
+
+// restore reads what is saved. It returns the desired states that are not those
+// on disk.
+func (r *Reconciler) restore() map[string]spec.Desired {
+	facts, broken := r.Store.Facts()
+	for _, err := range broken {
+		r.Logger.Warn("saved state of a child is unusable", "err", err)
+	}
+	changes := map[string]spec.Desired{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, d := range r.Store.Desired() {
+		if !r.Store.SameBoot() || r.Store.Ended() && d.Run == spec.Running {
+			d.Run, d.Posthook = "", 0
+			changes[name] = d
+		}
+		r.entry(name).desired = d
+	}
+	for name, f := range facts {
+		e := r.entry(name)
+		if err := json.Unmarshal(f.Data, &e.obs); err != nil {
+			r.Logger.Warn("saved state of a child is unusable", "child", name, "err", err)
+			e.obs = plan.Observed{}
+		}
+		if p := e.obs.Process; p != nil && e.child == nil {
+			e.child = p.Config
+		}
+	}
+	for _, e := range r.children {
+		r.recoverWish(e, changes)
+	}
+	return changes
+}
+
+// recoverWish wants a child to run whose process was wanted and whose desired
+// state was lost with its disk. mu is held.
+func (r *Reconciler) recoverWish(e *entry, changes map[string]spec.Desired) {
+	p := e.obs.Process
+	lost := e.desired.Run == "" || e.desired.Run == spec.Stopped && e.desired.RestartGeneration < e.obs.Attempted
+	if p == nil || !lost || p.Stop != nil || r.Store.Ended() {
+		return
+	}
+	e.desired = spec.Desired{Run: spec.Running, Generation: max(e.desired.Generation, e.obs.Settled),
+		RestartGeneration: e.obs.Attempted, Cause: spec.CausePolicy, By: "recovered", At: time.Now()}
+	changes[e.name] = e.desired
+}
+
+// takeOver adopts the run of a child that its former server knew, or takes note
+// of its end. Only the pass, or recall before there are any, may call it.
+func (r *Reconciler) takeOver(e *entry, ends []spec.Found) {
+	p := e.obs.Process
+	if p.Exit != nil {
+		r.takeOverRest(e)
+		return
+	}
+	err := r.runtime.Adopt(e.name, p.Launch)
+	e.unadopted = err != nil && !errors.Is(err, spec.ErrGone)
+	switch {
+	case err == nil:
+		r.mu.Lock()
+		p.Adopted = true
+		r.mu.Unlock()
+		r.Logger.Info("adopted", "child", e.name, "incarnation", e.obs.Incarnation, "pid", p.Identity.PID)
+	case e.unadopted:
+		// It may live: a second one must not be started.
+		r.Logger.Error("cannot adopt, trying again", "child", e.name, "incarnation", e.obs.Incarnation, "err", err)
+	default:
+		exit := spec.Exit{Incarnation: e.obs.Incarnation, At: time.Now()}
+		if i := slices.IndexFunc(ends, func(f spec.Found) bool { return isOf(f.Launch.Identity, p.Identity) }); i >= 0 {
+			exit = *ends[i].Exit
+		}
+		r.foldEnd(e, exit)
+	}
+}
+
+// foldEnd takes note of the end of a leader while no server ran, and of what it
+// left.
+func (r *Reconciler) foldEnd(e *entry, exit spec.Exit) {
+	p := e.obs.Process
+	exit.Incarnation = e.obs.Incarnation
+	exit.OOMKilled = exit.OOMKilled || r.runtime.OOMKilled(p.Launch)
+	r.mu.Lock()
+	p.Adopted = true
+	e.obs.Exited(exit, false, jitter())
+	r.noteExit(e.name, e.child, exit, p.Stop != nil)
+	r.mu.Unlock()
+	r.takeOverRest(e)
+}
+
+// takeOverRest adopts what is left of a run after its leader.
+func (r *Reconciler) takeOverRest(e *entry) {
+	err := r.runtime.AdoptRest(e.name, e.obs.Process.Launch)
+	e.unadopted = err != nil && !errors.Is(err, spec.ErrGone)
+	switch {
+	case err == nil:
+		r.Logger.Warn("the leader is gone, other processes of the run are left", "child", e.name, "incarnation", e.obs.Incarnation)
+	case e.unadopted:
+		r.Logger.Error("cannot adopt, trying again", "child", e.name, "incarnation", e.obs.Incarnation, "err", err)
+	default:
+		r.mu.Lock()
+		e.obs.Emptied(e.obs.Incarnation)
+		r.mu.Unlock()
+	}
+	r.saveEntry(e)
+}
+
+// saveEntry saves what is known of a child outside of a pass.
+func (r *Reconciler) saveEntry(e *entry) {
+	r.mu.Lock()
+	obs := e.obs.Clone()
+	r.mu.Unlock()
+	r.save(e, &obs)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.obs.Unsaved = obs.Unsaved
+}
+
+// isOf tells whether a record is of a process. The keeper knows no inodes, and
+// not always the child.
+func isOf(record, id spec.Identity) bool {
+	return record.PID == id.PID && record.StartTicks == id.StartTicks && record.BootID == id.BootID
+}
+
+// adoptedBy tries again what could not be found out at the start; false if it
+// still cannot.
+func (r *Reconciler) adoptedBy(name string) bool {
+	r.mu.Lock()
+	e := r.children[name]
+	r.mu.Unlock()
+	if e == nil || !e.unadopted {
+		return true
+	}
+	ends, err := r.runtime.Ended()
+	if err != nil {
+		r.Logger.Warn("some exits on record cannot be read", "err", err)
+	}
+	r.takeOver(e, ends)
+	return !e.unadopted
+}
+
+// discover takes over the runs that a former server started and did not live to
+// write down: it died between the fork and the save, or its disk was full.
+func (r *Reconciler) discover(ends []spec.Found, changes map[string]spec.Desired) {
+	live, err := r.runtime.Found()
+	if err != nil {
+		r.Logger.Warn("processes of a former server cannot be looked for", "err", err)
+	}
+	unknown := live
+	for _, f := range ends {
+		if f.Child != "" && f.Launch.Identity.Incarnation != 0 {
+			unknown = append(unknown, f)
+		}
+	}
+	slices.SortFunc(unknown, func(a, b spec.Found) int {
+		return cmp.Compare(a.Launch.Identity.Incarnation, b.Launch.Identity.Incarnation)
+	})
+	for _, f := range unknown {
+		switch e := r.children[f.Child]; {
+		case e == nil && f.Exit != nil:
+			// Of a child that was forgotten.
+		case e == nil, isNews(f, e):
+			r.takeUp(f, changes)
+		case f.Exit == nil && !(e.obs.Process != nil && e.obs.Incarnation == f.Launch.Identity.Incarnation):
+			r.discard(f)
+		}
+	}
+}
+
+// isNews tells whether a run is later than the latest that is known of a child.
+// Of ends on record some may be of a child of the same name that was forgotten.
+func isNews(f spec.Found, e *entry) bool {
+	id := f.Launch.Identity
+	return id.Incarnation > e.obs.Incarnation && id.StartTicks >= e.obs.StartTicks && e.obs.Process == nil
+}
+
+// takeUp makes a run known that facts do not tell of.
+func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
+	r.mu.Lock()
+	e := r.entry(f.Child)
+	if e.child == nil {
+		// Nothing is known of it but its name: it is stopped as the defaults say.
+		e.child = &spec.Child{Name: f.Child, Stop: spec.Stop{Signal: spec.Signal(unix.SIGTERM), Grace: spec.Duration(10 * time.Second)}}
+	}
+	e.obs.Launched(f.Launch, e.child, e.desired, f.StartedAt)
+	e.obs.Process.Adopted = true
+	r.recoverWish(e, changes)
+	r.mu.Unlock()
+	r.Observer.Started(f.Child, string(spec.CausePolicy))
+	r.Logger.Warn("found a run that the former server had not written down", "child", f.Child,
+		"incarnation", e.obs.Incarnation, "pid", f.Launch.Identity.PID)
+	if f.Exit != nil {
+		r.foldEnd(e, *f.Exit)
+		return
+	}
+	r.saveEntry(e)
+	r.takeOver(e, nil)
+}
+
+// discard ends what lives of a run that is history.
+func (r *Reconciler) discard(f spec.Found) {
+	incarnation := f.Launch.Identity.Incarnation
+	r.Logger.Warn("processes of a former run are left, they are killed", "child", f.Child,
+		"incarnation", incarnation, "pid", f.Launch.Identity.PID)
+	if r.runtime.AdoptRest(f.Child, f.Launch) == nil {
+		r.signal(f.Child, incarnation, spec.Signal(unix.SIGKILL))
+	}
+}

@@ -1,0 +1,193 @@
+package runtime
+
+import (
+	"errors"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/runtime/cgroup"
+	"kita/runtime/exitlog"
+	"kita/spec"
+)
+
+// Ended returns the ends of runs in this boot that are on record, by this host's
+// former servers and by their keeper. Of two records of one end, by a server that
+// died between its record and its reaping and by the keeper, it returns one. With
+// an error it returns what could be read.
+func (h *Host) Ended() ([]spec.Found, error) {
+	boot, err := BootID()
+	if err != nil {
+		return nil, err
+	}
+	all, err := h.records.all()
+	type who struct {
+		pid   int
+		ticks uint64
+	}
+	seen := map[who]bool{}
+	var found []spec.Found
+	for _, rec := range all {
+		if rec.Boot != boot || seen[who{rec.PID, rec.StartTicks}] {
+			continue
+		}
+		seen[who{rec.PID, rec.StartTicks}] = true
+		found = append(found, h.endOf(rec))
+	}
+	return found, err
+}
+
+func (h *Host) endOf(rec exitlog.Record) spec.Found {
+	exit := exitOf(unix.WaitStatus(rec.Status), spec.Exit{Incarnation: rec.Incarnation, At: rec.At})
+	return spec.Found{
+		Child:     rec.Child,
+		StartedAt: startedAt(rec.StartTicks),
+		Launch: spec.Launch{Identity: spec.Identity{
+			PID: rec.PID, StartTicks: rec.StartTicks, BootID: rec.Boot, Incarnation: rec.Incarnation}},
+		Exit: &exit,
+	}
+}
+
+// OOMKilled tells whether the kernel killed a process of a run because memory ran
+// out; false where there is no cgroup to tell it.
+func (h *Host) OOMKilled(l spec.Launch) bool { return oomKilled(h.leaf(l)) }
+
+// Found returns the leaders that live, are of former servers with this host's ID
+// and are not watched: call it when what is known has been adopted. They are told
+// by their cgroups and by their tokens. With an error it returns those that it
+// found.
+func (h *Host) Found() ([]spec.Found, error) {
+	byRun := map[run]spec.Found{}
+	var errs []error
+	if h.cgroups != nil {
+		leaves, err := h.cgroups.Leaves()
+		errs = append(errs, err)
+		for _, l := range leaves {
+			child, incarnation := l.Run()
+			r := run{child, incarnation}
+			if h.lookup(r) != nil {
+				continue
+			}
+			pids, err := l.PIDs()
+			errs = append(errs, err)
+			if f, ok := found(r, pids); ok {
+				f.Launch.Cgroup = l.Path()
+				byRun[r] = f
+			}
+		}
+	}
+	bearers, err := h.bearers()
+	errs = append(errs, err)
+	for r, pids := range bearers {
+		if _, twice := byRun[r]; twice {
+			continue
+		}
+		if f, ok := found(r, pids); ok {
+			byRun[r] = f
+		}
+	}
+	return slices.Collect(maps.Values(byRun)), errors.Join(errs...)
+}
+
+// bearers finds the processes that bear this server's tokens and are of no run
+// that is watched.
+func (h *Host) bearers() (map[run][]int, error) {
+	if h.id == "" {
+		return nil, nil
+	}
+	names, err := processNames()
+	byRun := map[run][]int{}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || h.leads(pid) || pid == os.Getpid() || pid == h.keeper {
+			continue
+		}
+		env, err := readEnviron(pid)
+		if err != nil {
+			continue
+		}
+		if r, ok := runOf(env, h.id); ok && h.lookup(r) == nil {
+			byRun[r] = append(byRun[r], pid)
+		}
+	}
+	return byRun, err
+}
+
+func processNames() ([]string, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
+// found is the run whose leader is among pids: the process that began first and
+// still leads its process group.
+func found(r run, pids []int) (spec.Found, bool) {
+	var oldest spec.Identity
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		id, err := identify(fd, pid, r.incarnation)
+		st, statErr := readStat(pid)
+		gone := ended(fd)
+		unix.Close(fd)
+		if err != nil || statErr != nil || gone || st.group != pid || st.startTicks != id.StartTicks {
+			continue
+		}
+		// Inodes of pidfds only grow, ticks are 10 ms long.
+		older := id.StartTicks < oldest.StartTicks || id.StartTicks == oldest.StartTicks && id.Inode < oldest.Inode
+		if oldest.PID == 0 || older {
+			oldest = id
+		}
+	}
+	return spec.Found{Child: r.child, StartedAt: startedAt(oldest.StartTicks), Launch: spec.Launch{Identity: oldest}}, oldest.PID != 0
+}
+
+// Tidy removes what former servers left and nobody needs: empty cgroups, zombies
+// of this very process that are nobody's any more, and the ends that they have on
+// record, which must have been saved by now.
+func (h *Host) Tidy() {
+	h.records.forget()
+	if h.cgroups != nil {
+		h.cgroups.Tidy(func(child string, incarnation uint64) bool {
+			return h.lookup(run{child, incarnation}) != nil
+		})
+	}
+	for _, pid := range childrenOf(os.Getpid()) {
+		if st, err := readStat(pid); err == nil && st.state == 'Z' && !h.leads(pid) {
+			reapPID(pid)
+		}
+	}
+}
+
+// Containment says what holds the processes of a run together.
+func (h *Host) Containment() string {
+	if h.cgroups == nil {
+		return "process groups"
+	}
+	if h.cgroups.Kind() == cgroup.None {
+		return "process groups, descendants and tokens in /proc; cgroups: " + h.cgroups.String()
+	}
+	return h.cgroups.String()
+}
+
+// startedAt is the time of field 22 of /proc/PID/stat; now where it cannot be
+// told.
+func startedAt(ticks uint64) time.Time {
+	now := time.Now()
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil || ticks > math.MaxInt64/uint64(time.Second/ticksPerSecond) {
+		return now
+	}
+	age := time.Duration(up.Nano()) - time.Duration(ticks)*(time.Second/ticksPerSecond)
+	return now.Add(-max(0, age))
+}

@@ -1,0 +1,203 @@
+package runtime
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/spec"
+)
+
+// What belongs to a run: everything in its cgroup and in the process group of
+// its leader. Where there is no cgroup: the group, what descends from it, and
+// what bears the run's tokens; see escape_linux.go.
+
+// signal sends sig to all of the run.
+func (p *process) signal(sig spec.Signal) error {
+	err := p.signalGroup(unix.Signal(sig))
+	if err == unix.ESRCH {
+		err = nil
+	}
+	if group, gerr := unix.Getpgid(p.id.PID); gerr == nil && group != p.id.PID {
+		// Through the pidfd, so it does not matter whose PID that is now.
+		onFD(p.pidfd, func(fd int) { err = worse(err, unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0)) })
+	}
+	if sig == spec.Signal(unix.SIGKILL) && p.leaf != nil {
+		err = worse(err, p.leaf.Kill())
+	} else {
+		err = worse(err, p.signalOutside(unix.Signal(sig)))
+	}
+	switch err {
+	case nil:
+		return nil
+	case unix.EPERM:
+		return fmt.Errorf("signal %v to process group %d: %w (its processes run as a user the server may not signal)",
+			sig, p.id.PID, err)
+	}
+	return fmt.Errorf("signal %v to process group %d: %w", sig, p.id.PID, err)
+}
+
+// worse is the error to report of two; that somebody was gone already is none.
+func worse(a, b error) error {
+	if a != nil || b == unix.ESRCH {
+		return a
+	}
+	return b
+}
+
+// signalOutside sends sig to the members that have left the process group. A
+// process that forks meanwhile is met by the next round.
+func (p *process) signalOutside(sig unix.Signal) error {
+	var failed error
+	sent := map[int]bool{}
+	for range rounds {
+		g := p.outside(sig == unix.SIGKILL)
+		news := false
+		for pid, f := range g.members {
+			if sent[pid] {
+				continue
+			}
+			sent[pid], news = true, true
+			onFD(f, func(fd int) { failed = worse(failed, unix.PidfdSendSignal(fd, sig, nil, 0)) })
+		}
+		p.release(g)
+		if !news {
+			break
+		}
+	}
+	return failed
+}
+
+// outside finds the members that live and are not in the process group.
+func (p *process) outside(thorough bool) group {
+	if p.leaf == nil {
+		return p.examine(p.escaped(thorough))
+	}
+	pids, err := p.leaf.PIDs()
+	if err != nil {
+		p.host.log.Warn("cannot read a cgroup", "child", p.child, "incarnation", p.id.Incarnation, "err", err)
+		return group{}
+	}
+	var stats []procStat
+	for _, pid := range pids {
+		if st, err := readStat(pid); err == nil && st.group != p.id.PID && pid != p.id.PID {
+			stats = append(stats, st)
+		}
+	}
+	if len(stats) == 0 {
+		return group{}
+	}
+	g := p.examine(stats)
+	// The pidfds pin processes by now: those whose numbers are still in the
+	// cgroup are the ones that were meant.
+	still, err := p.leaf.PIDs()
+	for pid, f := range g.members {
+		if err != nil || !slices.Contains(still, pid) {
+			p.release(group{members: map[int]*os.File{pid: f}})
+			delete(g.members, pid)
+		}
+	}
+	return g
+}
+
+// nothingLeft tells, after the leader's end, whether all of the run has ended.
+func (p *process) nothingLeft() bool {
+	if p.leaf != nil {
+		if empty, err := p.leaf.Empty(); err == nil {
+			return empty
+		}
+	}
+	g := p.live()
+	p.release(g)
+	return g.empty()
+}
+
+// live finds what lives of a run that has no cgroup.
+func (p *process) live() group {
+	g := group{}
+	if p.pidfd != nil {
+		g = p.liveGroup()
+	}
+	out := p.examine(p.escaped(p.pidfd == nil))
+	if g.members == nil {
+		g.members = out.members
+	} else {
+		for pid, f := range out.members {
+			if _, twice := g.members[pid]; twice {
+				p.release(group{members: map[int]*os.File{pid: f}})
+				continue
+			}
+			g.members[pid] = f
+		}
+	}
+	g.unwatched = append(g.unwatched, out.unwatched...)
+	return g
+}
+
+// survivors returns the PIDs of what lives, sorted.
+func (p *process) survivors() []int {
+	var pids []int
+	if p.leaf != nil {
+		inLeaf, err := p.leaf.PIDs()
+		if err != nil {
+			p.host.log.Warn("cannot read a cgroup", "child", p.child, "incarnation", p.id.Incarnation, "err", err)
+		}
+		pids = inLeaf
+	} else {
+		g := p.live()
+		more := p.examine(p.escaped(true))
+		pids = slices.AppendSeq(g.unwatched, maps.Keys(g.members))
+		pids = slices.AppendSeq(pids, maps.Keys(more.members))
+		p.release(g)
+		p.release(more)
+	}
+	gone := true
+	onFD(p.pidfd, func(fd int) { gone = leaderEnded(fd) })
+	if !gone {
+		// It may have moved to another group.
+		pids = append(pids, p.id.PID)
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids)
+}
+
+// awaitEmpty waits until nothing lives of the run; false if p was closed
+// meanwhile.
+func (p *process) awaitEmpty() bool {
+	if p.leaf != nil {
+		return p.leaf.AwaitEmpty(p.done) && !p.closed()
+	}
+	g := p.live()
+	for !g.empty() {
+		for _, f := range g.members {
+			p.await(f, time.Time{}, ended)
+		}
+		unseen := len(g.members) == 0
+		p.release(g)
+		if unseen && !p.pause() {
+			return false
+		}
+		if p.closed() {
+			return false
+		}
+		g = p.live()
+	}
+	return !p.closed()
+}
+
+// pause waits for the host's retry time, where there is nothing to wait on;
+// false if p was closed meanwhile.
+func (p *process) pause() bool {
+	timer := time.NewTimer(p.host.retry)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,155 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/failpoint"
+	"kita/runtime/exitlog"
+	"kita/spec"
+)
+
+// ownRecords is the directory, in the run directory, of the exit log that the
+// server writes. The keeper has one of its own, so that neither rotates the
+// other's away.
+const ownRecords = "server"
+
+// records are the exit logs of the server and its keeper.
+type records struct {
+	dir    string // of the server's own log; empty for none
+	keeper *exitlog.Reader
+
+	mu sync.Mutex
+	// own is guarded by mu; nil until the first record.
+	own *exitlog.Writer
+}
+
+func newRecords(runDir string) *records {
+	if runDir == "" {
+		return &records{}
+	}
+	return &records{dir: filepath.Join(runDir, ownRecords), keeper: exitlog.OpenReader(runDir)}
+}
+
+// append writes the end of a child down. Until that has been done the child
+// must not be reaped: what is lost with a crash is then told by the zombie.
+func (r *records) append(rec exitlog.Record) error {
+	if r.dir == "" {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.own == nil {
+		if err := os.Mkdir(r.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		w, err := exitlog.OpenWriter(r.dir, rec.Boot)
+		if err != nil {
+			return err
+		}
+		r.own = w
+	}
+	return r.own.Append(rec)
+}
+
+func (r *records) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.own != nil {
+		r.own.Close()
+		r.own = nil
+	}
+}
+
+// forget empties the server's own log. That of the keeper is bounded by itself.
+func (r *records) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dir == "" || r.own != nil {
+		return
+	}
+	// Where that fails they stay, and are older than what is known.
+	_ = os.RemoveAll(r.dir)
+}
+
+// find looks for the end of a process in the keeper's log.
+func (r *records) find(id spec.Identity) (exitlog.Record, bool) {
+	if r.keeper == nil {
+		return exitlog.Record{}, false
+	}
+	return r.keeper.Find(id.PID, id.StartTicks, id.BootID)
+}
+
+// all returns every end on record, that of a former server's own log included.
+func (r *records) all() ([]exitlog.Record, error) {
+	if r.dir == "" {
+		return nil, nil
+	}
+	kept, err := r.keeper.All()
+	own, ownErr := exitlog.OpenReader(r.dir).All()
+	return append(kept, own...), errors.Join(err, ownErr)
+}
+
+// settle records the end of a child of this process and reaps it then. False:
+// it could not be recorded, and is still a zombie.
+func (p *process) settle(info siginfoChild) bool {
+	failpoint.Hit(failpoint.Record)
+	err := p.host.records.append(exitlog.Record{
+		PID: p.id.PID, StartTicks: p.id.StartTicks, Boot: p.id.BootID,
+		Child: p.child, Incarnation: p.id.Incarnation, Status: uint32(info.waitStatus()), At: time.Now(),
+	})
+	if err != nil {
+		p.host.log.Error("cannot record an exit, the zombie is kept", "child", p.child,
+			"incarnation", p.id.Incarnation, "err", err)
+		return false
+	}
+	failpoint.Hit(failpoint.Reap)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// By the PID, which is its own until this call returns: the pidfd may have
+	// been closed by now.
+	reapPID(p.id.PID)
+	p.reaped = true
+	return true
+}
+
+// settleLater tries again until it succeeds or the host is closed. It is a
+// goroutine of the host.
+func (p *process) settleLater(info siginfoChild) {
+	tick := time.NewTicker(p.host.retry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.host.closing:
+			return
+		case <-tick.C:
+			if p.settle(info) {
+				return
+			}
+		}
+	}
+}
+
+func reapPID(pid int) {
+	for {
+		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG, nil); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// waitStatus is s as wait(2) encodes it.
+func (s siginfoChild) waitStatus() unix.WaitStatus {
+	switch s.code {
+	case cldExited:
+		return unix.WaitStatus(s.status << 8)
+	case cldDumped:
+		return unix.WaitStatus(s.status | 0x80)
+	}
+	return unix.WaitStatus(s.status)
+}
