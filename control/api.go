@@ -32,15 +32,17 @@ type api struct {
 	opt   Options
 	svc   Service
 	guard guard
+	// handing ends when the server hands its connections over.
+	handing context.Context
 	// quit ends the watches.
 	quit context.Context
 	// panicked is told of every panic contained.
 	panicked func()
 }
 
-func newAPI(opt Options, quit context.Context, panicked func()) *api {
+func newAPI(opt Options, svc observed, quit context.Context, panicked func()) *api {
 	return &api{
-		opt: opt, svc: observed{opt.Service, opt.ObserveCommand},
+		opt: opt, svc: svc, handing: svc.handing,
 		guard: newGuard(opt.AllowedHosts), quit: quit, panicked: panicked,
 	}
 }
@@ -68,6 +70,9 @@ func (a *api) routes() []route {
 		{http.MethodGet, "/healthz", a.healthz},
 		{http.MethodGet, "/readyz", a.readyz},
 		{http.MethodGet, "/openapi.yaml", a.openapi},
+	}
+	if a.opt.Upgrade != nil {
+		routes = append(routes, route{http.MethodPost, "/v1/upgrade", a.upgrade})
 	}
 	if a.opt.Metrics != nil {
 		routes = append(routes, route{http.MethodGet, "/metrics", a.metrics})
@@ -106,6 +111,9 @@ func (a *api) outermost(next http.Handler) http.Handler {
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
+		if c := connOf(r.Context()); c != nil && c.isLast() {
+			w.Header().Set("Connection", "close")
+		}
 		if refusal := a.guard.refuse(r); refusal != nil {
 			a.problem(w, refusal)
 			return

@@ -113,6 +113,15 @@ func (c *Client) Kill(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/kill", struct{}{}, nil)
 }
 
+// Upgrade has the server replaced by the version in the file binary, an
+// absolute path which only a server on this host accepts, or by the one in the
+// file that it was started from. It returns when the new version serves.
+func (c *Client) Upgrade(ctx context.Context, binary string) (spec.Upgraded, error) {
+	var answer spec.Upgraded
+	err := c.call(ctx, http.MethodPost, "/v1/upgrade", upgradeBody{Binary: binary}, &answer)
+	return answer, err
+}
+
 // Validate has the server read every file again.
 func (c *Client) Validate(ctx context.Context) (checked int, problems []string, err error) {
 	var answer validateAnswer

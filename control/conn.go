@@ -26,33 +26,38 @@ type conn struct {
 	by string
 	// refusal, when set, is all the peer gets to hear.
 	refusal *spec.Refusal
-	// read are the bytes that came while the protocol was found out; Read
-	// gives them again.
+	// read are bytes that came too early: while the protocol was found out, or
+	// after the end of a request. Read gives them again. An HTTP server's are
+	// owned by mu, see httpconn.go.
 	read []byte
 	// ended: the peer has closed its side.
 	ended bool
 	// handed: an HTTP server owns it now. Owned by s.mu.
 	handed bool
+	// isMetrics: that is the server of the metrics.
+	isMetrics bool
+
+	mu      sync.Mutex
+	frame   framing // owned by mu
+	busy    bool    // owned by mu: a request came whose answer is under way
+	leaving bool    // owned by mu: to be handed over as soon as it is not busy
+	left    bool    // owned by mu: the HTTP server was told that nothing comes
 
 	closing sync.Once
 }
 
-func (c *conn) Read(p []byte) (int, error) {
-	if len(c.read) > 0 {
-		n := copy(p, c.read)
-		c.read = c.read[n:]
-		return n, nil
-	}
-	return c.Conn.Read(p)
-}
-
-// Close frees the connection's slot, however often it is called.
+// Close frees the connection's slot, however often it is called. One that is
+// being handed over lives on in its Handed.
 func (c *conn) Close() error {
 	err := net.ErrClosed
 	c.closing.Do(func() {
+		if stage, read := c.between(); stage != "" {
+			c.s.take(c, Handed{Stage: stage, Read: read})
+		}
 		err = c.Conn.Close()
 		c.s.mu.Lock()
 		delete(c.s.conns, c)
+		c.s.noteEmpty()
 		c.s.mu.Unlock()
 		<-c.transport.slots
 	})
@@ -63,15 +68,16 @@ func (c *conn) Close() error {
 // those that it owns.
 func (c *conn) interrupt() {
 	if !c.handed {
-		_ = c.SetReadDeadline(time.Unix(1, 0))
+		_ = c.SetReadDeadline(longAgo)
 	}
 }
 
-// await sets the deadline of the next read; false once the server is closing.
+// await sets the deadline of the next read; false once the server is closing or
+// hands its connections over.
 func (c *conn) await(deadline time.Time) bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	if c.s.closed {
+	if c.s.closed || c.s.leaving {
 		return false
 	}
 	// Where there is nothing to set a deadline on, the read says so.
@@ -93,12 +99,15 @@ func (s *Server) track(c *conn) bool {
 func (s *Server) handle(c *conn) {
 	defer s.contain(c)
 	s.identify(c)
-	p := s.receive(c)
-	if p == undecided {
+	p, over := s.receive(c)
+	switch {
+	case over:
+		s.surrender(c, Handed{Stage: StageNew, Read: c.read})
+	case p == undecided:
 		_ = c.Close()
-		return
+	default:
+		s.handlers[p](s.base, c)
 	}
-	s.handlers[p](s.base, c)
 }
 
 // contain keeps a panic to its connection.
@@ -132,29 +141,30 @@ func (s *Server) identify(c *conn) {
 
 // receive reads until the protocol is known and, where that is the text
 // protocol, until the request is there. undecided means that there is nobody
-// to answer.
+// to answer. over means that the server hands its connections over and the
+// rest of the request is for the next one.
 //
 // A text request has no end mark and its client keeps its side open, so it ends
 // with a silence, how long a one the grammar says: see legacy.Pending. All of
 // it must have come within Timing.Request.
-func (s *Server) receive(c *conn) protocol {
+func (s *Server) receive(c *conn) (p protocol, over bool) {
 	deadline := time.Now().Add(s.opt.Timing.Request)
 	chunk := make([]byte, 4096)
 	for {
 		p := sniff(c.read)
 		if p == protocolHTTP || p == protocolSSH {
-			return p
+			return p, false
 		}
 		wait := s.silence(p, c.read, c.transport.encrypt)
 		if wait <= 0 || len(c.read) > legacy.MaxPacket {
-			return protocolText
+			return protocolText, false
 		}
 		until := time.Now().Add(wait)
 		if until.After(deadline) {
 			until = deadline
 		}
 		if !c.await(until) {
-			return undecided
+			return undecided, s.isLeaving()
 		}
 		n, err := c.Conn.Read(chunk)
 		c.read = append(c.read, chunk[:n]...)
@@ -162,10 +172,14 @@ func (s *Server) receive(c *conn) protocol {
 			continue
 		}
 		c.ended = errors.Is(err, io.EOF)
-		if len(c.read) == 0 || !c.ended && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return undecided
+		timedOut := errors.Is(err, os.ErrDeadlineExceeded)
+		if timedOut && s.isLeaving() {
+			return undecided, true
 		}
-		return final(c.read)
+		if len(c.read) == 0 || !c.ended && !timedOut {
+			return undecided, false
+		}
+		return final(c.read), false
 	}
 }
 
@@ -178,32 +192,10 @@ func final(all []byte) protocol {
 	return protocolText
 }
 
-// serveText answers one request of the text protocol.
-func (s *Server) serveText(ctx context.Context, c *conn) {
-	defer c.Close()
-	answer, kill := s.textAnswer(ctx, c)
-	_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
-	_, _ = c.Write(answer)
-	s.finish(c)
-	if kill {
-		s.opt.Service.Kill(c.by)
-	}
-	s.linger(c)
-}
-
-func (s *Server) textAnswer(ctx context.Context, c *conn) (answer []byte, kill bool) {
-	if c.refusal != nil {
-		return []byte(c.refusal.Message), false
-	}
-	svc := observed{s.opt.Service, s.opt.ObserveCommand}
-	return legacy.Answer(ctx, svc, c.read, legacy.Options{Encrypt: c.transport.encrypt, By: c.by})
-}
-
 // refuseSSH answers in place of the SSH protocol, which this server does not
 // speak yet. A line before the banner is allowed by RFC 4253, 4.2, and shown by
 // clients.
 func (s *Server) refuseSSH(_ context.Context, c *conn) {
-	defer c.Close()
 	_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
 	_, _ = io.WriteString(c, "kita does not serve SSH yet\r\n")
 	s.finish(c)
@@ -217,35 +209,20 @@ func (s *Server) finish(c *conn) {
 	}
 }
 
-// linger reads what the peer still sends until it closes: a close with unread
-// bytes would reset the connection, and the reset would destroy the answer on
-// its way.
+// linger reads what the peer still sends until it closes, and closes then: a
+// close with unread bytes would reset the connection, and the reset would
+// destroy the answer on its way.
 func (s *Server) linger(c *conn) {
+	defer c.Close()
 	const most = 1 << 20
-	if !c.ended && c.await(time.Now().Add(s.opt.Timing.Linger)) {
-		_, _ = io.CopyN(io.Discard, c.Conn, most)
+	if c.ended {
+		return
 	}
-}
-
-// observed reports the commands that pass through it.
-type observed struct {
-	Service
-	observe func(verb, result string)
-}
-
-func (o observed) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) {
-	out, err := o.Service.Do(ctx, c)
-	o.observe(string(c.Verb), resultOf(err))
-	return out, err
-}
-
-func resultOf(err error) string {
-	var refusal *spec.Refusal
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.As(err, &refusal):
-		return string(refusal.Code)
+	var err error
+	if c.await(time.Now().Add(s.opt.Timing.Linger)) {
+		_, err = io.CopyN(io.Discard, c.Conn, most)
 	}
-	return "gone"
+	if !errors.Is(err, io.EOF) && s.isLeaving() {
+		s.surrender(c, Handed{Stage: StageAnswered})
+	}
 }

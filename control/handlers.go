@@ -77,6 +77,15 @@ func (a *api) do(w http.ResponseWriter, r *http.Request, c spec.Command, body []
 	}
 	c.NoWait, c.By = options.NoWait, by(r)
 	out, err := a.svc.Do(r.Context(), c)
+	if pending := pendingIn(err); pending != nil {
+		a.surrender(w, r, Handed{Stage: StageCommand, Pending: pending})
+		return
+	}
+	a.outcome(w, c, out, err)
+}
+
+// outcome answers a command.
+func (a *api) outcome(w http.ResponseWriter, c spec.Command, out spec.Outcome, err error) {
 	if err != nil {
 		a.problem(w, refusalOf(err, c))
 		return

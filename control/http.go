@@ -23,10 +23,13 @@ func (s *Server) newHTTPServer(h http.Handler) *http.Server {
 		// Counts the goroutine of each connection among the tasks. New comes
 		// from Serve, which is a task itself, so the count cannot rise from 0
 		// while Close waits; Closed comes at the end of the goroutine.
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		// A handler that takes its connection counts it down by itself.
+		ConnState: func(nc net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
 				s.tasks.Add(1)
+			case http.StateIdle:
+				nc.(*conn).answered()
 			case http.StateClosed:
 				s.tasks.Done()
 			}
@@ -44,13 +47,16 @@ func connOf(ctx context.Context) *conn {
 }
 
 // serveHTTP hands the connection over to the HTTP server.
-func (s *Server) serveHTTP(_ context.Context, c *conn) {
+func (s *Server) serveHTTP(_ context.Context, c *conn) { s.give(c, s.apiConns) }
+
+// give hands the connection over to the HTTP server that conns are of.
+func (s *Server) give(c *conn, conns *handedOver) {
 	s.mu.Lock()
 	open := !s.closed
 	c.handed = open
 	s.mu.Unlock()
 	_ = c.SetReadDeadline(time.Time{})
-	if !open || !s.apiConns.give(c) {
+	if !open || !conns.give(c) {
 		_ = c.Close()
 	}
 }

@@ -27,8 +27,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, t transport) error 
 	if !s.begin(ln) {
 		return http.ErrServerClosed
 	}
-	defer s.tasks.Done()
-	defer s.forget(ln)
+	defer s.end(ln)
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 
@@ -40,7 +39,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, t transport) error 
 		case err == nil:
 			a.wait = 0
 			s.admit(nc, t)
-		case ctx.Err() != nil || s.quit.Err() != nil:
+		case ctx.Err() != nil || s.quit.Err() != nil || s.isLeaving():
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
@@ -48,7 +47,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, t transport) error 
 			if s.acceptLog.allow(time.Now()) {
 				s.opt.Logger.Warn("cannot accept a connection", "network", t.network, "error", err)
 			}
-			if !a.backOff(ctx, s.quit) {
+			if !a.backOff(ctx, s.quit, s.handing) {
 				return nil
 			}
 		}
@@ -122,8 +121,8 @@ func isOutOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// backOff waits longer each time; false when either context ended.
-func (a *acceptor) backOff(ctx, quit context.Context) bool {
+// backOff waits longer each time; false when one of the contexts ended.
+func (a *acceptor) backOff(ctx, quit, handing context.Context) bool {
 	a.wait = min(max(2*a.wait, firstBackOff), maxBackOff)
 	timer := time.NewTimer(a.wait)
 	defer timer.Stop()
@@ -132,6 +131,7 @@ func (a *acceptor) backOff(ctx, quit context.Context) bool {
 		return true
 	case <-ctx.Done():
 	case <-quit.Done():
+	case <-handing.Done():
 	}
 	return false
 }
@@ -174,7 +174,11 @@ type cappedListener struct {
 func (l *cappedListener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
-		if err != nil {
+		switch {
+		case err != nil && l.s.isLeaving():
+			// The error would be one to try again after.
+			return nil, net.ErrClosed
+		case err != nil:
 			return nil, err
 		}
 		t := transport{network: "tcp", slots: l.s.tcpSlots}
@@ -184,11 +188,23 @@ func (l *cappedListener) Accept() (net.Conn, error) {
 			l.s.refuse(nc, t)
 			continue
 		}
-		c := &conn{Conn: nc, s: l.s, transport: t, by: "tcp", handed: true}
+		c := &conn{Conn: nc, s: l.s, transport: t, by: "tcp", handed: true, isMetrics: true}
 		if !l.s.track(c) {
 			_ = c.Close()
 			return nil, net.ErrClosed
 		}
 		return c, nil
 	}
+}
+
+// Close is called by the HTTP server, also when the listener is handed over, and
+// when it is closed already.
+func (l *cappedListener) Close() error {
+	if l.s.isLeaving() {
+		return nil
+	}
+	if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }

@@ -43,7 +43,11 @@ func testAPI(svc Service) *api {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		_, _ = io.WriteString(w, "kita_up 1\n")
 	})
-	return newAPI(Options{Service: svc, Metrics: metrics}.withDefaults(), context.Background(), func() {})
+	upgrade := func(context.Context, string, string) error {
+		return spec.Refuse(spec.BadBinary, "", "", "the new version is no good")
+	}
+	s := NewServer(Options{Service: svc, Metrics: metrics, Upgrade: upgrade})
+	return newAPI(s.opt, s.observed(), context.Background(), func() {})
 }
 
 func TestEveryRouteIsDescribed(t *testing.T) {
@@ -69,7 +73,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 	doc, _ := loadOpenAPI(t)
 	for name, value := range map[string]any{
 		"CommandOptions": commandBody{}, "Nothing": struct{}{}, "State": stateAnswer{}, "Children": childrenAnswer{},
-		"Validation": validateAnswer{}, "Problem": Problem{}, "Outcome": spec.Outcome{}, "View": spec.View{},
+		"Validation": validateAnswer{}, "UpgradeOptions": upgradeBody{}, "Upgraded": spec.Upgraded{}, "Problem": Problem{}, "Outcome": spec.Outcome{}, "View": spec.View{},
 		"Change": spec.Change{}, "Desired": spec.Desired{}, "Status": spec.Status{}, "Process": spec.Process{},
 		"Exit": spec.Exit{}, "Failure": spec.Failure{}, "Hook": spec.Hook{}, "Repeat": spec.Repeat{}, "Child": spec.Child{},
 		"EnvVar": spec.EnvVar{}, "Stream": spec.Stream{}, "Limit": spec.Limit{}, "Resources": spec.Resources{}, "Stop": spec.Stop{}, "Restart": spec.Restart{},
@@ -100,8 +104,8 @@ func TestSchemasAreTheTypes(t *testing.T) {
 			t.Errorf("%s requires %q, its type always has %q", name, got, always)
 		}
 	}
-	if got := len(doc.Components.Schemas); got != 27 {
-		t.Errorf("%d schemas are described, 27 are compared", got)
+	if got := len(doc.Components.Schemas); got != 29 {
+		t.Errorf("%d schemas are described, 29 are compared", got)
 	}
 }
 
@@ -187,6 +191,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"POST", "/v1/validate", "{}", 200, `{"checked":4,"problems":["b.yml:1: no"]}`},
 		{"POST", "/v1/validate", "[]", 400, `must be a JSON object`},
 		{"GET", "/v1/info", "", 200, `"running":["a"]`},
+		{"POST", "/v1/upgrade", "", 422, `"code":"bad-binary"`},
+		{"POST", "/v1/upgrade", `{"binary":"/bin/true"}`, 403, `only over the unix socket`},
+		{"POST", "/v1/upgrade", `{"path":"/bin/true"}`, 400, `unknown field`},
 		{"GET", "/healthz", "", 200, `ok`},
 		{"GET", "/readyz", "", 200, `ready`},
 		{"GET", "/metrics", "", 200, "kita_up 1"},
@@ -345,7 +352,7 @@ func TestForeignPagesAreRefused(t *testing.T) {
 
 func TestChangesNeedJSON(t *testing.T) {
 	_, router := loadOpenAPI(t)
-	for _, path := range []string{"/v1/children/a/stop", "/v1/stop", "/v1/kill", "/v1/validate"} {
+	for _, path := range []string{"/v1/children/a/stop", "/v1/stop", "/v1/kill", "/v1/validate", "/v1/upgrade"} {
 		for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data; boundary=x"} {
 			svc := testService()
 			r := request("POST", path, "{}")

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -16,6 +17,11 @@ type Options struct {
 	// ObserveCommand hears of every command carried out: its verb, and "ok" or
 	// the code of its refusal.
 	ObserveCommand func(verb, result string)
+	// Upgrade checks another binary, "" for the one that runs, and has it take
+	// over. It returns only when that is refused, with a *spec.Refusal, or with
+	// ctx: the answer to an upgrade is the next server's, see Resume. Without it
+	// the path does not exist.
+	Upgrade func(ctx context.Context, binary, by string) error
 	// Encrypt: over TCP nothing but SSH is served. The unix socket is not
 	// concerned.
 	Encrypt bool

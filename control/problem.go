@@ -57,6 +57,7 @@ var kinds = map[spec.Code]kind{
 	spec.BadRequest:     {http.StatusBadRequest, "The request makes no sense"},
 	spec.Unavailable:    {http.StatusServiceUnavailable, "The server cannot do it now"},
 	spec.TimedOut:       {http.StatusGatewayTimeout, "The change was not seen in time"},
+	spec.BadBinary:      {http.StatusUnprocessableEntity, "The new version cannot take over"},
 	codeForbidden:       {http.StatusForbidden, "The request is not allowed"},
 	codeMisdirected:     {http.StatusMisdirectedRequest, "The server does not have this name"},
 	codeNoSuchPath:      {http.StatusNotFound, "There is no such path"},

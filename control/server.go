@@ -12,15 +12,18 @@ import (
 )
 
 // Server serves the wire. Make one with NewServer, give it listeners with
-// ServeTCP, ServeUnix and ServeMetrics, and end it with Close.
+// ServeTCP, ServeUnix and ServeMetrics, and end it with Close, or with HandOver
+// where another Server carries on.
 type Server struct {
 	opt Options
 	// uid is the server's own, whose processes may use the unix socket.
 	uid int
 
-	api      *http.Server
-	apiConns *handedOver
-	metrics  *http.Server
+	answers      *api
+	api          *http.Server
+	apiConns     *handedOver
+	metrics      *http.Server
+	metricsConns *handedOver
 	// handlers has what is done with a connection once its protocol is known.
 	handlers map[protocol]func(context.Context, *conn)
 
@@ -30,15 +33,24 @@ type Server struct {
 	giveUp   context.CancelFunc
 	quit     context.Context
 	quitting context.CancelFunc
+	// handing ends when HandOver begins: what waits is interrupted then.
+	handing    context.Context
+	handingOut context.CancelFunc
 
 	tcpSlots, unixSlots chan struct{}
 	startHTTP           sync.Once
 	// tasks are the goroutines: accept loops, connections until they are
 	// handed over, HTTP servers.
 	tasks sync.WaitGroup
+	// accepting are the accept loops among them.
+	accepting sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool                      // owned by mu
+	leaving   bool                      // owned by mu: HandOver has begun
+	handed    []Handed                  // owned by mu
+	lost      int                       // owned by mu: could not be handed over
+	empty     chan struct{}             // owned by mu: closed once no conns are left, nil unless HandOver waits
 	listeners map[net.Listener]struct{} // owned by mu
 	conns     map[*conn]struct{}        // owned by mu: those not yet closed
 
@@ -59,13 +71,14 @@ type Stats struct {
 func NewServer(opt Options) *Server {
 	opt = opt.withDefaults()
 	s := &Server{
-		opt:       opt,
-		uid:       os.Geteuid(),
-		apiConns:  newHandedOver(),
-		tcpSlots:  make(chan struct{}, opt.MaxTCP),
-		unixSlots: make(chan struct{}, opt.MaxUnix),
-		listeners: map[net.Listener]struct{}{},
-		conns:     map[*conn]struct{}{},
+		opt:          opt,
+		uid:          os.Geteuid(),
+		apiConns:     newHandedOver(),
+		metricsConns: newHandedOver(),
+		tcpSlots:     make(chan struct{}, opt.MaxTCP),
+		unixSlots:    make(chan struct{}, opt.MaxUnix),
+		listeners:    map[net.Listener]struct{}{},
+		conns:        map[*conn]struct{}{},
 	}
 	s.base, s.giveUp = context.WithCancel(context.Background())
 	s.quit, s.quitting = context.WithCancel(s.base)
@@ -74,7 +87,9 @@ func NewServer(opt Options) *Server {
 		protocolSSH:  s.refuseSSH,
 		protocolText: s.serveText,
 	}
-	s.api = s.newHTTPServer(newAPI(opt, s.quit, s.count).handler())
+	s.handing, s.handingOut = context.WithCancel(context.Background())
+	s.answers = newAPI(opt, s.observed(), s.quit, s.count)
+	s.api = s.newHTTPServer(s.answers.handler())
 	s.metrics = s.newHTTPServer(metricsOnly(opt))
 	return s
 }
@@ -90,8 +105,8 @@ func (s *Server) Stats() Stats {
 }
 
 // ServeTCP accepts connections of every protocol until ctx ends, Close is
-// called or ln is closed, which it always is when ServeTCP returns. Answers in
-// flight go on; Close waits for them.
+// called or ln is closed, which it always is when ServeTCP returns, unless
+// HandOver ended it. Answers in flight go on; Close waits for them.
 func (s *Server) ServeTCP(ctx context.Context, ln net.Listener) error {
 	return s.serve(ctx, ln, transport{network: "tcp", slots: s.tcpSlots, encrypt: s.opt.Encrypt})
 }
@@ -108,8 +123,7 @@ func (s *Server) ServeMetrics(ctx context.Context, ln net.Listener) error {
 	if !s.begin(ln) {
 		return http.ErrServerClosed
 	}
-	defer s.tasks.Done()
-	defer s.forget(ln)
+	defer s.end(ln)
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	err := s.metrics.Serve(&cappedListener{Listener: ln, s: s})
@@ -142,13 +156,19 @@ func (s *Server) Close(ctx context.Context) error {
 		_ = ln.Close()
 	}
 	_ = s.apiConns.Close()
+	_ = s.metricsConns.Close()
 	err := errors.Join(s.api.Shutdown(ctx), s.metrics.Shutdown(ctx), s.drain(ctx))
+	s.breakOff()
+	return err
+}
+
+// breakOff ends whatever is left.
+func (s *Server) breakOff() {
 	s.giveUp()
 	_ = s.api.Close()
 	_ = s.metrics.Close()
 	s.closeConns()
 	s.tasks.Wait()
-	return err
 }
 
 // drain waits for every goroutine; when ctx ends it takes their connections away.
@@ -186,23 +206,38 @@ func (s *Server) closeConns() {
 func (s *Server) begin(ln net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.leaving {
+		return false
+	}
 	if s.closed {
 		_ = ln.Close()
 		return false
 	}
 	s.listeners[ln] = struct{}{}
 	s.tasks.Add(1)
-	s.startHTTP.Do(func() {
-		s.tasks.Go(func() { _ = s.api.Serve(s.apiConns) })
-	})
+	s.accepting.Add(1)
+	s.beginHTTP()
 	return true
 }
 
-func (s *Server) forget(ln net.Listener) {
-	_ = ln.Close()
+// beginHTTP starts the HTTP servers; mu is held.
+func (s *Server) beginHTTP() {
+	s.startHTTP.Do(func() {
+		s.tasks.Go(func() { _ = s.api.Serve(s.apiConns) })
+		s.tasks.Go(func() { _ = s.metrics.Serve(s.metricsConns) })
+	})
+}
+
+// end is the reverse of begin. A listener that is handed over stays open.
+func (s *Server) end(ln net.Listener) {
+	if !s.isLeaving() {
+		_ = ln.Close()
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.listeners, ln)
+	s.mu.Unlock()
+	s.accepting.Done()
+	s.tasks.Done()
 }
 
 // seldom lets through one in ten seconds, so that a flood does not fill a log.

@@ -11,8 +11,12 @@ import (
 type Service interface {
 	// Do carries out a command and waits for it, unless c.NoWait. The error is
 	// a *spec.Refusal, or ctx.Err() when the caller went away: then only the
-	// waiting ends, what was written stays written.
+	// waiting ends, what was written stays written. Where ctx ended with the
+	// cause spec.ErrHandover, it is a *spec.PendingError.
 	Do(ctx context.Context, c spec.Command) (spec.Outcome, error)
+	// Resume waits for what an earlier server left pending, with the answers of
+	// Do.
+	Resume(ctx context.Context, p spec.Pending) (spec.Outcome, error)
 	// List returns every child, sorted by name.
 	List() []spec.View
 	// Get returns one child; false when there is none of that name.

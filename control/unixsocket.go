@@ -97,7 +97,7 @@ func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net:
 
 func (l *unixListener) Close() error {
 	l.remove.Do(func() {
-		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.made) {
+		if now, err := os.Lstat(l.path); err == nil && l.made != nil && os.SameFile(now, l.made) {
 			_ = os.Remove(l.path)
 		}
 	})

@@ -30,6 +30,10 @@ func (e *PendingError) Error() string {
 
 func (e *PendingError) Unwrap() error { return ErrHandover }
 
+// BadBinary is the code of an upgrade that is refused because of the new
+// version: it cannot be executed, or cannot take over.
+const BadBinary Code = "bad-binary"
+
 // Upgraded is what a successful upgrade did.
 type Upgraded struct {
 	// From and To are the versions before and after it, which may be the same.

@@ -17,6 +17,8 @@ type Service struct {
 	InfoValue spec.Info
 	// DoFunc, when set, answers Do instead.
 	DoFunc func(context.Context, spec.Command) (spec.Outcome, error)
+	// ResumeFunc answers Resume; without it what is pending is done.
+	ResumeFunc func(context.Context, spec.Pending) (spec.Outcome, error)
 	// WatchFunc, when set, answers Watch instead.
 	WatchFunc func(context.Context) <-chan spec.Change
 	// ReadyErr, Checked and Problems are what Ready and Validate return.
@@ -115,6 +117,15 @@ func (s *Service) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) 
 		return spec.Outcome{}, spec.Refuse(spec.AlreadyRunning, c.Verb, c.Child, "start %s: it runs already", c.Child)
 	}
 	return apply(v, c), nil
+}
+
+// Resume answers at once, unless there is a ResumeFunc.
+func (s *Service) Resume(ctx context.Context, p spec.Pending) (spec.Outcome, error) {
+	if s.ResumeFunc != nil {
+		return s.ResumeFunc(ctx, p)
+	}
+	c := p.Command
+	return spec.Outcome{Verb: c.Verb, Child: c.Child, Generation: p.Generation, WasRunning: p.WasRunning, Note: p.Note}, nil
 }
 
 // apply carries out a command that is not refused.

@@ -1,0 +1,115 @@
+package control
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// This file has what an HTTP server does with a connection that it owns. When
+// the connections are handed over, one that is between two requests is taken
+// from it like this: its read fails as at a deadline, so it closes the
+// connection, and Close keeps the descriptor. One whose request
+// is being answered is left alone until the next read.
+
+func (c *conn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	if c.leaving && !c.busy {
+		c.left = true
+		c.mu.Unlock()
+		return 0, os.ErrDeadlineExceeded
+	}
+	if len(c.read) > 0 {
+		defer c.mu.Unlock()
+		n := c.pass(p[:copy(p, c.read)])
+		c.read = c.read[n:]
+		return n, nil
+	}
+	c.mu.Unlock()
+	n, err := c.Conn.Read(p)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n > 0 {
+		passed := c.pass(p[:n])
+		c.read = append(c.read, p[passed:n]...)
+		return passed, nil
+	}
+	if c.leaving && !c.busy && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.left = true
+	}
+	return 0, err
+}
+
+// Write drops what the HTTP server says of half a request, which is not over.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	left := c.left
+	c.mu.Unlock()
+	if left {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// pass is how many of the bytes the HTTP server gets. mu is held.
+func (c *conn) pass(p []byte) int {
+	n, complete := c.frame.take(p)
+	c.busy = c.busy || complete
+	return n
+}
+
+// answered: the HTTP server waits for the next request.
+func (c *conn) answered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+}
+
+// isLast tells whether nothing can follow the request on its connection,
+// because where it ends is not known.
+func (c *conn) isLast() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.frame.endless
+}
+
+// SetReadDeadline does not move the deadline in the past of a connection that
+// is to leave.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leaving && !c.busy {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// leave has the connection handed over at its next chance to.
+func (c *conn) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = true
+	if !c.busy {
+		_ = c.Conn.SetReadDeadline(longAgo)
+	}
+}
+
+// between is the stage of a connection that an HTTP server has given up so that
+// it can be handed over, and what came of its next request; else "".
+func (c *conn) between() (Stage, []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.left || c.frame.endless:
+		return "", nil
+	case c.isMetrics:
+		return StageMetrics, c.unanswered()
+	}
+	return StageHTTP, c.unanswered()
+}
+
+// unanswered are the bytes that came and belong to no request yet. mu is held.
+func (c *conn) unanswered() []byte {
+	return append(append([]byte{}, c.frame.head...), c.read...)
+}

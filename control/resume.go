@@ -1,0 +1,153 @@
+package control
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"kita/spec"
+)
+
+// Resume carries on with connections that another Server has handed over. Who
+// asked for the upgrade is answered with failure, or with what was done where
+// that is nil. It takes the descriptors, and returns at once.
+func (s *Server) Resume(handed []Handed, done spec.Upgraded, failure *spec.Refusal) {
+	for _, h := range handed {
+		c, err := s.adopt(h)
+		if err != nil {
+			s.opt.Logger.Warn("cannot carry on with a connection", "stage", h.Stage, "error", err)
+			continue
+		}
+		go func() {
+			defer s.tasks.Done()
+			defer s.contain(c)
+			s.carryOn(c, h, done, failure)
+		}()
+	}
+}
+
+// adopt makes a connection of this server of h, and takes its descriptor. It
+// counts the goroutine that is to own it among the tasks.
+func (s *Server) adopt(h Handed) (*conn, error) {
+	nc, err := h.conn()
+	if err != nil {
+		return nil, err
+	}
+	t := transport{network: "tcp", slots: s.tcpSlots, encrypt: s.opt.Encrypt}
+	switch {
+	case h.Stage == StageMetrics:
+		t.encrypt = false
+	case h.Network == "unix":
+		t = transport{network: "unix", slots: s.unixSlots, checkUID: true}
+	}
+	c := &conn{
+		Conn: nc, s: s, transport: t, by: t.network,
+		read: h.Read, ended: h.Ended, isMetrics: h.Stage == StageMetrics,
+	}
+	select {
+	case t.slots <- struct{}{}:
+	default:
+		_ = nc.Close()
+		return nil, fmt.Errorf("more than %d are open", cap(t.slots))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		<-t.slots
+		_ = nc.Close()
+		return nil, http.ErrServerClosed
+	}
+	s.conns[c] = struct{}{}
+	s.tasks.Add(1)
+	s.beginHTTP()
+	return c, nil
+}
+
+// carryOn goes on where the former server left off.
+func (s *Server) carryOn(c *conn, h Handed, done spec.Upgraded, failure *spec.Refusal) {
+	if h.Stage == StageNew {
+		s.handle(c)
+		return
+	}
+	s.identify(c)
+	switch h.Stage {
+	case StageText:
+		s.answerText(s.base, c, h.Pending)
+	case StageCommand:
+		s.answerCommand(c, h)
+	case StageUpgrade:
+		s.answerHTTP(c, h, func(w http.ResponseWriter) { s.answers.upgraded(w, done, failure) })
+	case StageWatch:
+		s.resumeWatch(c, h)
+	case StageAnswered:
+		s.linger(c)
+	default:
+		s.keep(c)
+	}
+}
+
+// answerCommand waits for the command of an HTTP request and answers it.
+func (s *Server) answerCommand(c *conn, h Handed) {
+	out, err := s.observed().Resume(s.base, *h.Pending)
+	if pending := pendingIn(err); pending != nil {
+		h.Pending = pending
+		s.surrender(c, h)
+		return
+	}
+	s.answerHTTP(c, h, func(w http.ResponseWriter) { s.answers.outcome(w, commandOf(h), out, err) })
+}
+
+// answerHTTP writes an answer to a request that another server read.
+func (s *Server) answerHTTP(c *conn, h Handed, answer func(http.ResponseWriter)) {
+	w := recorder{header: http.Header{
+		"X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
+		"Date": {time.Now().UTC().Format(http.TimeFormat)},
+	}}
+	answer(&w)
+	response := http.Response{
+		StatusCode: w.status, ProtoMajor: 1, ProtoMinor: 1, Header: w.header, Close: h.Close,
+		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()),
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
+	if err := response.Write(c.Conn); err != nil {
+		_ = c.Close()
+		return
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+	if h.Close {
+		s.finish(c)
+		s.linger(c)
+		return
+	}
+	s.keep(c)
+}
+
+// commandOf is the command of a connection that waits for one.
+func commandOf(h Handed) spec.Command {
+	if h.Pending == nil {
+		return spec.Command{}
+	}
+	return h.Pending.Command
+}
+
+// recorder is the http.ResponseWriter of an answer that is written as a whole.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header { return r.header }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return r.body.Write(p)
+}
