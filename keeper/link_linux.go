@@ -1,0 +1,166 @@
+package keeper
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The environment by which a server knows its keeper. Attach takes it out of
+// the server's own, so that no child has it.
+const (
+	envLink = "KITA_KEEPER"
+	// envInit is 1 where the keeper is PID 1.
+	envInit = "KITA_KEEPER_INIT"
+	// envRunDir is the run directory of the server before this one.
+	envRunDir = "KITA_KEEPER_RUN"
+)
+
+// linkFD is the server's end of the link.
+const linkFD = 3
+
+// maxMessage is larger than any path, PATH_MAX of linux/limits.h.
+const maxMessage = 8192
+
+// patience is how long a keeper may take until it reads a message. A keeper
+// that was stopped must not stop its server.
+const patience = time.Second
+
+// Link is the server's end of the link to its keeper. The nil Link is that of
+// a server without one: its methods do nothing. It may be used concurrently.
+type Link struct {
+	file   *os.File
+	init   bool
+	runDir string
+	pid    int
+	gone   chan struct{}
+
+	mu sync.Mutex // one message at a time
+}
+
+// Attach returns the link to the keeper that started this process, nil if none
+// did. It is called once, before anything reads the environment for a child.
+func Attach() *Link {
+	link, init, runDir := os.Getenv(envLink), os.Getenv(envInit), os.Getenv(envRunDir)
+	for _, name := range []string{envLink, envInit, envRunDir} {
+		_ = os.Unsetenv(name)
+	}
+	// Where the descriptor is no link the variable is somebody else's.
+	if link != strconv.Itoa(linkFD) || !isLink(linkFD) {
+		return nil
+	}
+	unix.CloseOnExec(linkFD)
+	l := &Link{
+		file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}),
+		init: init == "1", runDir: runDir, pid: os.Getppid(),
+	}
+	// It ends with the keeper, or with the process.
+	go l.listen()
+	return l
+}
+
+// isLink tells whether fd is what makeLink makes, and ready for os.NewFile.
+func isLink(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_SEQPACKET && unix.SetNonblock(fd, true) == nil
+}
+
+// listen waits for the end of the keeper, which says nothing.
+func (l *Link) listen() {
+	buffer := make([]byte, 64)
+	for {
+		if n, err := l.file.Read(buffer); n <= 0 || err != nil {
+			close(l.gone)
+			return
+		}
+	}
+}
+
+// Run tells the keeper the run directory and the server's id. From then on
+// signals are passed on, so the server must handle them.
+func (l *Link) Run(id, dir string) { l.say(wordRun + " " + id + " " + dir) }
+
+// Ready tells the keeper that the server serves.
+func (l *Link) Ready() { l.say(wordReady) }
+
+// Upgrade tells the keeper that the server is about to execute path in its own
+// place. From then on the keeper is on watch.
+func (l *Link) Upgrade(path string) { l.say(wordUpgrade + " " + path) }
+
+// NoUpgrade takes Upgrade back: path could not be executed.
+func (l *Link) NoUpgrade() { l.say(wordUpgrade) }
+
+// Exit tells the keeper that the server ends and is not to be started again.
+// The keeper then ends with code, after the server did.
+func (l *Link) Exit(code int) { l.say(wordExit + " " + strconv.Itoa(code)) }
+
+// say sends one message. An error means that the keeper is gone, or will be:
+// Gone tells.
+func (l *Link) say(message string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.file.SetWriteDeadline(time.Now().Add(patience))
+	_, _ = l.file.WriteString(message)
+}
+
+// Gone is closed when there is no keeper any more. It is nil, so never ready,
+// for a server without one.
+func (l *Link) Gone() <-chan struct{} {
+	if l == nil {
+		return nil
+	}
+	return l.gone
+}
+
+// PID is the keeper's process id; 0 without a keeper.
+func (l *Link) PID() int {
+	if l == nil {
+		return 0
+	}
+	return l.pid
+}
+
+// Init tells whether the keeper is PID 1, so that no child can outlive it.
+func (l *Link) Init() bool { return l != nil && l.init }
+
+// Before is the run directory of the server whose place this one takes, empty
+// for the first server of a keeper.
+func (l *Link) Before() string {
+	if l == nil {
+		return ""
+	}
+	return l.runDir
+}
+
+// Inherit prepares the link for a program that is executed in the server's
+// place: its descriptor stays open, and env is what the program's environment
+// needs for Attach. release undoes that, for a program that could not be
+// executed; no child may be started in between.
+func (l *Link) Inherit() (env []string, release func(), err error) {
+	if l == nil {
+		return nil, func() {}, nil
+	}
+	if _, err := unix.FcntlInt(linkFD, unix.F_SETFD, 0); err != nil {
+		return nil, nil, fmt.Errorf("keep the link to the keeper: %w", err)
+	}
+	return linkEnviron(nil, l.init, l.runDir), func() { unix.CloseOnExec(linkFD) }, nil
+}
+
+// linkEnviron returns env with what Attach reads in place of what it has.
+func linkEnviron(env []string, init bool, runDir string) []string {
+	out := append(clean(env), envLink+"="+strconv.Itoa(linkFD))
+	if init {
+		out = append(out, envInit+"=1")
+	}
+	if runDir != "" {
+		out = append(out, envRunDir+"="+runDir)
+	}
+	return out
+}
