@@ -49,7 +49,7 @@ var layers = []struct {
 	{"examples", layer{imports: []string{"spec"}}},
 	{"docs", layer{imports: []string{"spec", "metrics"}, modules: []string{"github.com/prometheus"}}},
 	{"bench", layer{imports: []string{"spec", "control"}}},
-	{"e2e", layer{imports: []string{"spec", "control"}}},
+	{"e2e", layer{imports: []string{"failpoint", "spec", "control"}}},
 }
 
 func TestImportsPointDown(t *testing.T) {

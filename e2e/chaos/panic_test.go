@@ -1,0 +1,75 @@
+package chaos
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"kita/failpoint"
+)
+
+// panics has one fault for each step at which the program can be stopped.
+func panics() []fault {
+	var all []fault
+	for _, step := range failpoint.Steps() {
+		all = append(all, fault{
+			name: "panic at " + step, pass: exact, full: 100, short: 3,
+			run: func(t *testing.T, c *trial) { panicAt(t, c, step) },
+		})
+	}
+	return all
+}
+
+// panicAt has whoever passes a step next panic there. The children and the
+// commands beside it pass every step all the time.
+func panicAt(t *testing.T, c *trial, step string) {
+	in := c.newInstance(t, "mode: full\n", mixture(8, 2, 3))
+	armed := in.path("work/armed")
+	in.env = append(in.env, "KITA_FAILPOINT="+step+":panic:"+armed)
+	in.serve(t)
+	w := in.watch(t, c)
+	keepers := 0
+	for i := range c.count {
+		in.awaitReady(t)
+		<-time.After(c.between(0, 100*time.Millisecond))
+		must(t, os.WriteFile(armed, nil, 0o666))
+		fired := func() bool {
+			_, err := os.Stat(armed)
+			return os.IsNotExist(err)
+		}
+		if !in.eventually(patience, fired) && !fired() {
+			t.Fatalf("nobody passes the step %s\n%s", step, in.logTail())
+		}
+		// A keeper that has panicked takes the server with it, in order; then
+		// whatever started it would start it again.
+		if !in.eventually(time.Second, func() bool { return strings.Count(in.log(), "failpoint "+step) > i || !in.running() }) {
+			t.Fatalf("the step %s did not panic\n%s", step, in.logTail())
+		}
+		if in.keeperDies() {
+			keepers++
+			w.mayUnknown = true
+			in.awaitEnd(t)
+			must(t, in.start())
+		}
+		if i%10 == 9 && !w.check(t) {
+			return
+		}
+	}
+	in.awaitReady(t)
+	w.finish(t)
+	if keepers > 0 {
+		c.measure("%d of them in the keeper", keepers)
+	}
+}
+
+// keeperDies waits a moment for the end of the keeper.
+func (in *instance) keeperDies() bool {
+	select {
+	case <-in.done:
+		return true
+	case <-time.After(20 * time.Millisecond):
+		s, ok := statOf(in.keeper())
+		return !ok || s.state == 'Z'
+	}
+}
