@@ -3,7 +3,6 @@ package reconciler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -254,23 +253,30 @@ func (e *entry) next(q request) spec.Desired {
 }
 
 // notSaved handles a desired state that could not be written to disk: it is
-// taken back, but for a stop, which must work on a full disk too.
+// taken back, but for a stop, which must work on a full disk too. What is in
+// force then is owed.
 func (r *Reconciler) notSaved(w *written, q request, before spec.Desired, err error) error {
 	r.Logger.Error("cannot save a desired state", "child", q.Child, "err", err)
-	if q.Verb == spec.VerbStop {
-		w.note = fmt.Sprintf("a restart of the server will forget this: %v", err)
-		return nil
-	}
+	stop := q.Verb == spec.VerbStop
+	owed := map[string]spec.Desired{}
 	r.mu.Lock()
+	// A later request has a write of its own.
 	if w.e.desired.Generation == w.generation {
-		// A higher generation with the old wish, so that nobody who waits for
-		// this one takes it for done.
-		generation := w.generation + 1
-		w.e.desired = before
-		w.e.desired.Generation = generation
-		r.touch(w.e)
+		if !stop {
+			// A higher generation with the old wish, so that nobody who waits
+			// for this one takes it for done.
+			w.e.desired = before
+			w.e.desired.Generation = w.generation + 1
+			r.touch(w.e)
+		}
+		owed[q.Child] = w.e.desired
 	}
 	r.mu.Unlock()
+	r.owe(owed)
+	if stop {
+		w.note = unsavedNote(err)
+		return nil
+	}
 	r.queue.Add(q.Child)
 	return spec.Refuse(spec.Unavailable, q.Verb, q.Child, "cannot %s %s: cannot save it: %v", q.Verb, q.Child, err)
 }

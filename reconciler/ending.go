@@ -48,6 +48,7 @@ func (r *Reconciler) end(by string, all []*entry) {
 	r.Logger.Info("ending: all children are stopped", "by", by)
 	if err := r.Store.MarkEnded(); err != nil {
 		r.Logger.Error("cannot save that the session was ended", "err", err)
+		r.oweThis(func(d *debts) { d.ended = true })
 	}
 	for _, e := range all {
 		r.queue.Add(e.name)

@@ -37,10 +37,11 @@ func (r *Reconciler) recall() error {
 	if r.allSaved() {
 		r.runtime.Tidy()
 	}
-	if len(changes) == 0 {
-		return nil
+	err = r.Store.SetDesired(r.ctx, changes)
+	if err != nil {
+		r.owe(changes)
 	}
-	return r.Store.SetDesired(r.ctx, changes)
+	return err
 }
 
 // allSaved tells whether the next server would know all that this one does.

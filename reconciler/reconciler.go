@@ -101,6 +101,7 @@ type Reconciler struct {
 	ended    chan struct{}         // closed once everything is stopped after Kill
 	// exitStatus is guarded by mu; see ExitStatus.
 	exitStatus int
+	debts      debts
 	ctx        context.Context // of the loop, the hooks and the sources
 	cancel     context.CancelFunc
 	running    sync.WaitGroup // workers, hooks and sources
@@ -149,6 +150,7 @@ func New(o Options) *Reconciler {
 		watchers: map[*watcher]struct{}{},
 		ready:    errStarting,
 		ended:    make(chan struct{}),
+		debts:    newDebts(),
 	}
 }
 
@@ -207,15 +209,17 @@ func (r *Reconciler) save(e *entry, o *plan.Observed) {
 	if err == nil {
 		err = r.Store.SaveFacts(e.name, store.Facts{Data: data})
 	}
-	news := !e.unsaved
+	was := e.unsaved
 	e.unsaved, o.Unsaved = err != nil, ""
-	if err == nil {
+	if err != nil {
+		o.Unsaved = err.Error()
+		r.queue.AddAt(e.name, time.Now().Add(saveAgain))
+	}
+	if was == e.unsaved {
 		return
 	}
-	o.Unsaved = err.Error()
-	r.queue.AddAt(e.name, time.Now().Add(saveAgain))
-	if news {
-		r.queue.Add(e.name) // its status tells it
+	r.queue.Add(e.name) // its status tells it
+	if err != nil {
 		r.Logger.Error("cannot save the state of a child", "child", e.name, "err", err)
 	}
 }

@@ -27,9 +27,14 @@ func (r *Reconciler) Start(runtime Runtime) error {
 	}
 	// A full disk is no reason not to look after the children: what could not
 	// be saved is logged, and Info tells it.
-	if err := errors.Join(r.recall(), r.Store.Begin()); err != nil {
-		r.Logger.Error("cannot save how the server began", "err", err)
+	if err := r.recall(); err != nil {
+		r.Logger.Error("cannot save what the server took over", "err", err)
 	}
+	if err := r.Store.Begin(); err != nil {
+		r.Logger.Error("cannot save that the server began", "err", err)
+		r.oweThis(func(d *debts) { d.began = true })
+	}
+	r.running.Go(r.payDebts)
 	for range workers {
 		r.running.Go(r.work)
 	}
@@ -80,6 +85,7 @@ func (r *Reconciler) carryOut(server *spec.Server) {
 	}
 	if err := r.Store.SetDesired(r.ctx, changes); err != nil {
 		r.Logger.Error("cannot save what the mode starts", "mode", server.Mode, "err", err)
+		r.owe(changes)
 	}
 	r.running.Go(func() {
 		var granted []written

@@ -3,7 +3,6 @@ package reconciler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -39,7 +38,8 @@ func (r *Reconciler) stopAll(ctx context.Context, c spec.Command) (spec.Outcome,
 	out := spec.Outcome{Verb: c.Verb, Child: c.Child}
 	if err := r.Store.SetDesired(context.WithoutCancel(ctx), changes); err != nil {
 		r.Logger.Error("cannot save desired states", "err", err)
-		out.Note = fmt.Sprintf("a restart of the server will forget this: %v", err)
+		out.Note = unsavedNote(err)
+		r.owe(changes)
 	}
 	for name := range changes {
 		r.queue.Add(name)
