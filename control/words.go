@@ -43,6 +43,14 @@ func ParseWords(args []string) (Words, error) {
 	return w, nil
 }
 
+// ParsePlace reads the arguments of a command that takes no child: [on HOSTS]
+// [with KEY].
+func ParsePlace(args []string) (Words, error) {
+	var w Words
+	err := w.parsePairs(args)
+	return w, err
+}
+
 // takesAsChild: "on" is reserved, so it is never a child; the other
 // prepositions could be, and are taken for one where a child must come.
 func takesAsChild(verb spec.Verb, word string) bool {

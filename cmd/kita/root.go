@@ -61,6 +61,7 @@ func (p *program) rootCommand() *cobra.Command {
 		root.AddCommand(p.verbCommand(v))
 	}
 	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
+	root.AddCommand(p.upgradeCommands()...)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
 	rejectExtraWords(root)

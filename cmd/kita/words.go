@@ -67,6 +67,20 @@ func (p *program) request(verb spec.Verb, args []string, f flags) (request, erro
 	if err != nil {
 		return request{}, &usageError{err}
 	}
+	return p.understand(verb, words, f)
+}
+
+// serverRequest is request for a command that is no verb and takes no child.
+func (p *program) serverRequest(args []string, f flags) (request, error) {
+	words, err := control.ParsePlace(args)
+	if err != nil {
+		return request{}, &usageError{err}
+	}
+	return p.understand("", words, f)
+}
+
+// understand checks words and flags together.
+func (p *program) understand(verb spec.Verb, words control.Words, f flags) (request, error) {
 	r := request{verb: verb, child: words.Child, format: format(f.output), timeout: f.timeout, noWait: f.noWait}
 	switch r.format {
 	case formatText, formatWide, formatJSON, formatYAML:
@@ -83,7 +97,7 @@ func (p *program) request(verb spec.Verb, args []string, f flags) (request, erro
 	if err := checkKeys(keys); err != nil {
 		return request{}, err
 	}
-	err = p.route(&r, append(words.Hosts, f.on...), f.socket)
+	err := p.route(&r, append(words.Hosts, f.on...), f.socket)
 	return r, err
 }
 
