@@ -119,6 +119,19 @@ func (l *Link) Gone() <-chan struct{} {
 	return l.gone
 }
 
+// Alive tells whether there is a keeper.
+func (l *Link) Alive() bool {
+	if l == nil {
+		return false
+	}
+	select {
+	case <-l.gone:
+		return false
+	default:
+		return true
+	}
+}
+
 // PID is the keeper's process id; 0 without a keeper.
 func (l *Link) PID() int {
 	if l == nil {

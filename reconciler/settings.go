@@ -13,6 +13,9 @@ import (
 // is not.
 type Settings struct {
 	path string
+	// Keep, if not nil, is called with the content of each good version that
+	// Refresh reads. It is set before anything else is done with the Settings.
+	Keep func(content []byte)
 
 	mu      sync.Mutex
 	server  *spec.Server // guarded by mu
@@ -31,6 +34,14 @@ type fileStamp struct {
 func NewSettings(server *spec.Server) *Settings {
 	s := &Settings{path: server.File, server: server}
 	s.seen, _ = stamp(s.path)
+	return s
+}
+
+// NewSettingsDespite holds server although the file has a problem: it is what
+// held before the file got it.
+func NewSettingsDespite(server *spec.Server, problem error) *Settings {
+	s := NewSettings(server)
+	s.problem = problem
 	return s
 }
 
@@ -70,7 +81,14 @@ func (s *Settings) Refresh() (changed bool) {
 	if same {
 		return false
 	}
-	server, err := spec.LoadServer(s.path)
+	var server *spec.Server
+	content, err := spec.ReadFile(s.path)
+	if err == nil {
+		server, err = spec.ParseServer(s.path, content)
+	}
+	if err == nil && s.Keep != nil {
+		s.Keep(content)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen = now

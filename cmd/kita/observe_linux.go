@@ -24,6 +24,7 @@ func newMetrics(s *server, st *store.Store) *metrics.Metrics {
 	return metrics.New(prometheus.NewRegistry(), metrics.Options{
 		Version: version, Revision: revision(), GoVersion: goruntime.Version(),
 		Children: o, Processes: o, QueueDepth: o.queueDepth, ConfigErrors: o.configErrors, StoreErr: st.Err,
+		Keeper: s.link.Alive,
 	})
 }
 

@@ -11,6 +11,8 @@ type serveOptions struct {
 	// file is server.yml; empty means it is to be found.
 	file                string
 	logLevel, logFormat string
+	// noKeeper: one process instead of two.
+	noKeeper bool
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -19,7 +21,13 @@ func (p *program) serveCommand() *cobra.Command {
 		Use:   "serve [FILE]",
 		Short: "look after the children of this host",
 		Long: `Look after the children of this host, until SIGTERM or SIGINT, which leave
-them running, or until the command kill, which stops them.
+them running unless server.yml says on_exit: stop, or until the command kill,
+which stops them. As PID 1 of a container they are stopped, unless it says
+on_exit: leave.
+
+There are two processes: the keeper, which is the one started here, and the
+server below it. A server that dies is started again at once and takes over its
+children; how those ended that could not wait is not lost.
 
 FILE is server.yml; without it /etc/kita/server.yml is used, else
 /tmp/server.yml if only its owner can write it. SIGHUP has the files read again.`,
@@ -33,6 +41,7 @@ FILE is server.yml; without it /etc/kita/server.yml is used, else
 	}
 	c.Flags().StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	c.Flags().StringVar(&o.logFormat, "log-format", "text", "text or json")
+	c.Flags().BoolVar(&o.noKeeper, "no-keeper", false, "run the server alone, for debugging: nothing starts it again")
 	return c
 }
 

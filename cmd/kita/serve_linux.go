@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kita/control"
+	"kita/keeper"
 	"kita/reconciler"
 	"kita/reconciler/store"
 	"kita/runtime"
@@ -22,29 +23,29 @@ import (
 // closeTime is what the answers in flight have when the server is shut down.
 const closeTime = 3 * time.Second
 
-// serve is the server, from its configuration to its end. The children outlive
-// it unless the command kill ended it.
-func (p *program) serve(ctx context.Context, o serveOptions) error {
-	logger, err := p.logger(o)
-	if err != nil {
-		return err
-	}
+// supervise is the server, from its configuration to its end. The children
+// outlive it unless the command kill ended it, or a signal with on_exit: stop.
+func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, logger *slog.Logger) error {
 	catchPipe()
-	config, err := loadConfig(o.file, logger)
+	config, err := loadConfig(o.file, link, logger)
 	if err != nil {
 		return err
 	}
 	// From here on a signal ends what has been begun, in order.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	st, stateDir, runDir, err := openStore(config, logger)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	st, stateDir, runDir, err := openStore(config.Server, logger)
 	if err != nil {
 		return err
 	}
 	defer func() { logFailure(logger, "close the store", st.Close()) }()
+	link.Run(st.ID(), runDir)
 
 	// Only the owner of the store's lock may replace the socket in it.
-	listeners, err := listen(config, runDir)
+	listeners, err := listen(config.Server, runDir)
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) error {
 	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, listeners.names()) {
 		logger.Warn(warning)
 	}
-	s := newServer(config, st, listeners, stateDir, runDir, logger)
+	s := newServer(config, st, listeners, link, stateDir, runDir, logger)
 	defer s.cgroups.Close()
 	defer s.host.Close()
 	defer s.reconciler.Stop()
@@ -62,28 +63,19 @@ func (p *program) serve(ctx context.Context, o serveOptions) error {
 	if err := s.reconciler.Start(s.host); err != nil {
 		return err
 	}
-	return s.run(ctx, stop)
+	s.hangup = hangup
+	status, err := s.run(ctx, stop)
+	if err == nil {
+		link.Exit(status)
+		err = withStatus(status)
+	}
+	return err
 }
 
 // catchPipe keeps a broken pipe on stderr, where the log goes, from ending the
 // server. The signal is caught and not ignored because children would inherit
 // that.
 func catchPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
-
-func loadConfig(file string, logger *slog.Logger) (*spec.Server, error) {
-	path, warnings, err := spec.FindServerFile(file)
-	for _, warning := range warnings {
-		logger.Warn("server.yml", "problem", warning)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find server.yml: %w", err)
-	}
-	if path == "" {
-		logger.Warn("no server.yml was found, the defaults are in force: there are no load paths")
-		return spec.DefaultServer(), nil
-	}
-	return spec.LoadServer(path)
-}
 
 func openStore(config *spec.Server, logger *slog.Logger) (st *store.Store, stateDir, runDir string, err error) {
 	stateDir, runDir = config.StateDir, config.RunDir
@@ -120,26 +112,32 @@ func openStore(config *spec.Server, logger *slog.Logger) (st *store.Store, state
 // server is everything that runs between the start and the end.
 type server struct {
 	logger     *slog.Logger
+	link       *keeper.Link
+	store      *store.Store
+	settings   *reconciler.Settings
 	listeners  *listeners
 	reconciler *reconciler.Reconciler
-	host       *runtime.Host
 	cgroups    *cgroup.Tree
+	host       *runtime.Host
 	control    *control.Server
+	// hangup is where SIGHUP arrives.
+	hangup <-chan os.Signal
 }
 
 var _ reconciler.Runtime = (*runtime.Host)(nil)
 var _ runtime.Sink = (*reconciler.Reconciler)(nil)
 var _ control.Service = (*reconciler.Reconciler)(nil)
 
-func newServer(config *spec.Server, st *store.Store, l *listeners, stateDir, runDir string, logger *slog.Logger) *server {
-	s := &server{logger: logger, listeners: l}
+func newServer(config configuration, st *store.Store, l *listeners, link *keeper.Link, stateDir, runDir string, logger *slog.Logger) *server {
+	s := &server{logger: logger, link: link, store: st, listeners: l}
+	s.settings = newSettings(config, runDir, logger)
 	m := newMetrics(s, st)
 	s.reconciler = reconciler.New(reconciler.Options{
-		Settings: reconciler.NewSettings(config), Catalogue: spec.NewCatalogue(), Store: st,
+		Settings: s.settings, Catalogue: spec.NewCatalogue(), Store: st,
 		Observer: m, Logger: logger, Version: version, Listeners: l.names(),
-		StateDir: stateDir, RunDir: runDir,
+		StateDir: stateDir, RunDir: runDir, Keeper: link.PID(),
 	})
-	s.host, s.cgroups = newHost(s.reconciler, st, runDir, 0, logger)
+	s.host, s.cgroups = newHost(s.reconciler, st, runDir, link.PID(), logger)
 	s.reconciler.Containment = s.host.Containment()
 	s.control = control.NewServer(control.Options{
 		Service: s.reconciler, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
@@ -147,6 +145,18 @@ func newServer(config *spec.Server, st *store.Store, l *listeners, stateDir, run
 		ObserveCommand: func(verb, result string) { m.Command(verb, resultClass(result)) },
 	})
 	return s
+}
+
+// newSettings keeps each good version of server.yml for the next server.
+func newSettings(config configuration, runDir string, logger *slog.Logger) *reconciler.Settings {
+	settings := reconciler.NewSettingsDespite(config.Server, config.problem)
+	settings.Keep = func(content []byte) {
+		logFailure(logger, "save the content of server.yml", lastGood{runDir}.save(config.File, content))
+	}
+	if config.problem == nil {
+		settings.Keep(config.content)
+	}
+	return settings
 }
 
 // ownNames are this machine's name, with its domain and without.
@@ -162,18 +172,18 @@ func ownNames() []string {
 	return names
 }
 
-// run serves until a signal or the command kill ends it.
-func (s *server) run(ctx context.Context, restoreSignals func()) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+// run serves until a signal, the command kill, the end of exit_with's child or
+// that of the keeper ends it, and returns the exit status.
+func (s *server) run(ctx context.Context, restoreSignals func()) (status int, err error) {
 	failed := s.listeners.serve(s.control)
+	// The mode's wishes are on disk, and who asks is answered.
+	s.link.Ready()
 	// The mode is carried out by the reconciler's workers; nothing but this
 	// line of the log waits for it.
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	s.logger.Info("serving", "pid", os.Getpid(), "version", version, "listeners", strings.Join(s.listeners.names(), " "))
-	var err error
+	told := ctx.Done()
 	for ended := false; !ended; {
 		select {
 		case <-poll.C:
@@ -181,23 +191,39 @@ func (s *server) run(ctx context.Context, restoreSignals func()) error {
 				poll.Stop()
 				s.logger.Info("ready", "listeners", strings.Join(s.listeners.names(), " "))
 			}
-		case <-hangup:
+		case <-s.hangup:
 			s.logger.Info("SIGHUP: the files are read again")
 			s.reconciler.Refresh()
-		case <-ctx.Done():
+		case <-told:
 			// A second signal ends the program at once.
 			restoreSignals()
-			s.logger.Info("shutting down, the children go on", "cause", context.Cause(ctx))
-			ended = true
+			told = nil
+			ended = s.leavesChildren(context.Cause(ctx))
+		case <-s.link.Gone():
+			s.logger.Error("the keeper is gone, the server ends, the children go on")
+			status, ended = exitFailed, true
 		case <-s.reconciler.Ended():
 			s.logger.Info("all children are stopped, the server ends")
-			ended = true
+			status, ended = s.reconciler.ExitStatus(), true
 		case err = <-failed:
 			ended = true
 		}
 	}
 	s.shutDown()
-	return err
+	return status, err
+}
+
+// leavesChildren begins the end that a signal asks for. It returns false where
+// the children are stopped first.
+func (s *server) leavesChildren(cause error) bool {
+	switch onExit := s.settings.Server().OnExit; {
+	case onExit == spec.StopChildren, onExit == "" && s.link.Init():
+		s.logger.Info("shutting down, the children are stopped", "cause", cause)
+		s.reconciler.Kill("SIGTERM")
+		return false
+	}
+	s.logger.Info("shutting down, the children go on", "cause", cause)
+	return true
 }
 
 // shutDown answers whoever is still waiting. The rest is closed by serve, which

@@ -88,7 +88,9 @@ func (h home) start(t *testing.T) (end context.CancelFunc, ended <-chan error, l
 	l = newLog("msg=ready")
 	p := &program{name: "kita", out: l, err: l, now: time.Now}
 	result := make(chan error, 1)
-	go func() { result <- p.serve(ctx, serveOptions{file: h.config, logLevel: "info", logFormat: "text"}) }()
+	go func() {
+		result <- p.serve(ctx, serveOptions{file: h.config, logLevel: "info", logFormat: "text", noKeeper: true})
+	}()
 	select {
 	case <-l.waiting:
 	case err := <-result:
@@ -116,7 +118,7 @@ func TestChildrenOutliveTheServerUntilKill(t *testing.T) {
 		t.Errorf("PID %d became %d\n%s", before, after, l)
 	}
 	// A second server on the same directories leaves the first its socket.
-	if status, _, stderr := kita("", "serve", h.config); status != exitFailed || !strings.Contains(stderr, fmt.Sprintf("PID %d", os.Getpid())) {
+	if status, _, stderr := kita("", "serve", "--no-keeper", h.config); status != exitFailed || !strings.Contains(stderr, fmt.Sprintf("PID %d", os.Getpid())) {
 		t.Errorf("second server: status %d, stderr %q", status, stderr)
 	}
 	if status, out, stderr := kita(h.socket, "kill"); status != exitOK {
@@ -167,7 +169,7 @@ func TestServeRefusesBeforeItStartsAnything(t *testing.T) {
 				h.write(t, "ch/odd.yml", tt.odd)
 			}
 			h.write(t, "ch/web.yml", "command: touch started\n")
-			status, _, stderr := kita("", "serve", h.config)
+			status, _, stderr := kita("", "serve", "--no-keeper", h.config)
 			if status != exitFailed || !strings.Contains(stderr, tt.want) {
 				t.Errorf("status %d, stderr, want %q:\n%s", status, tt.want, stderr)
 			}
