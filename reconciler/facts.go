@@ -22,6 +22,11 @@ type exitedFact struct {
 
 type emptiedFact struct{ incarnation uint64 }
 
+type strayedFact struct {
+	incarnation uint64
+	pids        []int
+}
+
 type hookFact struct {
 	kind    plan.HookKind
 	ticket  plan.Ticket
@@ -42,6 +47,10 @@ func (f emptiedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
 	return o.Emptied(f.incarnation)
 }
 
+func (f strayedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
+	return o.Strayed(f.incarnation, f.pids)
+}
+
 func (f hookFact) fold(o *plan.Observed, d spec.Desired, now time.Time) bool {
 	return o.HookDone(f.kind, f.ticket, f.message, d, jitter(), now)
 }
@@ -54,6 +63,7 @@ func (f exitedFact) String() string {
 	return fmt.Sprintf("#%d %v", f.exit.Incarnation, f.exit)
 }
 func (f emptiedFact) String() string { return fmt.Sprintf("#%d group empty", f.incarnation) }
+func (f strayedFact) String() string { return fmt.Sprintf("#%d strays %v", f.incarnation, f.pids) }
 func (f hookFact) String() string {
 	return fmt.Sprintf("%s of #%d done %s", f.kind, f.ticket.Incarnation, f.message)
 }
@@ -68,6 +78,11 @@ func (r *Reconciler) Exited(child string, incarnation uint64, exit spec.Exit, em
 // Emptied implements the Runtime's sink: what was left of the group has ended.
 func (r *Reconciler) Emptied(child string, incarnation uint64) {
 	r.post(child, emptiedFact{incarnation})
+}
+
+// Strayed implements the Runtime's sink: processes that may be of the run live on.
+func (r *Reconciler) Strayed(child string, incarnation uint64, pids []int) {
+	r.post(child, strayedFact{incarnation, pids})
 }
 
 // post puts a fact into a child's mailbox and asks for a pass.

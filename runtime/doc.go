@@ -1,8 +1,7 @@
 // Package runtime looks after processes on this operating system: it launches
 // a child's process, adopts one that a former server launched, watches it end,
 // and signals its process group. The reconciler calls it and gets facts back
-// through a Sink; it decides nothing and remembers nothing once a group is
-// empty.
+// through a Sink; it decides nothing.
 //
 // Its name shadows the standard library's; import that one as goruntime.
 //
@@ -20,6 +19,23 @@
 // applies it and executes the command, so that PID, group and pidfd are those
 // of the child from the first instant. That is why a main function must call
 // Main before anything else.
+//
+// # What belongs to a run
+//
+// Where cgroups can be had each run has a leaf of its own, from the first
+// instant, and that leaf is the truth: nothing that a program does to hide gets
+// it out. Elsewhere a run is the process group of its leader, what descends from
+// it, and what bears its tokens in the environment. An orphan without tokens is
+// of the only run that can have made it; where there are several, Strayed tells
+// that it is left, and nothing is killed on suspicion.
+//
+// # What outlives the server
+//
+// A child's exit is appended to a log before the zombie is reaped, here as in the
+// keeper, to which the children of a dead server go: so each exit is in the log,
+// in a zombie, or unknown to the kernel itself. A process travels with its
+// identity: its cgroup's name, and KITA_CHILD, KITA_INCARNATION and KITA_SERVER in
+// its environment, by which Found tells a process that was forked and not saved.
 //
 // # Invariants
 //

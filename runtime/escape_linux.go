@@ -6,13 +6,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // escaped finds processes of a run without a cgroup that have left its process
-// group: by the tokens in the environment they were executed with. Orphans come
-// to the keeper, so that its children are all there is to look at once the
-// leader is dead; thorough looks at every process of the machine, and at what
-// descends from the leader and from those found, tokens or not.
+// group. Orphans come to the keeper, so that its children are all there is to
+// look at once the leader is dead: they are told by the tokens in the
+// environment they were executed with, or because no other run can have made
+// them. thorough looks at every process of the machine for tokens, and at what
+// descends from the leader and from those found.
 func (p *process) escaped(thorough bool) []procStat {
 	if p.host.keeper == 0 {
 		thorough = true
@@ -26,7 +30,7 @@ func (p *process) escaped(thorough bool) []procStat {
 		return nil
 	}
 	children := map[int][]procStat{}
-	var queue []procStat
+	queue := p.orphans()
 	for _, stats := range groups {
 		for _, st := range stats {
 			children[st.parent] = append(children[st.parent], st)
@@ -59,22 +63,116 @@ func (p *process) escaped(thorough bool) []procStat {
 	return found
 }
 
-// orphans are the children of the keeper that bear the run's token.
+// orphans are the children of the keeper that are of this run.
 func (p *process) orphans() []procStat {
 	var found []procStat
-	for _, pid := range childrenOf(p.host.keeper) {
-		if pid == p.id.PID || p.host.leads(pid) {
+	for _, st := range p.host.orphans() {
+		if p.pidfd != nil && st.group == p.id.PID {
 			continue
 		}
-		st, err := readStat(pid)
-		if err != nil || st.dead() || st.startTicks < p.id.StartTicks || !p.bears(pid) {
-			continue
-		}
-		if p.pidfd == nil || st.group != p.id.PID {
+		owners := p.host.owners(st)
+		if len(owners) == 1 && owners[0] == (run{p.child, p.id.Incarnation}) {
 			found = append(found, st)
 		}
 	}
 	return found
+}
+
+// strays are orphans that may be of this run, or of others that lived when they
+// began: they have left their process group and show no token.
+func (p *process) strays() []int {
+	if p.leaf != nil || p.host.keeper == 0 {
+		return nil
+	}
+	var pids []int
+	for _, st := range p.host.orphans() {
+		if owners := p.host.owners(st); len(owners) != 1 && slices.Contains(owners, run{p.child, p.id.Incarnation}) {
+			pids = append(pids, st.pid)
+		}
+	}
+	return pids
+}
+
+// orphans are the live children of the keeper that lead no run.
+func (h *Host) orphans() []procStat {
+	var found []procStat
+	for _, pid := range childrenOf(h.keeper) {
+		if pid == os.Getpid() || h.leads(pid) {
+			continue
+		}
+		if st, err := readStat(pid); err == nil && st.parent == h.keeper && !st.dead() {
+			found = append(found, st)
+		}
+	}
+	return found
+}
+
+// owners are the runs that an orphan can be of: the one whose tokens it shows, or
+// those that lived when it began. The keeper has no other descendants.
+func (h *Host) owners(st procStat) []run {
+	if env, err := readEnviron(st.pid); err == nil {
+		if r, ok := runOf(env, h.id); ok {
+			return []run{r}
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if st.startTicks < h.began {
+		// A former server knew of runs that this one does not.
+		owners := []run{{}}
+		for _, l := range h.lives {
+			if l.from <= st.startTicks {
+				owners = append(owners, l.run)
+			}
+		}
+		return owners
+	}
+	var owners []run
+	for _, l := range h.lives {
+		if l.from <= st.startTicks && (l.to == 0 || st.startTicks <= l.to) {
+			owners = append(owners, l.run)
+		}
+	}
+	return owners
+}
+
+// life is how long a run without a cgroup lived, in clock ticks since the boot;
+// to is 0 while it does.
+type life struct {
+	run
+	from, to uint64
+}
+
+// rememberedLives bounds the lives that are kept; those that ended first go.
+const rememberedLives = 4096
+
+// live begins a life, and die ends it. mu is held.
+func (h *Host) live(r run, p *process) {
+	if p.leaf == nil {
+		h.lives = append(h.lives, life{run: r, from: p.id.StartTicks})
+	}
+}
+
+func (h *Host) die(r run) {
+	i := slices.IndexFunc(h.lives, func(l life) bool { return l.run == r && l.to == 0 })
+	if i < 0 {
+		return
+	}
+	h.lives[i].to = ticksNow()
+	if len(h.lives) > rememberedLives {
+		if first := slices.IndexFunc(h.lives, func(l life) bool { return l.to != 0 }); first >= 0 {
+			h.lives = slices.Delete(h.lives, first, first+1)
+		}
+	}
+}
+
+// ticksNow is the present in the unit of field 22 of /proc/PID/stat.
+func ticksNow() uint64 {
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return 0
+	}
+	return uint64(up.Nano()) / uint64(time.Second/ticksPerSecond)
 }
 
 func (st procStat) dead() bool { return st.state == 'Z' || st.state == 'X' }

@@ -52,9 +52,6 @@ func waitid(pidfd, flags int) (info siginfoChild, mine bool) {
 // peek looks at the end of a child without reaping it.
 func peek(pidfd int) (info siginfoChild, mine bool) { return waitid(pidfd, unix.WNOWAIT) }
 
-// reap takes the zombie of a child away; its PID is free afterwards.
-func reap(pidfd int) { waitid(pidfd, 0) }
-
 // exit translates what waitid said.
 func (s siginfoChild) exit(incarnation uint64) spec.Exit {
 	e := spec.Exit{Incarnation: incarnation, Known: true, At: time.Now()}

@@ -19,6 +19,9 @@ type Sink interface {
 	Exited(child string, incarnation uint64, exit spec.Exit, empty bool)
 	// Emptied: what was left of the group after the leader's exit has ended.
 	Emptied(child string, incarnation uint64)
+	// Strayed: these processes live on and may be of the run or of another;
+	// nothing tells. It comes before the fact that says that nothing is left.
+	Strayed(child string, incarnation uint64, pids []int)
 }
 
 // Options are what a Host can be told; the zero value works.
@@ -76,6 +79,10 @@ type Host struct {
 	processes map[run]*process
 	// leaders, guarded by mu, are the PIDs of processes.
 	leaders map[int]run
+	// lives, guarded by mu, are those of the runs without a cgroup.
+	lives []life
+	// began is when this server began, as ticksNow has it.
+	began uint64
 }
 
 // run names one run of a child.
@@ -103,6 +110,7 @@ func New(sink Sink, o Options) *Host {
 		closing:   make(chan struct{}),
 		processes: map[run]*process{},
 		leaders:   map[int]run{},
+		began:     ticksNow(),
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -229,6 +237,7 @@ func (h *Host) begin(r run, p *process, watch func(run, *process)) {
 	if !closed {
 		h.processes[r] = p
 		h.leaders[p.id.PID] = r
+		h.live(r, p)
 		h.running.Add(1)
 	}
 	h.mu.Unlock()
@@ -248,6 +257,7 @@ func (h *Host) forget(r run) {
 	if p := h.processes[r]; p != nil && h.leaders[p.id.PID] == r {
 		delete(h.leaders, p.id.PID)
 	}
+	h.die(r)
 	delete(h.processes, r)
 }
 

@@ -86,6 +86,7 @@ func (h *Host) watch(r run, p *process) {
 	}
 	exit.OOMKilled = oomKilled(p.leaf)
 	if p.nothingLeft() {
+		h.tellStrays(p)
 		h.end(r, p)
 		h.sink.Exited(p.child, p.id.Incarnation, exit, true)
 		return
@@ -99,8 +100,15 @@ func (h *Host) watchRest(r run, p *process) {
 	if !p.awaitEmpty() {
 		return
 	}
+	h.tellStrays(p)
 	h.end(r, p)
 	h.sink.Emptied(p.child, p.id.Incarnation)
+}
+
+func (h *Host) tellStrays(p *process) {
+	if pids := p.strays(); len(pids) > 0 {
+		h.sink.Strayed(p.child, p.id.Incarnation, pids)
+	}
 }
 
 // end gives everything of p back before its last fact is told, so that whoever

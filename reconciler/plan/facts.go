@@ -101,6 +101,16 @@ func (o *Observed) Emptied(incarnation uint64) bool {
 	return true
 }
 
+// Strayed records processes that may be of the run and that nothing tells from
+// those of other runs. It comes before the end of the run.
+func (o *Observed) Strayed(incarnation uint64, pids []int) bool {
+	if o.Process == nil || o.Incarnation != incarnation {
+		return false
+	}
+	o.Strays = Members{Incarnation: incarnation, PIDs: pids}
+	return true
+}
+
 // Signalled records that the group was asked to end.
 func (o *Observed) Signalled(grace time.Duration, now time.Time) {
 	o.Process.Stop = &Stop{SignalledAt: now, KillAt: now.Add(grace)}
@@ -116,7 +126,7 @@ func (o *Observed) KillSent(pids []int, now time.Time) {
 	s.Kills++
 	s.KillAt = now.Add(rekill)
 	if s.Kills == 1 {
-		o.Killed = Killed{Incarnation: o.Incarnation, PIDs: pids}
+		o.Killed = Members{Incarnation: o.Incarnation, PIDs: pids}
 	}
 }
 

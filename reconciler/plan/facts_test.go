@@ -314,6 +314,35 @@ func TestHistoryHasTheLatestExitsOnly(t *testing.T) {
 	}
 }
 
+func TestStraysMakeAStopFail(t *testing.T) {
+	c := newChild()
+	o := live(c)
+	if o.Strayed(2, []int{7}) {
+		t.Error("taken for another run")
+	}
+	o.Signalled(10*second, at(second))
+	if !o.Strayed(1, []int{7, 8}) {
+		t.Error("not taken")
+	}
+	o.Exited(exitOf(1, 0, at(2*second)), true, 0)
+	const want = "not fully killed: PIDs 7, 8 may be of it or of another child, having left its process group and cleared its environment"
+	for range 2 {
+		p := decide(t, c, false, unwanted(2, 1), o, at(2*second))
+		if p.Status.Phase != spec.PhaseStopped || p.Status.ObservedGeneration != 2 || p.Status.Reason != want ||
+			p.Status.Failure == nil || *p.Status.Failure != (spec.Failure{Generation: 2, Code: spec.NotStopped, Message: want}) {
+			t.Fatalf("plan is %s", show(t, p))
+		}
+		o.Published(p.Status)
+	}
+	if got := o.KilledNote(1); got != want {
+		t.Errorf("note is %q", got)
+	}
+	o.Launched(launch(2), c, running(3, 2), at(3*second))
+	if got := o.KilledNote(2); got != "" {
+		t.Errorf("note of the next run is %q", got)
+	}
+}
+
 func TestOnlyTheFirstKillTellsWhoOutlivedTheGracePeriod(t *testing.T) {
 	o := live(newChild())
 	o.Signalled(10*second, at(second))

@@ -53,7 +53,9 @@ type Observed struct {
 	Hook *HookRun `json:"-"`
 	// Killed says who outlived the grace period of the latest stop that had to
 	// use SIGKILL.
-	Killed Killed `json:"killed,omitzero"`
+	Killed Members `json:"killed,omitzero"`
+	// Strays are processes that may be of the latest run and live on.
+	Strays Members `json:"strays,omitzero"`
 
 	// Unsaved is why the state of the child is not on disk; empty while it is.
 	Unsaved string `json:"-"`
@@ -109,8 +111,8 @@ type Repeat struct {
 	Every spec.Duration `json:"every,omitempty"`
 }
 
-// Killed are the processes of one incarnation that had to be killed.
-type Killed struct {
+// Members are some processes of one incarnation.
+type Members struct {
 	Incarnation uint64 `json:"incarnation"`
 	PIDs        []int  `json:"pids"`
 }

@@ -158,7 +158,7 @@ func dead(child *spec.Child, gone bool, desired spec.Desired, o *Observed, now t
 		return decision{phase: spec.PhaseStopping,
 			action: RunHook{Kind: Posthook, Hook: *child.Posthook, For: Ticket{Generation: desired.Posthook}}}
 	case desired.Run != spec.Running:
-		return stopped(o)
+		return stopped(desired, o)
 	case desired.RestartGeneration > o.Attempted:
 		return start(child, desired, o, now)
 	case o.End == nil:
@@ -168,9 +168,11 @@ func dead(child *spec.Child, gone bool, desired spec.Desired, o *Observed, now t
 	return ended(child, desired, o, now)
 }
 
-func stopped(o *Observed) decision {
-	d := decision{phase: spec.PhaseStopped, settled: true}
-	d.reason = o.KilledNote(o.Incarnation)
+func stopped(desired spec.Desired, o *Observed) decision {
+	d := decision{phase: spec.PhaseStopped, settled: true, reason: o.KilledNote(o.Incarnation)}
+	if note := o.strayNote(o.Incarnation); note != "" {
+		d.failure = &spec.Failure{Generation: desired.Generation, Code: spec.NotStopped, Message: note}
+	}
 	return d
 }
 

@@ -64,10 +64,23 @@ func pids(list []int) string {
 }
 
 // KilledNote says who of an incarnation outlived its grace period and was
-// killed, or "".
+// killed, and who may have outlived even that; or "".
 func (o *Observed) KilledNote(incarnation uint64) string {
-	if o.Killed.Incarnation != incarnation || len(o.Killed.PIDs) == 0 {
+	note := ""
+	if o.Killed.Incarnation == incarnation && len(o.Killed.PIDs) > 0 {
+		note = "still alive after its grace period, killed: " + pids(o.Killed.PIDs)
+	}
+	if strays := o.strayNote(incarnation); strays != "" {
+		return strings.TrimPrefix(note+"; "+strays, "; ")
+	}
+	return note
+}
+
+// strayNote says which processes may be left of an incarnation; or "".
+func (o *Observed) strayNote(incarnation uint64) string {
+	if o.Strays.Incarnation != incarnation || len(o.Strays.PIDs) == 0 {
 		return ""
 	}
-	return "still alive after its grace period, killed: " + pids(o.Killed.PIDs)
+	return "not fully killed: " + pids(o.Strays.PIDs) +
+		" may be of it or of another child, having left its process group and cleared its environment"
 }
