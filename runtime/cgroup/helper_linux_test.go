@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func play(name string, args []string) error {
 	case "escape":
 		return playEscape(args)
 	case "bomb":
-		return playBomb()
+		return playBomb(args)
 	case "eat":
 		return playEat(args)
 	case "delegate":
@@ -78,25 +79,59 @@ func playEscape(args []string) error {
 	return again.Start()
 }
 
-// playBomb forks without end, and so do its children: only the limit of the
-// group keeps their number down. They stop by themselves after a minute.
-func playBomb() error {
+// bombLimit bounds how many processes the bomb can have, and bombForks how often
+// it forks in all.
+const (
+	bombLimit = 2200
+	bombForks = 3 * bombLimit
+)
+
+// playBomb forks without end, and so do its children. It refuses to begin
+// outside of the group of v1 pids that is its argument, or one below, and counts
+// by itself should that group not hold. All of them stop after half a minute.
+func playBomb(args []string) error {
+	if err := bounded(args[0]); err != nil {
+		return err
+	}
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
+	if err != nil {
+		return err
+	}
+	forks := (*int32)(unsafe.Pointer(&page[0]))
 	var began, now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &began); err != nil {
 		return err
 	}
 	// The children have none of Go's threads: system calls are all they can do.
-	for {
-		_, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	for now.Sec < began.Sec+30 {
+		errno := unix.EAGAIN
+		if atomic.AddInt32(forks, 1) < bombForks {
+			_, _, errno = unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		}
 		if errno != 0 {
+			atomic.AddInt32(forks, -1)
 			pause := unix.Timespec{Nsec: 50e6}
 			unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0)
 		}
 		unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&now)), 0)
-		if now.Sec > began.Sec+60 {
-			unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	}
+	unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	return nil
+}
+
+// bounded tells why this process is not in the group, or the group has no limit.
+func bounded(group string) error {
+	limit, err := readFile(group, "pids.max")
+	if n, bad := strconv.Atoi(strings.TrimSpace(string(limit))); err != nil || bad != nil || n > bombLimit {
+		return fmt.Errorf("%s: pids.max is %q: %w", group, limit, err)
+	}
+	pids, err := readFile("/proc/self", "cgroup")
+	for line := range strings.Lines(string(pids)) {
+		if strings.Contains(line, ":pids:") && strings.Contains(line, "/"+filepath.Base(group)) {
+			return nil
 		}
 	}
+	return fmt.Errorf("not in %s: %w", group, err)
 }
 
 // playEat uses so many bytes of memory.

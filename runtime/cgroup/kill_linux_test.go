@@ -1,0 +1,301 @@
+package cgroup
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/spec"
+)
+
+func TestEscapeeIsKilled(t *testing.T) {
+	kinds(t, func(t *testing.T, m machine) {
+		l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
+		cmd := start(t, l, self("escape", "1")...)
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		var pid int
+		eventually(t, "only the escapee is left", func() bool {
+			pids, err := l.PIDs()
+			if err != nil || len(pids) != 1 {
+				return false
+			}
+			pid = pids[0]
+			name, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+			return err == nil && strings.TrimSpace(string(name)) == "sleep"
+		})
+		if environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ"); err != nil || len(environ) > 0 {
+			t.Fatalf("the escapee has the environment %q (%v)", environ, err)
+		}
+		if session, err := unix.Getsid(pid); err != nil || session != pid {
+			t.Fatalf("the escapee is in session %d (%v)", session, err)
+		}
+		end(t, l)
+	})
+}
+
+func TestForkBombIsKilled(t *testing.T) {
+	kinds(t, func(t *testing.T, m machine) {
+		// Two of the ways get the bomb of full size.
+		bombed := bombLimit / 10
+		if m.killFile && m.clone && (m.hierarchies[0].v2 || len(m.hierarchies) > 2) {
+			bombed = bombLimit * 10 / 11
+		}
+		bounds := boundedGroup(t, bombed*11/10)
+		// Where the run has a group of that controller, it is within the bounds.
+		m.hierarchies = slices.Clone(m.hierarchies)
+		for i, h := range m.hierarchies {
+			if h.has("pids") {
+				m.hierarchies[i].own = bounds
+			}
+		}
+		tree := newTree(t, m)
+		command := self("bomb", bounds)
+		if !slices.ContainsFunc(tree.holders, func(h hierarchy) bool { return h.has("pids") }) {
+			command = append(self("join", filepath.Join(bounds, "cgroup.procs"), "--"), command...)
+		}
+		l := makeLeaf(t, tree, "bomb", spec.Resources{})
+		start(t, l, command...)
+		l.Release()
+		eventually(t, "the bomb is big enough", func() bool {
+			n, err := strconv.Atoi(content(t, bounds, "pids.current"))
+			return err == nil && n >= bombed
+		})
+		began := time.Now()
+		if err := l.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		sent := time.Since(began)
+		awaitEmpty(t, l, 20*time.Second)
+		t.Logf("%d processes: Kill took %v, all were gone after %v", bombed, sent, time.Since(began))
+	})
+}
+
+// boundedGroup makes a group of the v1 pids controller that no more processes
+// can be in, whatever else goes wrong. What is left there is killed with the
+// test, by signals from this process.
+func boundedGroup(t *testing.T, limit int) string {
+	t.Helper()
+	m := thisMachineFor(t, V1)
+	at := slices.IndexFunc(m.hierarchies, func(h hierarchy) bool { return h.has("pids") && h.own != "" })
+	if at < 0 {
+		t.Skip("this machine has no v1 pids controller to bound the bomb with")
+	}
+	path := filepath.Join(m.hierarchies[at].own, "bound-"+testID(t))
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		eventually(t, "the bounded group is empty", func() bool {
+			pids, err := readPIDs(path)
+			for _, pid := range pids {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+			return err == nil && len(pids) == 0
+		})
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := writeFile(path, "pids.max", strconv.Itoa(limit)); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, path, "pids.max"); got != strconv.Itoa(limit) {
+		t.Fatalf("pids.max is %s", got)
+	}
+	return path
+}
+
+func TestSignalReachesAll(t *testing.T) {
+	kinds(t, func(t *testing.T, m machine) {
+		tree := newTree(t, m)
+		l, other := makeLeaf(t, tree, "web", spec.Resources{}), makeLeaf(t, tree, "db", spec.Resources{})
+		var commands []*exec.Cmd
+		for range 3 {
+			commands = append(commands, start(t, l, "/bin/sleep", "300"))
+		}
+		start(t, other, "/bin/sleep", "300")
+		lives(t, l, 3)
+		lives(t, other, 1)
+		if err := l.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		for _, cmd := range commands {
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(); got != syscall.SIGTERM {
+				t.Errorf("ended by %v, want SIGTERM", got)
+			}
+		}
+		lives(t, other, 1)
+	})
+}
+
+func TestChildsOwnGroupsAreItsRuns(t *testing.T) {
+	kinds(t, func(t *testing.T, m machine) {
+		l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
+		cmd := start(t, l, "/bin/sleep", "300")
+		lives(t, l, 1)
+		deep := filepath.Join(l.dirs[0].path, "own", "deeper")
+		if err := os.MkdirAll(deep, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeFile(deep, "cgroup.procs", strconv.Itoa(cmd.Process.Pid)); err != nil {
+			t.Fatal(err)
+		}
+		lives(t, l, 1)
+		if empty, err := l.Empty(); err != nil || empty {
+			t.Errorf("a process below: empty is %v (%v)", empty, err)
+		}
+		end(t, l)
+		if exists(t, l.dirs[0].path) {
+			t.Error("the group is still there")
+		}
+	})
+}
+
+func TestAwaitEmptyGivesUpWhenTold(t *testing.T) {
+	kinds(t, func(t *testing.T, m machine) {
+		l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
+		start(t, l, "/bin/sleep", "300")
+		lives(t, l, 1)
+		done, answer := make(chan struct{}), make(chan bool)
+		go func() { answer <- l.AwaitEmpty(done) }()
+		select {
+		case got := <-answer:
+			t.Fatalf("returned %v with a process in it", got)
+		case <-time.After(30 * time.Millisecond):
+		}
+		began := time.Now()
+		close(done)
+		if <-answer {
+			t.Error("returned true with a process in it")
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("returned %v after it was told", took)
+		}
+	})
+}
+
+// TestAwaitEmptyIsTold asks for less than the time after which it would look by
+// itself.
+func TestAwaitEmptyIsTold(t *testing.T) {
+	m := thisMachineFor(t, V2)
+	l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
+	cmd := start(t, l, "/bin/sleep", "300")
+	lives(t, l, 1)
+	answer := make(chan bool)
+	go func() { answer <- l.AwaitEmpty(nil) }()
+	select {
+	case got := <-answer:
+		t.Fatalf("returned %v with a process in it", got)
+	case <-time.After(50 * time.Millisecond):
+	}
+	began := time.Now()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if !<-answer {
+		t.Error("returned false, and nobody told it to give up")
+	}
+	if took := time.Since(began); took > looksAgain*3/4 {
+		t.Errorf("returned %v after the end", took)
+	} else {
+		t.Logf("returned %v after the end", took)
+	}
+}
+
+func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
+	for _, kind := range []Kind{V2, V1} {
+		t.Run(string(kind), func(t *testing.T) {
+			m := thisMachineFor(t, kind)
+			freezer := slices.IndexFunc(m.hierarchies, func(h hierarchy) bool { return h.has("freezer") && h.own != "" })
+			if freezer < 0 {
+				t.Skip("this machine has no v1 freezer")
+			}
+			l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
+			cmd := start(t, l, "/bin/sleep", "300")
+			lives(t, l, 1)
+			if l.Frozen() {
+				t.Fatal("frozen from the start")
+			}
+			group := l.dirs[0].path
+			if kind == V2 {
+				group = filepath.Join(m.hierarchies[freezer].own, "frost-"+testID(t))
+				if err := os.Mkdir(group, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if err := os.Remove(group); err != nil {
+						t.Error(err)
+					}
+				})
+				if err := writeFile(group, "cgroup.procs", strconv.Itoa(cmd.Process.Pid)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			thaw := func() {
+				if err := writeFile(group, "freezer.state", "THAWED"); err != nil {
+					t.Error(err)
+				}
+				_ = cmd.Wait()
+			}
+			t.Cleanup(thaw)
+			if err := writeFile(group, "freezer.state", "FROZEN"); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "frozen", l.Frozen)
+
+			began := time.Now()
+			if err := l.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("Kill took %v", took)
+			}
+			done := make(chan struct{})
+			timer := time.AfterFunc(300*time.Millisecond, func() { close(done) })
+			defer timer.Stop()
+			if l.AwaitEmpty(done) {
+				t.Fatal("a frozen process died")
+			}
+			if !l.Frozen() {
+				t.Error("not frozen any more: Kill thawed it")
+			}
+			thaw()
+			awaitEmpty(t, l, 20*time.Second)
+		})
+	}
+}
+
+// TestFreezeOfAKilledServerIsUndone is for a server that died between the
+// freeze of a Kill and its thaw.
+func TestFreezeOfAKilledServerIsUndone(t *testing.T) {
+	for _, v2 := range []bool{true, false} {
+		kind := map[bool]Kind{true: V2, false: V1}[v2]
+		t.Run(string(kind), func(t *testing.T) {
+			m := thisMachineFor(t, kind)
+			m.killFile = false
+			l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
+			start(t, l, "/bin/sleep", "300")
+			lives(t, l, 1)
+			f, ok := l.dirs[0].freezer()
+			if !ok {
+				t.Skip("this machine has no v1 freezer")
+			}
+			if err := f.freeze(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "frozen", l.Frozen)
+			end(t, l)
+		})
+	}
+}
