@@ -19,11 +19,15 @@ import (
 type listeners struct {
 	// metrics is nil without metrics_addr.
 	unix, tcp, metrics net.Listener
-	serving            sync.WaitGroup
+	// listenAddress and metricsAddress are what server.yml had for the two.
+	listenAddress, metricsAddress string
+	// isInherited: a version before this one bound them.
+	isInherited bool
+	serving     sync.WaitGroup
 }
 
 func listen(config *spec.Server, runDir string) (*listeners, error) {
-	var l listeners
+	l := listeners{listenAddress: config.Listen.String(), metricsAddress: config.MetricsAddr}
 	var err error
 	if l.tcp, err = listenTCP(config.Listen); err == nil && config.MetricsAddr != "" {
 		l.metrics, err = net.Listen("tcp", config.MetricsAddr)

@@ -27,6 +27,10 @@ const closeTime = 3 * time.Second
 // outlive it unless the command kill ended it, or a signal with on_exit: stop.
 func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, logger *slog.Logger) error {
 	catchPipe()
+	before, err := takeHandover()
+	if err != nil {
+		return err
+	}
 	config, err := loadConfig(o.file, link, logger)
 	if err != nil {
 		return err
@@ -34,10 +38,12 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	// From here on a signal ends what has been begun, in order.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	hangup := make(chan os.Signal, 1)
+	hangup, upgrade := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	st, stateDir, runDir, err := openStore(config.Server, logger)
+	signal.Notify(upgrade, syscall.SIGUSR2)
+	defer signal.Stop(upgrade)
+	st, stateDir, runDir, err := openStore(config.Server, before, logger)
 	if err != nil {
 		return err
 	}
@@ -45,7 +51,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	link.Run(st.ID(), runDir)
 
 	// Only the owner of the store's lock may replace the socket in it.
-	listeners, err := listen(config.Server, runDir)
+	listeners, err := before.listeners(config.Server, runDir)
 	if err != nil {
 		return err
 	}
@@ -63,7 +69,9 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	if err := s.reconciler.Start(s.host); err != nil {
 		return err
 	}
-	s.hangup = hangup
+	s.hangup, s.upgradeSignal = hangup, upgrade
+	s.upgrader = newUpgrader(upgradeCheck{handoverFormat, stateDir, runDir, o.file}, before, s.upgradable, logger)
+	s.carryOn(before)
 	status, err := s.run(ctx, stop)
 	if err == nil {
 		link.Exit(status)
@@ -77,8 +85,11 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 // that.
 func catchPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-func openStore(config *spec.Server, logger *slog.Logger) (st *store.Store, stateDir, runDir string, err error) {
+func openStore(config *spec.Server, before *handover, logger *slog.Logger) (st *store.Store, stateDir, runDir string, err error) {
 	stateDir, runDir = config.StateDir, config.RunDir
+	if before != nil {
+		stateDir, runDir = before.StateDir, before.RunDir
+	}
 	if stateDir == "" || runDir == "" {
 		state, run, err := store.DefaultDirs()
 		if stateDir == "" {
@@ -95,7 +106,7 @@ func openStore(config *spec.Server, logger *slog.Logger) (st *store.Store, state
 	if err != nil {
 		return nil, "", "", fmt.Errorf("which boot is this: %w", err)
 	}
-	st, err = store.Open(store.Options{StateDir: stateDir, RunDir: runDir, BootID: boot, Logger: logger})
+	st, err = store.Open(store.Options{StateDir: stateDir, RunDir: runDir, BootID: boot, Locks: before.locks(), Logger: logger})
 	var locked *store.LockedError
 	switch {
 	case errors.As(err, &locked):
@@ -120,8 +131,9 @@ type server struct {
 	cgroups    *cgroup.Tree
 	host       *runtime.Host
 	control    *control.Server
-	// hangup is where SIGHUP arrives.
-	hangup <-chan os.Signal
+	upgrader   *upgrader
+	// hangup is where SIGHUP arrives, upgradeSignal where SIGUSR2 does.
+	hangup, upgradeSignal <-chan os.Signal
 }
 
 var _ reconciler.Runtime = (*runtime.Host)(nil)
@@ -140,8 +152,9 @@ func newServer(config configuration, st *store.Store, l *listeners, link *keeper
 	s.host, s.cgroups = newHost(s.reconciler, st, runDir, link.PID(), logger)
 	s.reconciler.Containment = s.host.Containment()
 	s.control = control.NewServer(control.Options{
-		Service: s.reconciler, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
+		Service: service{s.reconciler, s}, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
 		AllowedHosts:   ownNames(),
+		Upgrade:        func(ctx context.Context, binary, by string) error { return s.upgrader.want(ctx, binary, by) },
 		ObserveCommand: func(verb, result string) { m.Command(verb, resultClass(result)) },
 	})
 	return s
@@ -184,6 +197,7 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 	defer poll.Stop()
 	s.logger.Info("serving", "pid", os.Getpid(), "version", version, "listeners", strings.Join(s.listeners.names(), " "))
 	told := ctx.Done()
+	defer s.upgrader.end()
 	for ended := false; !ended; {
 		select {
 		case <-poll.C:
@@ -194,6 +208,10 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 		case <-s.hangup:
 			s.logger.Info("SIGHUP: the files are read again")
 			s.reconciler.Refresh()
+		case <-s.upgradeSignal:
+			s.upgrader.onSignal()
+		case o := <-s.upgrader.orders:
+			return exitFailed, s.upgrade(ctx, o)
 		case <-told:
 			// A second signal ends the program at once.
 			restoreSignals()
