@@ -62,6 +62,7 @@ func factsOf(v spec.View) map[string]string {
 		"reason": v.Status.Reason, "file_error": v.FileError, "stale": strconv.FormatBool(v.Stale),
 		"known": strconv.FormatBool(v.Status.Phase != ""), "repeat": strconv.FormatBool(v.Status.RepeatAt != nil),
 		"by": v.Desired.By, "exit": "", "pid": "0", "incarnation": "0", "adopted": "false", "command": "",
+		"warnings": strings.Join(v.Status.Warnings, "; "),
 	}
 	if e := v.Status.LastExit; e != nil {
 		facts["exit"] = e.String()
