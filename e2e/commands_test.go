@@ -91,16 +91,31 @@ func cmdServeFails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// killserver SIGNAL sends a signal to the server and waits for its end.
+// killserver SIGNAL sends a signal to the keeper, KILL to the server too, and
+// waits for their end. With -keeper only the keeper gets it, and the server has
+// to end with it; with -server only the server, and another has to come.
 func cmdKillServer(ts *testscript.TestScript, neg bool, args []string) {
+	const use = "killserver [-keeper|-server] TERM|KILL|INT|QUIT"
 	noNeg(ts, neg, "killserver")
-	usage(ts, len(args) == 1, "killserver TERM|KILL|INT")
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "INT": syscall.SIGINT}
-	sig, ok := signals[args[0]]
-	usage(ts, ok, "killserver TERM|KILL|INT")
-	status, err := script(ts).signal(sig)
-	ts.Check(err)
-	ts.Logf("the server ended with status %d", status)
+	usage(ts, len(args) == 1 || len(args) == 2, use)
+	signals := map[string]syscall.Signal{
+		"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT,
+	}
+	sig, ok := signals[args[len(args)-1]]
+	usage(ts, ok, use)
+	in := script(ts)
+	switch {
+	case len(args) == 1:
+		status, err := in.signal(sig)
+		ts.Check(err)
+		ts.Logf("the keeper ended with status %d", status)
+	case args[0] == "-keeper":
+		ts.Check(in.killKeeper(sig))
+	case args[0] == "-server":
+		ts.Check(in.killServer(sig))
+	default:
+		usage(ts, false, use)
+	}
 }
 
 // waitend STATUS waits until the server, which was told to `kill`, has ended.

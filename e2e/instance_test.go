@@ -25,7 +25,8 @@ const patience = 60 * time.Second
 
 var instances atomic.Uint32
 
-// instance is one server, present or past, with its directory and address.
+// instance is one server with its keeper, present or past, with its directory
+// and address.
 type instance struct {
 	dir  string
 	addr string
@@ -35,7 +36,8 @@ type instance struct {
 	// errName is the file of the server's stderr, server.err by default.
 	errName string
 
-	// The fields below belong to the goroutine of the test.
+	// The fields below belong to the goroutine of the test. cmd is the keeper,
+	// or the server if it was started without one.
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has been waited for
 	// killed: the server was told to `kill`, so nothing may be left of it.
@@ -214,8 +216,13 @@ func (in *instance) waitEnd() (int, error) {
 	}
 }
 
-// signal sends a signal to the server and waits for its end.
+// signal sends a signal to the keeper and waits for its end. SIGKILL goes to
+// the server too, as when the machine runs out of memory: nothing but the
+// children is left.
 func (in *instance) signal(sig syscall.Signal) (int, error) {
+	if sig == syscall.SIGKILL {
+		return in.killBoth()
+	}
 	if err := in.cmd.Process.Signal(sig); err != nil {
 		return 0, err
 	}

@@ -23,11 +23,12 @@ func environOf(pid int) [][]byte {
 	return bytes.Split(text, []byte{0})
 }
 
-// isMarked tells whether pid is a child's process of the instance with mark.
+// isMarked tells whether pid is a server below a keeper, or a child's process,
+// of the instance with mark.
 func isMarked(pid int, mark string) bool {
 	child, marked := false, false
 	for _, entry := range environOf(pid) {
-		child = child || bytes.HasPrefix(entry, []byte("KITA_CHILD="))
+		child = child || bytes.HasPrefix(entry, []byte("KITA_CHILD=")) || string(entry) == keeperEnv
 		marked = marked || string(entry) == "KITA_E2E="+mark
 	}
 	return child && marked
