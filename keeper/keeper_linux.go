@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kita/runtime/exitlog"
 )
 
 // Options are what a keeper needs.
@@ -49,7 +51,7 @@ func Run(o Options) (status int, err error) {
 		o.Timing = DefaultTiming()
 	}
 	k := &keeper{Options: o, init: os.Getpid() == 1, policy: policy{timing: o.Timing}}
-	if k.graves.boot, err = bootID(); err != nil {
+	if k.graves.boot, err = exitlog.Boot(); err != nil {
 		return 1, err
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil && !k.init {

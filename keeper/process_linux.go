@@ -202,12 +202,3 @@ func runByEnviron(pid int) (r run, ok bool) {
 	}
 	return r, err == nil && r.child != "" && r.incarnation != 0
 }
-
-// bootID names this boot of the machine.
-func bootID() (string, error) {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("which boot is this: %w", err)
-	}
-	return strings.TrimSpace(string(text)), nil
-}

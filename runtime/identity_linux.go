@@ -6,39 +6,20 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"kita/runtime/cgroup"
+	"kita/runtime/exitlog"
 	"kita/spec"
 )
 
-// BootID identifies this boot of the machine, or of the container: what runs in
-// a PID namespace ends with it, and the next one begins with other processes of
-// the same numbers.
+// BootID identifies this boot of the machine or of the container, see
+// exitlog.Boot.
 func BootID() (string, error) { return bootID() }
 
-// firstNamespace is the PID namespace of the machine itself; the number is
-// PROC_PID_INIT_INO of include/linux/proc_ns.h.
-const firstNamespace = "pid:[4026531836]"
-
-var bootID = sync.OnceValues(func() (string, error) {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("read the boot id: %w", err)
-	}
-	id := strings.TrimSpace(string(text))
-	if ns, err := os.Readlink("/proc/self/ns/pid"); err != nil || ns == firstNamespace {
-		return id, nil
-	}
-	init, err := readStat(1)
-	if err != nil {
-		return id, nil // hidden: the boot has to do
-	}
-	return fmt.Sprintf("%s.%d", id, init.startTicks), nil
-})
+var bootID = sync.OnceValues(exitlog.Boot)
 
 // identify tells who the process behind a pidfd is. The caller makes sure that
 // the PID is still its own: it has not reaped it, or checks afterwards that

@@ -138,7 +138,6 @@ type server struct {
 
 var _ reconciler.Runtime = (*runtime.Host)(nil)
 var _ runtime.Sink = (*reconciler.Reconciler)(nil)
-var _ control.Service = (*reconciler.Reconciler)(nil)
 
 func newServer(config configuration, st *store.Store, l *listeners, link *keeper.Link, stateDir, runDir string, logger *slog.Logger) *server {
 	s := &server{logger: logger, link: link, store: st, listeners: l}
@@ -152,7 +151,7 @@ func newServer(config configuration, st *store.Store, l *listeners, link *keeper
 	s.host, s.cgroups = newHost(s.reconciler, st, runDir, link.PID(), logger)
 	s.reconciler.Containment = s.host.Containment()
 	s.control = control.NewServer(control.Options{
-		Service: service{s.reconciler, s}, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
+		Service: service{crashOnly{s.reconciler, logger}, s}, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
 		AllowedHosts:   ownNames(),
 		Upgrade:        func(ctx context.Context, binary, by string) error { return s.upgrader.want(ctx, binary, by) },
 		ObserveCommand: func(verb, result string) { m.Command(verb, resultClass(result)) },

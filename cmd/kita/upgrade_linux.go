@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"kita/reconciler"
 	"kita/spec"
 )
 
@@ -215,13 +214,13 @@ func (s *server) upgradable() error {
 
 // service is the reconciler with what only the server knows.
 type service struct {
-	*reconciler.Reconciler
+	crashOnly
 	s *server
 }
 
 // Info adds the addresses that an upgrade has kept.
 func (s service) Info() spec.Info {
-	info := s.Reconciler.Info()
+	info := s.crashOnly.Info()
 	info.Problems = append(info.Problems, s.s.listeners.outdated(s.s.settings.Server())...)
 	return info
 }
