@@ -42,6 +42,8 @@ type instance struct {
 	done chan struct{} // closed when cmd has been waited for
 	// killed: the server was told to `kill`, so nothing may be left of it.
 	killed bool
+	// containment is that of the last server that was ready.
+	containment string
 }
 
 // newInstance takes a directory and gives it an address nobody else has: the
@@ -180,6 +182,7 @@ func (in *instance) waitReady() error {
 	for {
 		status, _, err := in.http("unix", "GET", "/readyz", "", nil)
 		if err == nil && status == 200 {
+			in.noteContainment()
 			return nil
 		}
 		select {
@@ -189,6 +192,16 @@ func (in *instance) waitReady() error {
 		case <-timeout:
 			return fmt.Errorf("the server is not ready after %v (last: %d, %v):\n%s", patience, status, err, in.logTail())
 		}
+	}
+}
+
+// noteContainment remembers what the server's control groups are called, unless
+// it has ended already.
+func (in *instance) noteContainment() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if info, err := in.client().Info(ctx); err == nil {
+		in.containment = info.Containment
 	}
 }
 
@@ -256,6 +269,11 @@ func (in *instance) cleanUp() error {
 	errs = append(errs, err)
 	if in.killed && len(left) > 0 {
 		errs = append(errs, fmt.Errorf("left behind after kill: %s", strings.Join(left, "; ")))
+	}
+	groups, err := removeGroups(in.containment)
+	errs = append(errs, err)
+	if in.killed && len(groups) > 0 {
+		errs = append(errs, fmt.Errorf("left behind after kill: %s", strings.Join(groups, "; ")))
 	}
 	if log := in.log(); strings.Contains(log, "panic") || strings.Contains(log, "DATA RACE") {
 		errs = append(errs, errors.New("the server's log tells of a panic"))
