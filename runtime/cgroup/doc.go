@@ -9,6 +9,11 @@
 // named for the child and the incarnation, so that the kernel itself says whose
 // a process is, of a zombie too.
 //
+// What the groups do not do: a child that runs as root, or to which somebody
+// handed its group, can leave it by writing to another group's cgroup.procs, as
+// can whoever manages groups on the machine. Such a process is out of reach
+// here.
+//
 // Invariants: nothing outside a kita-ID of this server's id is ever written,
 // killed or removed, except that controllers are switched on in the server's
 // own group when a child wants a limit; a machine without control groups is no

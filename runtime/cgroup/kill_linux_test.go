@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -272,6 +273,23 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 			}
 			thaw()
 			awaitEmpty(t, l, 20*time.Second)
+		})
+	}
+}
+
+func TestFrozenGroupOfCgroup2CanBeKilled(t *testing.T) {
+	for _, killFile := range []bool{true, false} {
+		t.Run(fmt.Sprintf("cgroup.kill %v", killFile), func(t *testing.T) {
+			m := thisMachineFor(t, V2)
+			m.killFile = killFile
+			l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
+			start(t, l, "/bin/sleep", "300")
+			lives(t, l, 1)
+			if err := writeFile(l.Path(), "cgroup.freeze", "1"); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "frozen", l.Frozen)
+			end(t, l)
 		})
 	}
 }

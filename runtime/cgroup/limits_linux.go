@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -190,7 +191,7 @@ func (t *Tree) moveAside(above, base string) error {
 		return err
 	}
 	for _, pid := range pids {
-		if pid != os.Getpid() && !slices.Contains(t.self, pid) {
+		if !t.belongs(pid) {
 			return fmt.Errorf("process %d, which is not the server's, is in the server's own cgroup %s; give the server one of its own, in a systemd unit by Delegate=yes", pid, above)
 		}
 	}
@@ -206,6 +207,37 @@ func (t *Tree) moveAside(above, base string) error {
 	}
 	t.log.Info("the server moved to a cgroup of its own, to be able to limit children", "path", aside)
 	return nil
+}
+
+// belongs tells whether the process is the server, its keeper, or one that they
+// started, such as a hook.
+func (t *Tree) belongs(pid int) bool {
+	for pid > 0 {
+		if pid == os.Getpid() || slices.Contains(t.self, pid) {
+			return true
+		}
+		pid = parent(pid)
+	}
+	return false
+}
+
+// parent reads the fourth field of /proc/PID/stat, see proc_pid_stat(5); 0 means
+// that there is none, or none in this PID namespace.
+func parent(pid int) int {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	// The second is a name in parentheses, of any bytes.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return 0
+	}
+	return ppid
 }
 
 // listed tells whether a file of a group has the word.

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,16 +15,18 @@ import (
 	"kita/spec"
 )
 
-// limited makes a group with a limit; it skips where the machine has no such
-// controller. On a hybrid machine that is one of v1 beside a group of cgroup2.
-func limited(t *testing.T, want spec.Resources) *Leaf {
-	t.Helper()
-	kind := V2
-	if m, err := thisMachine(); err != nil {
-		t.Fatal(err)
-	} else if open(Options{ID: testID(t)}, m).Kind() == V1 {
-		kind = V1
+// eachKind runs a test against each kind of groups; on a hybrid machine a limit of
+// the first is one of v1 beside a group of cgroup2.
+func eachKind(t *testing.T, test func(t *testing.T, kind Kind)) {
+	for _, kind := range []Kind{V2, V1} {
+		t.Run(string(kind), func(t *testing.T) { test(t, kind) })
 	}
+}
+
+// limited makes a group with a limit; it skips where the machine has no such
+// controller.
+func limited(t *testing.T, kind Kind, want spec.Resources) *Leaf {
+	t.Helper()
 	l, warnings, err := newTree(t, thisMachineFor(t, kind)).Make("web", 7, want)
 	if err != nil || l == nil {
 		t.Fatalf("made %v, warnings %q, error %v", l, warnings, err)
@@ -37,9 +40,11 @@ func limited(t *testing.T, want spec.Resources) *Leaf {
 	return l
 }
 
-func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
+func TestMemoryLimitKillsAndIsCounted(t *testing.T) { eachKind(t, memoryLimitKillsAndIsCounted) }
+
+func memoryLimitKillsAndIsCounted(t *testing.T, kind Kind) {
 	const limit = 64 << 20
-	l := limited(t, spec.Resources{Memory: limit})
+	l := limited(t, kind, spec.Resources{Memory: limit})
 	if n, known := l.OOMKills(); !known || n != 0 {
 		t.Errorf("before: %d kills, known %v", n, known)
 	}
@@ -60,8 +65,10 @@ func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
 	}
 }
 
-func TestTaskLimitRefusesAFork(t *testing.T) {
-	l := limited(t, spec.Resources{Tasks: 3})
+func TestTaskLimitRefusesAFork(t *testing.T) { eachKind(t, taskLimitRefusesAFork) }
+
+func taskLimitRefusesAFork(t *testing.T, kind Kind) {
+	l := limited(t, kind, spec.Resources{Tasks: 3})
 	start(t, l, "/bin/sh", "-c", "/bin/sleep 300 & /bin/sleep 300 & /bin/sleep 300 & wait")
 	at := slices.IndexFunc(l.dirs, func(d dir) bool { return exists(t, filepath.Join(d.path, "pids.events")) })
 	if at < 0 {
@@ -79,8 +86,10 @@ func TestTaskLimitRefusesAFork(t *testing.T) {
 	}
 }
 
-func TestProcessorLimitIsWritten(t *testing.T) {
-	l := limited(t, spec.Resources{MilliCPU: 250})
+func TestProcessorLimitIsWritten(t *testing.T) { eachKind(t, processorLimitIsWritten) }
+
+func processorLimitIsWritten(t *testing.T, kind Kind) {
+	l := limited(t, kind, spec.Resources{MilliCPU: 250})
 	for _, d := range l.dirs {
 		switch {
 		case d.has("cpu"):
@@ -98,8 +107,10 @@ func TestProcessorLimitIsWritten(t *testing.T) {
 	t.Errorf("no group has a limit: %s", l.Path())
 }
 
-func TestAllLimitsTogether(t *testing.T) {
-	l := limited(t, spec.Resources{Memory: 64 << 20, MilliCPU: 1500, Tasks: 50})
+func TestAllLimitsTogether(t *testing.T) { eachKind(t, allLimitsTogether) }
+
+func allLimitsTogether(t *testing.T, kind Kind) {
+	l := limited(t, kind, spec.Resources{Memory: 64 << 20, MilliCPU: 1500, Tasks: 50})
 	cmd := start(t, l, "/bin/sleep", "300")
 	l.Release()
 	eventually(t, "it joined", func() bool {
@@ -184,7 +195,12 @@ func (k *kernel) write(dir, file, text string) error {
 }
 
 func TestControllersAreSwitchedOnWhenAChildWantsThem(t *testing.T) {
-	me := strconv.Itoa(os.Getpid())
+	cmd := exec.Command("/bin/sleep", "300")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
+	me, hook := strconv.Itoa(os.Getpid()), strconv.Itoa(cmd.Process.Pid)
 	all := spec.Resources{Memory: 1 << 20, MilliCPU: 5, Tasks: 9}
 	tests := []struct {
 		name, controllers, procs string
@@ -205,6 +221,13 @@ func TestControllersAreSwitchedOnWhenAChildWantsThem(t *testing.T) {
 			"unit/cgroup.subtree_control +pids",
 			"unit/kita-ID/cgroup.subtree_control +pids",
 			"unit/kita-ID/web.7/pids.max max",
+		}, nil},
+		{"with a hook of its", "cpu memory pids", hook + "\n" + me + "\n", nil, spec.Resources{Memory: 4096}, []string{
+			"unit/kita-ID/supervisor/cgroup.procs " + hook,
+			"unit/kita-ID/supervisor/cgroup.procs " + me,
+			"unit/cgroup.subtree_control +memory",
+			"unit/kita-ID/cgroup.subtree_control +memory",
+			"unit/kita-ID/web.7/memory.max 4096",
 		}, nil},
 		{"all, nobody to move", "cpu memory pids", "", nil, all, []string{
 			"unit/cgroup.subtree_control +memory",
