@@ -150,6 +150,12 @@ func (in *instance) awaitReady(t *testing.T) {
 
 // eventually polls for what no event tells, as long as the instance runs.
 func (in *instance) eventually(limit time.Duration, holds func() bool) bool {
+	return poll(limit, in.done, holds)
+}
+
+// poll asks again and again until holds says yes, for at most limit and until
+// given is closed.
+func poll(limit time.Duration, given <-chan struct{}, holds func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
@@ -158,11 +164,19 @@ func (in *instance) eventually(limit time.Duration, holds func() bool) bool {
 		}
 		select {
 		case <-tick.C:
-		case <-in.done:
+		case <-given:
 			return holds()
 		}
 	}
 	return holds()
+}
+
+// awaitDeath waits for the end of a process of the instance.
+func (in *instance) awaitDeath(t *testing.T, pid int) {
+	t.Helper()
+	if !poll(patience, nil, func() bool { return !isMarked(pid, in.mark) }) {
+		t.Fatalf("PID %d has not ended\n%s", pid, in.logTail())
+	}
 }
 
 func (in *instance) running() bool {

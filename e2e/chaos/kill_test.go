@@ -62,6 +62,9 @@ func killBoth(t *testing.T, c *trial) {
 			must(t, signalMarked(server, in.mark, unix.SIGKILL))
 		}
 		in.awaitEnd(t)
+		if server != 0 {
+			in.awaitDeath(t, server)
+		}
 		must(t, in.start())
 		if i%10 == 9 && !w.check(t) {
 			return

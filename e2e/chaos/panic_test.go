@@ -29,10 +29,11 @@ func panicAt(t *testing.T, c *trial, step string) {
 	in.env = append(in.env, "KITA_FAILPOINT="+step+":panic:"+armed)
 	in.serve(t)
 	w := in.watch(t, c)
-	keepers := 0
+	keepers, contains := 0, 0
 	for i := range c.count {
 		in.awaitReady(t)
 		<-time.After(c.between(0, 100*time.Millisecond))
+		server := in.awaitServer(t, 0)
 		must(t, os.WriteFile(armed, nil, 0o666))
 		fired := func() bool {
 			_, err := os.Stat(armed)
@@ -41,15 +42,19 @@ func panicAt(t *testing.T, c *trial, step string) {
 		if !in.eventually(patience, fired) && !fired() {
 			t.Fatalf("nobody passes the step %s\n%s", step, in.logTail())
 		}
-		// A keeper that has panicked takes the server with it, in order; then
-		// whatever started it would start it again.
-		if !in.eventually(time.Second, func() bool { return strings.Count(in.log(), "failpoint "+step) > i || !in.running() }) {
-			t.Fatalf("the step %s did not panic\n%s", step, in.logTail())
+		if !in.eventually(patience, func() bool {
+			now := in.server()
+			return now != 0 && now != server || strings.Count(in.log(), contained) > contains || !in.running()
+		}) {
+			t.Fatalf("nothing came of the panic at %s\n%s", step, in.logTail())
 		}
-		if in.keeperDies() {
+		contains = strings.Count(in.log(), contained)
+		if !in.running() {
+			// A keeper that has panicked takes the server with it, in order;
+			// whatever started it would start it again.
 			keepers++
 			w.mayUnknown = true
-			in.awaitEnd(t)
+			in.awaitDeath(t, server)
 			must(t, in.start())
 		}
 		if i%10 == 9 && !w.check(t) {
@@ -61,15 +66,10 @@ func panicAt(t *testing.T, c *trial, step string) {
 	if keepers > 0 {
 		c.measure("%d of them in the keeper", keepers)
 	}
-}
-
-// keeperDies waits a moment for the end of the keeper.
-func (in *instance) keeperDies() bool {
-	select {
-	case <-in.done:
-		return true
-	case <-time.After(20 * time.Millisecond):
-		s, ok := statOf(in.keeper())
-		return !ok || s.state == 'Z'
+	if contains > 0 {
+		c.measure("%d of them met a request alone", contains)
 	}
 }
+
+// contained is in the log when a panic ended a request and not the server.
+const contained = "handler panicked"
