@@ -18,10 +18,6 @@ import (
 // write down. No worker runs yet.
 func (r *Reconciler) recall() error {
 	changes := r.restore()
-	ends, err := r.runtime.Ended()
-	if err != nil {
-		r.Logger.Warn("some exits on record cannot be read", "err", err)
-	}
 	r.mu.Lock()
 	var orphans []*entry
 	for _, e := range r.children {
@@ -30,18 +26,46 @@ func (r *Reconciler) recall() error {
 		}
 	}
 	r.mu.Unlock()
+	var gone []*entry
 	for _, e := range orphans {
+		if e.obs.Process.Exit == nil && r.adopt(e) {
+			continue
+		}
+		gone = append(gone, e)
+	}
+	// Only now: whoever was seen to be gone had been recorded before.
+	ends := r.ends()
+	for _, e := range gone {
 		r.takeOver(e, ends)
 	}
 	r.discover(ends, changes)
 	if r.allSaved() {
 		r.runtime.Tidy()
 	}
-	err = r.Store.SetDesired(r.ctx, changes)
-	if err != nil {
-		r.owe(changes)
+	r.publishAll()
+	if len(changes) == 0 {
+		return nil
 	}
-	return err
+	return r.Store.SetDesired(r.ctx, changes)
+}
+
+// ends are the ends on record.
+func (r *Reconciler) ends() []spec.Found {
+	ends, err := r.runtime.Ended()
+	if err != nil {
+		r.Logger.Warn("some exits on record cannot be read", "err", err)
+	}
+	return ends
+}
+
+// publishAll shows what is known before there has been a pass.
+func (r *Reconciler) publishAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for _, e := range r.children {
+		r.publish(e, plan.For(e.child, e.gone, e.desired, &e.obs, now).Status)
+	}
 }
 
 // allSaved tells whether the next server would know all that this one does.
@@ -102,14 +126,11 @@ func (r *Reconciler) recoverWish(e *entry, changes map[string]spec.Desired) {
 	changes[e.name] = e.desired
 }
 
-// takeOver adopts the run of a child that its former server knew, or takes note
-// of its end. Only the pass, or recall before there are any, may call it.
-func (r *Reconciler) takeOver(e *entry, ends []spec.Found) {
+// adopt has the runtime watch the run that a former server left. False: there is
+// no leader to be watched. Only the pass, or recall before there are any, may
+// call it and what follows.
+func (r *Reconciler) adopt(e *entry) bool {
 	p := e.obs.Process
-	if p.Exit != nil {
-		r.takeOverRest(e)
-		return
-	}
 	err := r.runtime.Adopt(e.name, p.Launch)
 	e.unadopted = err != nil && !errors.Is(err, spec.ErrGone)
 	switch {
@@ -122,12 +143,24 @@ func (r *Reconciler) takeOver(e *entry, ends []spec.Found) {
 		// It may live: a second one must not be started.
 		r.Logger.Error("cannot adopt, trying again", "child", e.name, "incarnation", e.obs.Incarnation, "err", err)
 	default:
-		exit := spec.Exit{Incarnation: e.obs.Incarnation, At: time.Now()}
-		if i := slices.IndexFunc(ends, func(f spec.Found) bool { return isOf(f.Launch.Identity, p.Identity) }); i >= 0 {
-			exit = *ends[i].Exit
-		}
-		r.foldEnd(e, exit)
+		return false
 	}
+	return true
+}
+
+// takeOver takes note of the end of a leader, if that is news, and adopts what is
+// left after it.
+func (r *Reconciler) takeOver(e *entry, ends []spec.Found) {
+	p := e.obs.Process
+	if p.Exit != nil {
+		r.takeOverRest(e)
+		return
+	}
+	exit := spec.Exit{At: time.Now()}
+	if i := slices.IndexFunc(ends, func(f spec.Found) bool { return isOf(f.Launch.Identity, p.Identity) }); i >= 0 {
+		exit = *ends[i].Exit
+	}
+	r.foldEnd(e, exit)
 }
 
 // foldEnd takes note of the end of a leader while no server ran, and of what it
@@ -187,11 +220,9 @@ func (r *Reconciler) adoptedBy(name string) bool {
 	if e == nil || !e.unadopted {
 		return true
 	}
-	ends, err := r.runtime.Ended()
-	if err != nil {
-		r.Logger.Warn("some exits on record cannot be read", "err", err)
+	if e.obs.Process.Exit != nil || !r.adopt(e) {
+		r.takeOver(e, r.ends())
 	}
-	r.takeOver(e, ends)
 	return !e.unadopted
 }
 
@@ -250,7 +281,9 @@ func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
 		return
 	}
 	r.saveEntry(e)
-	r.takeOver(e, nil)
+	if !r.adopt(e) {
+		r.takeOver(e, r.ends())
+	}
 }
 
 // discard ends what lives of a run that is history.

@@ -179,3 +179,23 @@ func TestIsNews(t *testing.T) {
 		t.Error("a child has one process")
 	}
 }
+
+func TestTheFirstAnswerOfANewServerShowsWhatItRecalled(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain, "job": plain})
+	w.mustServe()
+	w.do(spec.VerbStart, "web")
+	w.do(spec.VerbStart, "job")
+	w.runtime.exit("job", 4)
+	w.until("the exit", func() bool { return w.phase("job") == spec.PhaseFailed })
+	w.leave()
+	if err := w.serve(); err != nil {
+		t.Fatal(err)
+	}
+	// No pass need have run by now.
+	if s := w.view("job").Status; s.Phase != spec.PhaseFailed || s.Starts != 1 || s.LastExit == nil || s.LastExit.Code != 4 {
+		t.Errorf("job is shown as %+v", s)
+	}
+	if s := w.view("web").Status; s.Process == nil || s.Starts != 1 {
+		t.Errorf("web is shown as %+v", s)
+	}
+}

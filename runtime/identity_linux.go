@@ -159,8 +159,8 @@ func (h *Host) adopt(child string, l spec.Launch) (*process, error) {
 	return p, nil
 }
 
-// verify tells whether the process behind pidfd is the one that id means, and
-// can still be watched.
+// verify tells whether the process behind pidfd is the one that id means, be it a
+// zombie that somebody else has yet to reap.
 func verify(pidfd int, id spec.Identity) error {
 	now, err := identify(pidfd, id.PID, id.Incarnation)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
@@ -174,9 +174,6 @@ func verify(pidfd int, id spec.Identity) error {
 	}
 	if now != id {
 		return fmt.Errorf("%w: its PID belongs to another process", spec.ErrGone)
-	}
-	if _, mine := peek(pidfd); !mine && ended(pidfd) {
-		return spec.ErrGone
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func TestForAlive(t *testing.T) {
 	status := func(phase spec.Phase, since time.Time, observed uint64) spec.Status {
 		return spec.Status{Phase: phase, Since: since, ObservedGeneration: observed, Starts: 1, Process: process(c)}
 	}
-	hookedStatus := status(spec.PhaseRunning, at(5*second), 1)
+	hookedStatus := status(spec.PhaseRunning, at(MinAlive), 1)
 	hookedStatus.Process = process(hooked)
 	failed := &spec.Failure{Generation: 2, Code: spec.HookFailed, Message: "no db"}
 	afterFailure := status(spec.PhaseRunning, at(second), 2)
@@ -86,9 +86,11 @@ func TestForAlive(t *testing.T) {
 		{"lived long enough", c, false, running(1, 1), live(c), at(MinAlive),
 			Plan{Status: status(spec.PhaseRunning, at(MinAlive), 1)}},
 		{"file gone", c, true, running(1, 1), live(c), at(5 * second),
-			Plan{Status: status(spec.PhaseRunning, at(5*second), 1)}},
+			Plan{Status: status(spec.PhaseRunning, at(MinAlive), 1)}},
 		{"file unknown", nil, false, running(1, 1), live(c), at(5 * second),
-			Plan{Status: status(spec.PhaseRunning, at(5*second), 1)}},
+			Plan{Status: status(spec.PhaseRunning, at(MinAlive), 1)}},
+		{"lived long enough, by a clock that was set back before it began", c, false, running(1, 1), live(c), at(-5 * second),
+			Plan{Status: status(spec.PhaseRunning, at(-5*second), 1)}},
 		{"restart", c, false, running(2, 2), live(c, settled(1)), at(5 * second),
 			Plan{Action: Signal{1, sigterm}, Status: status(spec.PhaseStopping, at(5*second), 1)}},
 		{"restart, prehook first", hooked, false, running(2, 2), live(hooked, settled(1)), at(5 * second),

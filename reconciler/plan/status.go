@@ -24,8 +24,14 @@ func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.
 		NextStart:          d.next,
 		Failure:            o.Failure,
 	}
-	if d.phase == o.Phase && !o.Since.IsZero() {
+	switch {
+	case d.phase == o.Phase && !o.Since.IsZero():
 		s.Since = o.Since
+	case d.phase == spec.PhaseRunning && o.Phase == spec.PhaseStarting:
+		// Not when it was looked at: a server that follows says the same.
+		if since := o.Process.StartedAt.Add(MinAlive); since.Before(now) {
+			s.Since = since
+		}
 	}
 	if d.settled && d.action == nil {
 		s.ObservedGeneration = desired.Generation
