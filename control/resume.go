@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,9 @@ import (
 func (s *Server) Resume(handed []Handed, done spec.Upgraded, failure *spec.Refusal) {
 	for _, h := range handed {
 		c, err := s.adopt(h)
+		if errors.Is(err, errLeft) {
+			continue
+		}
 		if err != nil {
 			s.opt.Logger.Warn("cannot carry on with a connection", "stage", h.Stage, "error", err)
 			continue
@@ -28,12 +32,19 @@ func (s *Server) Resume(handed []Handed, done spec.Upgraded, failure *spec.Refus
 	}
 }
 
+// errLeft: the client has reset the connection since it was handed over.
+var errLeft = errors.New("the client has left")
+
 // adopt makes a connection of this server of h, and takes its descriptor. It
 // counts the goroutine that is to own it among the tasks.
 func (s *Server) adopt(h Handed) (*conn, error) {
 	nc, err := h.conn()
 	if err != nil {
 		return nil, err
+	}
+	if nc.RemoteAddr() == nil {
+		_ = nc.Close()
+		return nil, errLeft
 	}
 	t := transport{network: "tcp", slots: s.tcpSlots, encrypt: s.opt.Encrypt}
 	switch {

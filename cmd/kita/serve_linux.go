@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,7 +197,6 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 	defer poll.Stop()
 	s.logger.Info("serving", "pid", os.Getpid(), "version", version, "listeners", strings.Join(s.listeners.names(), " "))
 	told := ctx.Done()
-	defer s.upgrader.end()
 	for ended := false; !ended; {
 		select {
 		case <-poll.C:
@@ -210,7 +210,11 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 		case <-s.upgradeSignal:
 			s.upgrader.onSignal()
 		case o := <-s.upgrader.orders:
-			return exitFailed, s.upgrade(ctx, o)
+			err := s.upgradable()
+			if told != nil && err == nil {
+				return exitFailed, s.upgrade(ctx, o)
+			}
+			o.refuse(cmp.Or(err, errEnding))
 		case <-told:
 			// A second signal ends the program at once.
 			restoreSignals()
@@ -246,6 +250,7 @@ func (s *server) leavesChildren(cause error) bool {
 // shutDown answers whoever is still waiting. The rest is closed by serve, which
 // opened it.
 func (s *server) shutDown() {
+	s.upgrader.end()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	if err := s.control.Close(ctx); err != nil {

@@ -44,10 +44,13 @@ type upgrader struct {
 	signals sync.WaitGroup
 }
 
-// order is an upgrade that nothing is known to be in the way of.
+// order is an upgrade that nothing is known to be in the way of. The letter
+// belongs to whoever has taken it.
 type order struct {
 	binary string
 	letter letter
+	// refused gets why it is not carried out after all.
+	refused chan error
 }
 
 func newUpgrader(question upgradeCheck, before *handover, ready func() error, logger *slog.Logger) *upgrader {
@@ -88,19 +91,34 @@ func (u *upgrader) want(ctx context.Context, binary, by string) error {
 	if err != nil {
 		return spec.Refuse(spec.Unavailable, "", "", "upgrade: %v", err)
 	}
+	o := order{binary, l, make(chan error, 1)}
 	u.logger.Info("upgrading", "binary", binary, "by", by, "from", version, "to", to)
 	select {
-	case u.orders <- order{binary, l}:
-		// The order ends ctx, or the program.
-		<-ctx.Done()
-		return ctx.Err()
+	case u.orders <- o:
+		return o.await(ctx)
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-u.over.Done():
-		err = spec.Refuse(spec.Unavailable, "", "", "upgrade: the server is ending")
+		err = spec.Refuse(spec.Unavailable, "", "", "upgrade: %v", errEnding)
 	}
 	l.drop()
 	return err
+}
+
+// await returns when the order ends ctx, or is refused.
+func (o order) await(ctx context.Context) error {
+	select {
+	case err := <-o.refused:
+		return spec.Refuse(spec.Unavailable, "", "", "upgrade: %v", err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refuse drops the order.
+func (o order) refuse(err error) {
+	o.letter.drop()
+	o.refused <- err
 }
 
 // onSignal begins an upgrade that SIGUSR2 asks for.
@@ -180,11 +198,29 @@ func (s *server) become(binary string, l letter, h *handover) error {
 	return l.execute(binary, append(os.Environ(), link...), h)
 }
 
+// settleTime is how long a new version holds clients up until it is as ready as
+// the one before it was; a prehook may take longer.
+const settleTime = time.Second
+
+// settle waits until the server is ready.
+func (s *server) settle() {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for timeout := time.After(settleTime); s.reconciler.Ready() != nil; {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return
+		}
+	}
+}
+
 // carryOn answers and serves those whom the version before this one left.
 func (s *server) carryOn(h *handover) {
 	if h == nil {
 		return
 	}
+	s.settle()
 	done := spec.Upgraded{From: h.From, To: version, Binary: h.Binary, PID: os.Getpid()}
 	var failure *spec.Refusal
 	if h.Failure != "" {

@@ -1,0 +1,483 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kita/control"
+	"kita/spec"
+)
+
+// newVersion is the path of a kita that says another version than world.bin's.
+func newVersion(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(world.root, "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "kita")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=2.0.0", "-o", path, "./cmd/kita")
+	cmd.Dir = world.module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// upgrade asks for an upgrade over the unix socket.
+func (in *instance) upgrade(binary string) (spec.Upgraded, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return in.client().Upgrade(ctx, binary)
+}
+
+func (in *instance) mustUpgrade(t *testing.T, binary string) spec.Upgraded {
+	t.Helper()
+	done, err := in.upgrade(binary)
+	if err != nil {
+		t.Fatalf("upgrade to %s: %v", binary, err)
+	}
+	return done
+}
+
+func (in *instance) info(t *testing.T) spec.Info {
+	t.Helper()
+	info, err := in.client().Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// addMetrics restarts the server with a listener for the metrics, and returns
+// its address.
+func (in *instance) addMetrics(t *testing.T) string {
+	t.Helper()
+	if status, err := in.signal(syscall.SIGTERM); err != nil || status != 0 {
+		t.Fatalf("the server ends with %d, %v", status, err)
+	}
+	config, err := os.ReadFile(in.path("server.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := in.addr + ":9100"
+	if err := os.WriteFile(in.path("server.yml"), append(config, "metrics_addr: "+address+"\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.serve(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// descriptors are what the server has open.
+func descriptors(t *testing.T, pid int) []string {
+	t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range entries {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, e.Name()))
+		list = append(list, e.Name()+" "+to)
+	}
+	return list
+}
+
+const sleeper = "command: /bin/sleep 1000\n"
+
+// stubborn does not heed TERM; it makes the file NAME.up once that is so.
+const stubborn = `
+command: ["sh", "-c", "trap '' TERM; : >$KITA_CHILD.up; while :; do sleep 0.1; done"]
+stop: {grace: 3s}
+`
+
+func TestUpgradeKeepsPIDsChildrenAndSurroundings(t *testing.T) {
+	t.Parallel()
+	// The child's limit is that of the server as it was started, whatever Go
+	// raises the server's own to.
+	limits := `command: ["sh", "-c", "ulimit -Sn; env; ls -l /proc/self/fd; exec sleep 1000"]` + "\noutput: [{stdout: %s.out}]\n"
+	in := newServer(t, "", map[string]string{"a": sleeper, "before": fmt.Sprintf(limits, "before"), "after": fmt.Sprintf(limits, "after")})
+	in.addMetrics(t)
+	binary := newVersion(t)
+	for _, child := range []string{"a", "before"} {
+		in.do(t, spec.VerbStart, child)
+	}
+	old := in.info(t)
+	a, err := in.client().Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := in.mustUpgrade(t, binary)
+	if want := (spec.Upgraded{From: old.Version, To: "2.0.0", Binary: binary, PID: old.PID}); done != want {
+		t.Errorf("the upgrade says %+v, want %+v", done, want)
+	}
+	now := in.info(t)
+	if now.PID != old.PID || now.Keeper != old.Keeper || now.Version != "2.0.0" || !slices.Equal(now.Listeners, old.Listeners) || len(now.Problems) > 0 {
+		t.Errorf("before %+v\nafter %+v", old, now)
+	}
+	kept, err := in.client().Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept.Status.Process == nil || kept.Status.Process.PID != a.Status.Process.PID || kept.Status.Starts != 1 || !kept.Status.Process.Adopted {
+		t.Errorf("a was %s, is %s", describe(a), describe(kept))
+	}
+	in.do(t, spec.VerbStart, "after")
+	for _, name := range []string{"before", "after"} {
+		in.mustAwaitText(t, name+".out", "fd/2 ->", " 2 -> ")
+	}
+	before, after := in.outputOf(t, "before"), in.outputOf(t, "after")
+	if before != after {
+		t.Errorf("a child started before the upgrade sees\n%s\none after it\n%s", before, after)
+	}
+
+	// Nothing is left open by one upgrade after another.
+	in.mustUpgrade(t, "")
+	open := len(descriptors(t, old.PID))
+	for range 3 {
+		in.mustUpgrade(t, "")
+	}
+	if now := descriptors(t, old.PID); len(now) > open {
+		t.Errorf("%d descriptors became %d:\n%s", open, len(now), strings.Join(now, "\n"))
+	}
+}
+
+// mustAwaitText waits until a file has one of the texts.
+func (in *instance) mustAwaitText(t *testing.T, name string, texts ...string) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for timeout := time.After(patience); ; {
+		content, _ := os.ReadFile(in.path(name))
+		for _, text := range texts {
+			if strings.Contains(string(content), text) {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("%s never had %q:\n%s", name, texts, content)
+		}
+	}
+}
+
+// outputOf is what a child wrote of its limits, its environment and its
+// descriptors, without what differs from child to child.
+func (in *instance) outputOf(t *testing.T, child string) string {
+	t.Helper()
+	text, err := os.ReadFile(in.path(child + ".out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); strings.Contains(line, " -> ") {
+			line = strings.Join(fields[len(fields)-3:], " ")
+		}
+		switch {
+		case strings.Contains(line, "/proc/"), strings.HasPrefix(line, "total"):
+		default:
+			lines = append(lines, strings.ReplaceAll(strings.TrimSpace(line), child, "CHILD"))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func TestCommandsThatWaitAreAnsweredByTheNewVersion(t *testing.T) {
+	t.Parallel()
+	in := newServer(t, "", map[string]string{
+		"a": stubborn, "b": stubborn, "c": stubborn,
+		"d": sleeper + "hooks: [{prehook: stop c}]\n",
+	})
+	binary := newVersion(t)
+	for _, child := range []string{"a", "b", "c"} {
+		in.do(t, spec.VerbStart, child)
+		if err := in.awaitFile("children/" + child + ".up"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type answer struct {
+		what, text string
+		err        error
+	}
+	answers := make(chan answer, 3)
+	go func() {
+		out, err := in.client().Do(context.Background(), spec.Command{Verb: spec.VerbStop, Child: "a"})
+		answers <- answer{"stop a", out.Note, err}
+	}()
+	go func() {
+		text, err := in.exchange([]string{"stop b\n"}, false)
+		answers <- answer{"stop b", text, err}
+	}()
+	go func() {
+		out, err := in.client().Do(context.Background(), spec.Command{Verb: spec.VerbStart, Child: "d"})
+		if err == nil && out.Status.Process == nil {
+			err = errors.New("it has no process")
+		}
+		answers <- answer{"start d", fmt.Sprint(out.Prehook), err}
+	}()
+	for _, child := range []string{"a", "b", "c"} {
+		in.mustAwait(t, child, func(v spec.View) bool { return v.Status.Phase == spec.PhaseStopping })
+	}
+	if done := in.mustUpgrade(t, binary); done.To != "2.0.0" {
+		t.Errorf("the upgrade says %+v", done)
+	}
+	in.mustUpgrade(t, "")
+	for range 3 {
+		got := <-answers
+		want := map[string]string{"stop a": "killed", "stop b": "stop b success", "start d": "stop c"}[got.what]
+		if got.err != nil || !strings.Contains(got.text, want) {
+			t.Errorf("%s: %q, %v, want %q", got.what, got.text, got.err, want)
+		}
+	}
+}
+
+func TestAVersionThatCannotTakeOverIsRefused(t *testing.T) {
+	t.Parallel()
+	in := newServer(t, "", map[string]string{"a": sleeper})
+	pid := in.do(t, spec.VerbStart, "a").Status.Process.PID
+	before := in.info(t)
+	dir := in.path("bin")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string, content []byte, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, content, 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	script := func(name, text string, mode os.FileMode) string {
+		return file(name, []byte("#!/bin/sh\n"+text+"\n"), mode)
+	}
+	kita, err := os.ReadFile(filepath.Join(world.bin, "kita"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// e_machine of elf(5).
+	foreign := bytes.Clone(kita)
+	binary.LittleEndian.PutUint16(foreign[18:], uint16(elf.EM_SPARCV9))
+	for name, tt := range map[string]struct{ binary, want string }{
+		"not there":            {filepath.Join(dir, "none"), "no such file"},
+		"a directory":          {dir, "it is not a file"},
+		"not executable":       {file("plain", kita, 0o644), "chmod"},
+		"written by others":    {file("open", kita, 0o777), "others than root"},
+		"another architecture": {file("foreign", foreign, 0o755), "cannot be executed on this machine"},
+		"half a binary":        {file("half", kita[:1000], 0o755), "upgrade to "},
+		"not kita":             {"/bin/echo", "it does not answer as kita does"},
+		"says nothing":         {script("mute", "exit 0", 0o755), "it does not answer as kita does"},
+		"fails":                {script("bad", "echo it is the wrong day >&2; exit 1", 0o755), "it says: it is the wrong day"},
+		"another format":       {script("format", `exec `+world.bin+`/kita upgrade-check --format 99`, 0o755), "in format 99"},
+		"dies":                 {script("dies", "kill -SEGV $$", 0o755), "it says: signal: segmentation fault"},
+		"floods":               {script("flood", "while :; do echo ok; done", 0o755), "upgrade to "},
+		"hangs":                {script("hang", "sleep 1000 & sleep 1000", 0o755), "it did not answer within 5s"},
+	} {
+		done, err := in.upgrade(tt.binary)
+		var refusal *spec.Refusal
+		if !errors.As(err, &refusal) || refusal.Code != spec.BadBinary || !strings.Contains(refusal.Message, tt.want) || strings.Contains(refusal.Message, "\n") {
+			t.Errorf("%s: got %+v, %v, want %q", name, done, err, tt.want)
+		}
+	}
+	// server.yml that the new version would not start with.
+	config, err := os.ReadFile(in.path("server.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(in.path("server.yml"), append(config, "nonsense: 1\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.upgrade(""); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("with an illegal server.yml: %v", err)
+	}
+	if err := os.WriteFile(in.path("server.yml"), config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.Dial(control.Target{TCP: in.tcp()}).Upgrade(t.Context(), filepath.Join(world.bin, "kita")); err == nil || !strings.Contains(err.Error(), "unix socket") {
+		t.Errorf("a binary named over TCP: %v", err)
+	}
+	if now := in.info(t); now.PID != before.PID || !now.StartedAt.Equal(before.StartedAt) {
+		t.Errorf("the server is another: %+v", now)
+	}
+	if !in.isAlive(pid) {
+		t.Error("the child is gone")
+	}
+	if done, err := control.Dial(control.Target{TCP: in.tcp()}).Upgrade(t.Context(), ""); err != nil || done.PID != before.PID {
+		t.Errorf("an upgrade over TCP: %+v, %v", done, err)
+	}
+}
+
+// The binary passes the check and cannot be executed when it comes to it: the
+// old version goes on, with all who are connected.
+func TestABinaryThatCannotBeExecutedAfterAllChangesNothing(t *testing.T) {
+	t.Parallel()
+	in := newServer(t, "", map[string]string{"a": stubborn})
+	in.do(t, spec.VerbStart, "a")
+	if err := in.awaitFile("children/a.up"); err != nil {
+		t.Fatal(err)
+	}
+	before := in.info(t)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := in.client().Do(context.Background(), spec.Command{Verb: spec.VerbStop, Child: "a"})
+		stopped <- err
+	}()
+	in.mustAwait(t, "a", func(v spec.View) bool { return v.Status.Phase == spec.PhaseStopping })
+	path := in.path("once")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nchmod 000 \"$0\"\necho ok 9\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := in.upgrade(path)
+	var refusal *spec.Refusal
+	if !errors.As(err, &refusal) || refusal.Code != spec.BadBinary || !strings.Contains(refusal.Message, "permission denied") || !strings.Contains(refusal.Message, "version "+before.Version+" goes on") {
+		t.Errorf("got %v", err)
+	}
+	if now := in.info(t); now.PID != before.PID || now.Version != before.Version {
+		t.Errorf("before %+v\nafter %+v", before, now)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("the stop that waited: %v", err)
+	}
+	// What failed is not tried again by itself.
+	if done := in.mustUpgrade(t, ""); done.Binary == path {
+		t.Errorf("the next upgrade goes to %s", done.Binary)
+	}
+}
+
+// A version that answers the check and cannot serve is given up.
+func TestAVersionThatCannotServeIsGivenUp(t *testing.T) {
+	t.Parallel()
+	in := newServer(t, "", map[string]string{"a": sleeper})
+	pid := in.do(t, spec.VerbStart, "a").Status.Process.PID
+	before := in.info(t)
+	path := in.path("broken")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n[ \"$1\" = upgrade-check ] && { echo ok 9; exit; }\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if done, err := in.upgrade(path); err == nil {
+		t.Errorf("the upgrade says %+v", done)
+	}
+	if err := in.waitReady(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("the old version answers again after %v, want 5s at most", took)
+	}
+	if now := in.info(t); now.Version != before.Version {
+		t.Errorf("before %+v\nafter %+v", before, now)
+	}
+	if !in.isAlive(pid) {
+		t.Error("the child is gone")
+	}
+}
+
+func TestSignalUpgradesToTheFileThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	in := newServer(t, "", map[string]string{"a": sleeper})
+	if _, err := in.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	own := in.path("kita")
+	for from, to := range map[string]string{filepath.Join(world.bin, "kita"): own, newVersion(t): own + ".new"} {
+		if out, err := exec.Command("cp", from, to).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if err := in.serve([]string{own, "serve", "server.yml"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	pid := in.info(t).PID
+	if err := os.Rename(own+".new", own); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	in.awaitVersion(t, "2.0.0")
+	if now := in.info(t); now.PID != pid {
+		t.Errorf("PID %d became %d", pid, now.PID)
+	}
+}
+
+func (in *instance) awaitVersion(t *testing.T, version string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for timeout := time.After(patience); in.info(t).Version != version; {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("the version is never %s:\n%s", version, in.logTail())
+		}
+	}
+}
+
+// A signal that ends the server comes while it is being upgraded: it is not
+// lost, whichever of the two versions it comes to.
+func TestTermDuringAnUpgradeEndsTheServer(t *testing.T) {
+	t.Parallel()
+	in := newServer(t, "", map[string]string{"a": sleeper})
+	pid := in.do(t, spec.VerbStart, "a").Status.Process.PID
+	for round := range 6 {
+		asked := make(chan error, 1)
+		go func() {
+			_, err := in.upgrade("")
+			asked <- err
+		}()
+		// Each round at another moment of it.
+		<-time.After(time.Duration(round) * 8 * time.Millisecond)
+		status, err := in.signal(syscall.SIGTERM)
+		if err != nil || status != 0 {
+			t.Fatalf("round %d: the server ends with %d, %v", round, status, err)
+		}
+		// Whether who asked was answered depends on the moment.
+		<-asked
+		if !in.isAlive(pid) {
+			t.Fatalf("round %d: the child is gone", round)
+		}
+		if err := in.serve(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAddressesAreKeptAndInfoSaysSo(t *testing.T) {
+	t.Parallel()
+	in := newServer(t, "", map[string]string{"a": sleeper})
+	config, err := os.ReadFile(in.path("server.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(in.path("server.yml"), append(config, "port: 33890\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	in.mustUpgrade(t, "")
+	want := "listen: server.yml says " + in.addr + ":33890 by now, an upgrade keeps " + in.tcp() + ": restart the server to change it"
+	if info := in.info(t); !slices.Contains(info.Problems, want) || !slices.Contains(info.Listeners, "tcp:"+in.tcp()) {
+		t.Errorf("want the problem %q in %+v", want, info)
+	}
+	if err := os.WriteFile(in.path("server.yml"), config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if info := in.info(t); len(info.Problems) > 0 {
+		t.Errorf("problems once it is as before: %q", info.Problems)
+	}
+}
