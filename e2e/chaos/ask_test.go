@@ -36,16 +36,33 @@ func request(method, path, body string) string {
 
 // converse sends a request and reads its answer.
 func converse(conn net.Conn, from *bufio.Reader, prepared string) (status int, answer []byte, err error) {
-	if _, err := io.WriteString(conn, prepared); err != nil {
-		return 0, nil, err
-	}
-	response, err := http.ReadResponse(from, nil)
+	response, answer, err := exchange(conn, from, prepared)
 	if err != nil {
 		return 0, nil, err
 	}
+	return response.StatusCode, answer, nil
+}
+
+// converseKept is converse for a connection that is used again, unless closes.
+func converseKept(conn net.Conn, from *bufio.Reader, prepared string) (status int, closes bool, err error) {
+	response, _, err := exchange(conn, from, prepared)
+	if err != nil {
+		return 0, false, err
+	}
+	return response.StatusCode, response.Close, nil
+}
+
+func exchange(conn net.Conn, from *bufio.Reader, prepared string) (*http.Response, []byte, error) {
+	if _, err := io.WriteString(conn, prepared); err != nil {
+		return nil, nil, err
+	}
+	response, err := http.ReadResponse(from, nil)
+	if err != nil {
+		return nil, nil, err
+	}
 	defer response.Body.Close()
-	answer, err = io.ReadAll(response.Body)
-	return response.StatusCode, answer, err
+	answer, err := io.ReadAll(response.Body)
+	return response, answer, err
 }
 
 // children asks for all children.

@@ -12,6 +12,8 @@ func faults() []fault {
 	all = append(all, panics()...)
 	return append(all,
 		fault{name: "5,000 children adopted", pass: "under 1 s from server start", full: 5000, short: 200, run: adoptMany},
+		fault{name: "upgrade, clients hammering", pass: exact + ", 0 client errors", full: 200, short: 6, run: upgrade},
+		fault{name: "broken new binary", pass: "the old one answers again within 5 s", full: 20, short: 9, run: upgradeToBroken},
 		fault{name: "SIGKILL during state writes", pass: "nothing unreadable, no acknowledged command lost", full: 1500, short: 20, run: killDuringWrites},
 	)
 }

@@ -14,9 +14,10 @@ type probe struct {
 	// The fields below belong to run until it has returned.
 	slowest  time.Duration
 	answers  int
-	tooSlow  int
 	overload time.Duration
-	pause    bool
+
+	// patient: the fault takes the answers away for longer than that.
+	patient bool
 }
 
 func (p *probe) run(ctx context.Context) {
@@ -68,7 +69,7 @@ func (p *probe) question(ctx context.Context) {
 func (p *probe) judge(t *testing.T, c *trial) {
 	t.Helper()
 	limit := quickly + 5*p.overload
-	if p.slowest > limit || p.answers == 0 {
+	if p.slowest > limit && !p.patient || p.answers == 0 {
 		t.Errorf("the slowest of %d answers took %v, more than %v", p.answers, p.slowest, limit)
 	}
 	c.measure("slowest answer %d ms (machine late by %d ms)", p.slowest.Milliseconds(), p.overload.Milliseconds())
