@@ -84,6 +84,18 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	same(t, "metrics", firstColumn(read(t, "metrics.md")), registered)
 }
 
+// TestExamplesAreThoseOfTheText compares what a user copies from the text with
+// what he copies from the directory.
+func TestExamplesAreThoseOfTheText(t *testing.T) {
+	text := read(t, "crash-and-upgrade.md")
+	for file, language := range map[string]string{"kita.service": "ini", "Dockerfile": "dockerfile"} {
+		_, example, _ := strings.Cut(read(t, "../examples/"+file), "\n") // without its first line, a comment
+		if !strings.Contains(text, "```"+language+"\n"+example+"```\n") {
+			t.Errorf("the text has another %s than examples/%s", language, file)
+		}
+	}
+}
+
 // TestLinksLead follows the links between the documents of this repository.
 func TestLinksLead(t *testing.T) {
 	files := []string{"../README.md"}
