@@ -102,6 +102,8 @@ func (u upgradeCheck) ask(ctx context.Context, binary string) (version string, e
 	defer cancel()
 	var out, complaint limitedBuffer
 	cmd := exec.CommandContext(ctx, binary, u.args()...)
+	// By the name of a link it would be a program of supervisor-rs.
+	cmd.Args[0] = "kita"
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	// A group of its own, so that all of it can be ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
