@@ -25,6 +25,7 @@ func commands() map[string]command {
 		"serve":       cmdServe,
 		"serve-fails": cmdServeFails,
 		"killserver":  cmdKillServer,
+		"newserver":   cmdNewServer,
 		"waitend":     cmdWaitEnd,
 		"exits":       cmdExits,
 		"wire":        cmdWire,
@@ -43,7 +44,7 @@ func commands() map[string]command {
 }
 
 // serve [-stdin FILE] [COMMAND...] starts the server, by default `kita serve
-// server.yml`, and waits until it is ready.
+// server.yml`, and waits until it is ready. It sets KEEPER_PID and SERVER_PID.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, "serve")
 	var stdin *os.File
@@ -53,7 +54,10 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		defer f.Close()
 		stdin, args = f, args[2:]
 	}
-	ts.Check(script(ts).serve(serverCommand(ts, args), stdin))
+	in := script(ts)
+	ts.Check(in.serve(serverCommand(ts, args), stdin))
+	ts.Setenv("KEEPER_PID", strconv.Itoa(in.cmd.Process.Pid))
+	ts.Setenv("SERVER_PID", strconv.Itoa(in.server()))
 }
 
 func serverCommand(ts *testscript.TestScript, args []string) []string {
@@ -113,9 +117,19 @@ func cmdKillServer(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(in.killKeeper(sig))
 	case args[0] == "-server":
 		ts.Check(in.killServer(sig))
+		ts.Setenv("SERVER_PID", strconv.Itoa(in.server()))
 	default:
 		usage(ts, false, use)
 	}
+}
+
+// newserver waits until a server other than SERVER_PID is ready.
+func cmdNewServer(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "newserver")
+	usage(ts, len(args) == 0, "newserver")
+	in := script(ts)
+	ts.Check(in.awaitServer(pidOf(ts, ts.Getenv("SERVER_PID"))))
+	ts.Setenv("SERVER_PID", strconv.Itoa(in.server()))
 }
 
 // waitend STATUS waits until the server, which was told to `kill`, has ended.
