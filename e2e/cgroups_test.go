@@ -70,8 +70,14 @@ func removeGroups(containment string) (removed []string, err error) {
 	}
 	var errs []error
 	for _, g := range ownGroups() {
-		runs, _ := filepath.Glob(g.dir + base + "/*/")
-		for _, dir := range append(runs, g.dir+base) {
+		var dirs []string
+		entries, _ := os.ReadDir(g.dir + base)
+		for _, e := range entries {
+			if e.IsDir() {
+				dirs = append(dirs, filepath.Join(g.dir+base, e.Name()))
+			}
+		}
+		for _, dir := range append(dirs, g.dir+base) {
 			switch err := os.Remove(dir); {
 			case err == nil:
 				removed = append(removed, dir)
