@@ -68,6 +68,12 @@ func newInstance(dir string) *instance {
 // starts the server, and ends it with the test.
 func newServer(t *testing.T, config string, children map[string]string) *instance {
 	t.Helper()
+	return newServerAs(t, nil, config, children)
+}
+
+// newServerAs is newServer with the command line that starts it.
+func newServerAs(t *testing.T, args []string, config string, children map[string]string) *instance {
+	t.Helper()
 	dir, err := os.MkdirTemp(world.root, "t")
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +96,7 @@ func newServer(t *testing.T, config string, children map[string]string) *instanc
 			t.Logf("server's log:\n%s", in.logTail())
 		}
 	})
-	if err := in.serve(nil, nil); err != nil {
+	if err := in.serve(args, nil); err != nil {
 		t.Fatal(err)
 	}
 	return in

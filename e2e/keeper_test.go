@@ -21,13 +21,26 @@ const keeperEnv = "KITA_KEEPER=3"
 // server without a keeper is what the test itself has started.
 func (in *instance) server() int {
 	keeper := in.cmd.Process.Pid
-	for _, pid := range childrenOf(keeper) {
-		if slices.ContainsFunc(environOf(pid), func(entry []byte) bool { return string(entry) == keeperEnv }) {
+	if pid := serverBelow(keeper); pid != 0 {
+		return pid
+	}
+	// What was started may be a program that has started the keeper.
+	for _, below := range childrenOf(keeper) {
+		if pid := serverBelow(below); pid != 0 {
 			return pid
 		}
 	}
 	if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", keeper)); strings.Contains(string(line), "--no-keeper") {
 		return keeper
+	}
+	return 0
+}
+
+func serverBelow(keeper int) int {
+	for _, pid := range childrenOf(keeper) {
+		if slices.ContainsFunc(environOf(pid), func(entry []byte) bool { return string(entry) == keeperEnv }) {
+			return pid
+		}
 	}
 	return 0
 }
