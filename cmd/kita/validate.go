@@ -104,6 +104,10 @@ func (v *validation) server(file string) {
 			v.warnings = append(v.warnings, problem.Message)
 		}
 	}
+	v.named(file, "startup", server.Startup, catalogue)
+	if server.ExitWith != "" {
+		v.named(file, "exit_with", []string{server.ExitWith}, catalogue)
+	}
 	for _, entry := range catalogue.Entries() {
 		for _, file := range entry.Files {
 			v.first(file)
@@ -113,6 +117,15 @@ func (v *validation) server(file string) {
 		}
 		if err := spec.CheckHooks(entry.Name, catalogue.Child); err != nil {
 			v.problems = append(v.problems, fmt.Sprintf("%s: hooks: %v", entry.Child.File, err))
+		}
+	}
+}
+
+// named warns of children that a key of server.yml names and that have no file.
+func (v *validation) named(file, key string, names []string, catalogue *spec.Catalogue) {
+	for _, name := range names {
+		if catalogue.Lookup(name).Missing {
+			v.warnings = append(v.warnings, fmt.Sprintf("%s: %s: no file %s.yml or %s.yaml in the load paths", file, key, name, name))
 		}
 	}
 }

@@ -38,6 +38,10 @@ func TestValidate(t *testing.T) {
 		{"every bad file is told", with("children/db.yml", "x: 1\n"), "DIR/children/db.yml DIR/nowhere.yml", exitFailed, "", "nowhere.yml"},
 		{"a hook without a target", with("children/web.yml", "command: x\nhooks:\n  - prehook: start nope\n"), "DIR/server.yml", exitFailed, "", "DIR/children/web.yml: hooks: "},
 		{"a missing load path is a warning", with("server.yml", "loadpaths: [DIR/children, DIR/none]\n"), "DIR/server.yml", exitOK, "3 files checked, all good\n", "kita: warning: "},
+		{"exit_with without a file is a warning", with("server.yml", "loadpaths: [DIR/children]\nexit_with: wbe\n"), "DIR/server.yml", exitOK,
+			"3 files checked, all good\n", "kita: warning: DIR/server.yml: exit_with: no file wbe.yml or wbe.yaml in the load paths\n"},
+		{"so is startup", with("server.yml", "loadpaths: [DIR/children]\nexit_with: web\nstartup: [web, bd]\n"), "DIR/server.yml", exitOK,
+			"3 files checked, all good\n", "kita: warning: DIR/server.yml: startup: no file bd.yml or bd.yaml in the load paths\n"},
 		{"a name that is reserved", with("children/all.yml", "command: x\n"), "DIR/children/all.yml", exitFailed, "", "DIR/children/all.yml: "},
 		{"no child file", with("children/web.txt", "x"), "DIR/children/web.txt", exitFailed, "", "holds no child"},
 	}
