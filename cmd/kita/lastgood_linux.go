@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,7 +31,8 @@ func (l lastGood) save(path string, content []byte) error {
 	}
 	next := file + ".new"
 	if err := os.WriteFile(next, text, 0o600); err != nil {
-		return errors.Join(err, os.Remove(next))
+		_ = os.Remove(next)
+		return err
 	}
 	return os.Rename(next, file)
 }
