@@ -38,8 +38,11 @@ type keeper struct {
 	ended, told chan os.Signal
 	// upgradeAsked: SIGUSR2 came while no server could hear it.
 	upgradeAsked bool
-	done         bool
-	status       int
+	// orphaned: children of a dead server may not have begun when they were
+	// asked what they are.
+	orphaned bool
+	done     bool
+	status   int
 }
 
 // Run keeps a server until there is none to be kept any more, and returns the
@@ -218,6 +221,7 @@ func (k *keeper) serverEnded(e end) {
 	k.startAt = now.Add(v.pause)
 	k.due(now)
 	k.graves.remember()
+	k.orphaned = true
 }
 
 // heard takes in what the server said.
@@ -242,6 +246,10 @@ func (k *keeper) heard(packet string, open bool) {
 		}
 	case wordReady:
 		k.policy.serves(now)
+		if k.orphaned {
+			k.orphaned = false
+			k.graves.remember()
+		}
 		if k.upgradeAsked {
 			k.upgradeAsked = false
 			k.server.signal(syscall.SIGUSR2)
