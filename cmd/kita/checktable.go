@@ -87,11 +87,16 @@ func current(v spec.View) *spec.Child {
 
 func repeatText(r *spec.Repeat) string { return string(r.Action) + " after " + r.Every.String() }
 
-// remarks are the reason and the warnings.
+// remarks are the reason, and of each warning what it is about: why it is so can
+// be long, and stands in the detail.
 func remarks(v spec.View) string {
-	parts := v.Status.Warnings
+	var parts []string
 	if why := reason(v); why != "" {
-		parts = append([]string{why}, parts...)
+		parts = append(parts, why)
+	}
+	for _, warning := range v.Status.Warnings {
+		what, _, _ := strings.Cut(warning, ": ")
+		parts = append(parts, what)
 	}
 	return printable(strings.Join(parts, "; "))
 }
