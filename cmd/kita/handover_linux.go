@@ -32,6 +32,8 @@ type handover struct {
 	Binary string `json:"binary"`
 	// Failure is why Binary could not be executed; the old version goes on.
 	Failure string `json:"failure,omitempty"`
+	// Ready: the startup mode had been carried out.
+	Ready bool `json:"ready"`
 	// Ending: a signal came that ends the server.
 	Ending bool `json:"ending,omitempty"`
 	// StateDir and RunDir are in use, whatever server.yml says by now.

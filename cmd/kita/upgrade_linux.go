@@ -30,8 +30,8 @@ type upgrader struct {
 	question upgradeCheck
 	// binary is executed where none is named.
 	binary string
-	// ready is nil when the server can be upgraded.
-	ready func() error
+	// able is nil when the server can be upgraded.
+	able func() error
 
 	// orders go to the goroutine that owns the server.
 	orders chan order
@@ -53,9 +53,9 @@ type order struct {
 	refused chan error
 }
 
-func newUpgrader(question upgradeCheck, before *handover, ready func() error, logger *slog.Logger) *upgrader {
+func newUpgrader(question upgradeCheck, before *handover, able func() error, logger *slog.Logger) *upgrader {
 	u := &upgrader{
-		logger: logger, question: question, ready: ready,
+		logger: logger, question: question, able: able,
 		orders: make(chan order), busy: make(chan struct{}, 1),
 	}
 	u.over, u.close = context.WithCancel(context.Background())
@@ -79,7 +79,7 @@ func (u *upgrader) want(ctx context.Context, binary, by string) error {
 	if binary == "" {
 		binary = u.binary
 	}
-	if err := u.ready(); err != nil {
+	if err := u.able(); err != nil {
 		return spec.Refuse(spec.Unavailable, "", "", "upgrade: %v", err)
 	}
 	to, err := u.question.ask(ctx, binary)
@@ -145,7 +145,7 @@ func (u *upgrader) end() {
 // does not find on disk, so a crash at any point is one like any other.
 func (s *server) upgrade(ctx context.Context, o order) error {
 	h := &handover{
-		Format: handoverFormat, From: version, Binary: o.binary,
+		Format: handoverFormat, From: version, Binary: o.binary, Ready: s.reconciler.Ready() == nil,
 		StateDir: s.upgrader.question.stateDir, RunDir: s.upgrader.question.runDir,
 	}
 	s.handOver(h)
@@ -220,7 +220,9 @@ func (s *server) carryOn(h *handover) {
 	if h == nil {
 		return
 	}
-	s.settle()
+	if h.Ready {
+		s.settle()
+	}
 	done := spec.Upgraded{From: h.From, To: version, Binary: h.Binary, PID: os.Getpid()}
 	var failure *spec.Refusal
 	if h.Failure != "" {
@@ -239,13 +241,13 @@ func (s *server) carryOn(h *handover) {
 // errEnding is why a server that stops its children is not upgraded.
 var errEnding = errors.New("the server is ending")
 
-// upgradable is nil when another version could take over: every wish of the
-// startup mode is written, and the server is not ending.
+// upgradable is nil unless the server stops its children: a version that took
+// over would not know that.
 func (s *server) upgradable() error {
 	if s.reconciler.Ending() {
 		return errEnding
 	}
-	return s.reconciler.Ready()
+	return nil
 }
 
 // service is the reconciler with what only the server knows.
