@@ -148,12 +148,35 @@ func TestUpgradeKeepsPIDsChildrenAndSurroundings(t *testing.T) {
 
 	// Nothing is left open by one upgrade after another.
 	in.mustUpgrade(t, "")
-	open := len(descriptors(t, old.PID))
+	in.askEverywhere(t)
+	open := descriptors(t, old.PID)
 	for range 3 {
 		in.mustUpgrade(t, "")
 	}
-	if now := descriptors(t, old.PID); len(now) > open {
-		t.Errorf("%d descriptors became %d:\n%s", open, len(now), strings.Join(now, "\n"))
+	in.askEverywhere(t)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	// The server closes a connection after its client has.
+	for timeout := time.After(10 * time.Second); ; {
+		now := descriptors(t, old.PID)
+		if len(now) <= len(open) {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("the descriptors\n%s\nbecame\n%s", strings.Join(open, "\n"), strings.Join(now, "\n"))
+		}
+	}
+}
+
+// askEverywhere returns when every listener serves.
+func (in *instance) askEverywhere(t *testing.T) {
+	t.Helper()
+	for _, network := range []string{"tcp", "unix"} {
+		if status, _, err := in.http(network, "GET", "/readyz", "", nil); err != nil || status != 200 {
+			t.Fatalf("%s: readyz says %d, %v", network, status, err)
+		}
 	}
 }
 
