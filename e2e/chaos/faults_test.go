@@ -3,6 +3,12 @@ package chaos
 // exact is what most faults have to leave as it is.
 const exact = "0 doubles, 0 lost, 0 wrong exit codes, 0 orders lost, answers within 1 s"
 
+// survive is what a stop has to achieve.
+const survive = "0 survivors with cgroups; without, an honest not fully killed"
+
+// bearing is what kita has to do while it can do nothing.
+const bearing = "no crash, no storm of restarts, CPU under 10 %, work resumes"
+
 // faults are the rows of the table, in its order.
 func faults() []fault {
 	all := []fault{
@@ -14,6 +20,11 @@ func faults() []fault {
 		fault{name: "5,000 children adopted", pass: "under 1 s from server start", full: 5000, short: 200, run: adoptMany},
 		fault{name: "upgrade, clients hammering", pass: exact + ", 0 client errors", full: 200, short: 6, run: upgrade},
 		fault{name: "broken new binary", pass: "the old one answers again within 5 s", full: 20, short: 9, run: upgradeToBroken},
+		fault{name: "child that setsids, double-forks and clears its environment", pass: survive, full: 100, short: 4, run: escapes},
+		fault{name: "2,000-task fork bomb", pass: survive + "; under 2 s with cgroups", full: 5, short: 1, run: forkBomb},
+		fault{name: "pids exhausted for 30 s", pass: bearing, full: 1, short: 1, run: noPIDs},
+		fault{name: "EMFILE for 30 s", pass: bearing, full: 1, short: 1, run: noDescriptors},
+		fault{name: "clock jumps of an hour and a year", pass: bearing, full: 8, short: 8, run: clockJumps},
 		fault{name: "SIGKILL during state writes", pass: "nothing unreadable, no acknowledged command lost", full: 1500, short: 20, run: killDuringWrites},
 	)
 }

@@ -100,28 +100,29 @@ func (p *pen) pids() []int {
 // it can, and else a loop that a fork bomb cannot outrun while its pids.max
 // holds, since every round kills what the one before has missed.
 func (p *pen) kill(limit time.Duration) error {
-	deadline := time.Now().Add(limit)
-	for {
+	if !poll(limit, nil, func() bool {
 		if err := p.write("cgroup.kill", "1"); err != nil {
 			for _, pid := range p.pids() {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}
 		}
-		if len(p.pids()) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s still has the processes %v", p.dir, p.pids())
-		}
-		<-time.After(5 * time.Millisecond)
+		return len(p.pids()) == 0
+	}) {
+		return fmt.Errorf("%s still has the processes %v", p.dir, p.pids())
 	}
+	return nil
 }
 
-// remove removes the group and those below it.
+// remove removes the group and those below it. What was just killed may still
+// be on its way out.
 func (p *pen) remove() error {
-	var errs []error
-	for _, dir := range p.groups() {
-		errs = append(errs, os.Remove(dir))
-	}
-	return errors.Join(errs...)
+	var err error
+	poll(patience, nil, func() bool {
+		err = nil
+		for _, dir := range p.groups() {
+			err = errors.Join(err, os.Remove(dir))
+		}
+		return err == nil
+	})
+	return err
 }

@@ -21,7 +21,7 @@ type probe struct {
 }
 
 func (p *probe) run(ctx context.Context) {
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		due := time.Now().Add(2 * time.Millisecond)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"kita/spec"
 )
@@ -101,8 +102,9 @@ func (l *ledgerFile) catchUp() error {
 type view struct {
 	Name    string `json:"name"`
 	Desired struct {
-		Run        spec.Run `json:"run"`
-		Generation uint64   `json:"generation"`
+		Run        spec.Run  `json:"run"`
+		Generation uint64    `json:"generation"`
+		At         time.Time `json:"at"`
 	} `json:"desired"`
 	Status struct {
 		Phase   spec.Phase `json:"phase"`

@@ -91,16 +91,16 @@ type bad struct {
 	refused bool
 }
 
-// elf is the head of a program: for a machine that no kernel runs, and nothing
+// foreign is the head of a program: for a machine that no kernel runs, and nothing
 // behind it.
-const elf = "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x99\x99"
+const foreign = "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x99\x99"
 
 func badBinaries() []bad {
 	// What passes the check, which is the command upgrade-check.
 	passes := "#!/bin/sh\n[ \"$1\" = upgrade-check ] && { echo 'ok v9'; exit 0; }\n"
 	return []bad{
 		{"no execute permission", "#!/bin/sh\n", 0o644, true},
-		{"another machine", elf, 0o755, true},
+		{"another machine", foreign, 0o755, true},
 		{"empty", "", 0o755, true},
 		{"fails", "#!/bin/sh\necho broken >&2\nexit 1\n", 0o755, true},
 		{"answers nonsense", "#!/bin/sh\necho hello\n", 0o755, true},

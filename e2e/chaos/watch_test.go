@@ -14,9 +14,10 @@ import (
 
 // The children of most faults, told apart by the beginning of their names.
 const (
-	briefly = "brief" // ends by itself again and again
-	forever = "ever"  // never ends
-	ordered = "cmd"   // lives until a command stops it
+	briefly  = "brief" // ends by itself again and again
+	forever  = "ever"  // never ends
+	ordered  = "cmd"   // lives until a command stops it
+	repeated = "rep"   // is restarted by its repeat action
 )
 
 // backOff keeps the children starting.
@@ -46,6 +47,9 @@ type watch struct {
 	orders *orders
 	probe  *probe
 	before [2]cost // the keeper's and the server's
+	// resumed is the longest that the children took to start again; it belongs
+	// to the goroutine of the test.
+	resumed time.Duration
 }
 
 // watch begins. The instance must be ready.
@@ -119,7 +123,7 @@ func (w *watch) rules() rules {
 		final: w.final != nil, mayUnknown: w.mayUnknown,
 		signalled: func(r run) bool {
 			last, ending := w.final[r.child]
-			return strings.HasPrefix(r.child, ordered) || ending && r.incarnation >= last
+			return strings.HasPrefix(r.child, ordered) || strings.HasPrefix(r.child, repeated) || ending && r.incarnation >= last
 		},
 		lives: func(child string) bool { return strings.HasPrefix(child, forever) },
 	}
@@ -177,6 +181,9 @@ func (w *watch) finish(t *testing.T) {
 		w.complain(t, f)
 	}
 	w.c.measure("%d orders, %d not held", w.orders.acknowledged(), len(w.forgot))
+	if w.resumed > 0 {
+		w.c.measure("work resumed after %.1f s", w.resumed.Seconds())
+	}
 	w.judgeCost(t, after)
 	w.probe.judge(t, w.c)
 	w.in.end(t, w.c)
@@ -209,11 +216,14 @@ func (w *watch) judgeCost(t *testing.T, after [2]cost) {
 // end tells the instance to end and looks for what it leaves behind.
 func (in *instance) end(t *testing.T, c *trial) {
 	t.Helper()
-	zombies := func() []int { return slices.Concat(zombiesOf(in.keeper()), zombiesOf(in.server())) }
-	if !in.eventually(2*time.Second, func() bool { return len(zombies()) == 0 }) {
-		t.Errorf("zombies are left: %v", zombies())
+	var zombies []int
+	if !in.eventually(2*time.Second, func() bool {
+		zombies = slices.Concat(zombiesOf(in.keeper()), zombiesOf(in.server()))
+		return len(zombies) == 0
+	}) {
+		t.Errorf("zombies are left: %v", zombies)
 	}
-	c.measure("%d zombies", len(zombies()))
+	c.measure("%d zombies", len(zombies))
 	if status, no, err := in.do("kill", "", patience); err != nil || status/100 != 2 {
 		t.Errorf("kill: %d %s %v", status, no.Detail, err)
 		return
@@ -245,7 +255,7 @@ func (in *instance) judgeRest(t *testing.T, c *trial) {
 		}
 	}
 	if len(left) > 0 {
-		t.Errorf("processes are left: %s", strings.Join(left, "; "))
+		t.Errorf("%d processes are left: %s", len(left), strings.Join(left[:min(len(left), 10)], "; "))
 	}
 	c.measure("%d processes and %d groups left", len(left), groups)
 }
