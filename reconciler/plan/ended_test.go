@@ -33,6 +33,8 @@ func TestForEnded(t *testing.T) {
 	}
 	due := spec.Status{Phase: spec.PhaseStarting, Since: at(1500 * ms), ObservedGeneration: 1, Starts: 1,
 		LastExit: ref(exitOf(1, 1, at(second)))}
+	unsettled := code(1)
+	unsettled.Settled = 0
 	const tooOften = "start limit reached, 1 starts within 10s: "
 	d, now := running(1, 1), at(second)
 	runCases(t, []forCase{
@@ -45,6 +47,7 @@ func TestForEnded(t *testing.T) {
 		{"on failure, not launched", onFailure, false, d, unlaunched(onFailure), now, backoff(noLaunch(spec.PhaseBackOff))},
 		{"always, success", always, false, d, code(0), now, backoff(status(spec.PhaseBackOff, 0, "exit 0"))},
 		{"always, at the end of its back-off", always, false, d, code(1), at(1500 * ms), Plan{Action: Start{2}, Status: due}},
+		{"its command is done although no pass saw it idle", always, false, d, unsettled, at(1500 * ms), Plan{Action: Start{2}, Status: due}},
 		{"at its start limit", limited, false, d, byLimit(1), now, Plan{Status: status(spec.PhaseFailed, 1, tooOften+"exit 1")}},
 		{"at its start limit, though a success", limited, false, d, byLimit(0), now,
 			Plan{Status: status(spec.PhaseFailed, 0, tooOften+"exit 0")}},

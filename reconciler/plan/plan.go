@@ -139,7 +139,7 @@ func stop(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) d
 	}
 	if p.Stop != nil && p.Stop.Kills >= hopeless {
 		d.reason = "stop pending: processes are left although SIGKILL was sent"
-		d.settled = desired.Run != spec.Running
+		d.settled = desired.Run != spec.Running && d.action == nil
 		d.failure = &spec.Failure{Generation: desired.Generation, Code: spec.NotStopped, Message: d.reason}
 	}
 	return d
@@ -226,7 +226,10 @@ func ended(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) 
 		d.reason = o.lastWords()
 		return d.repeat(desired, o, now)
 	}
-	return start(child, desired, o, now)
+	d = start(child, desired, o, now)
+	// What the command asked for was done; it is the policy that starts it now.
+	d.settled = true
+	return d
 }
 
 // lastWords is how the latest attempt ended, in words.
@@ -251,7 +254,7 @@ func (d decision) repeat(desired spec.Desired, o *Observed, now time.Time) decis
 		}
 		return d
 	}
-	d.action = Trigger{Incarnation: o.Incarnation, Verb: o.Repeat.Action}
+	d.action, d.settled = Trigger{Incarnation: o.Incarnation, Verb: o.Repeat.Action}, false
 	return d
 }
 

@@ -33,7 +33,7 @@ func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.
 			s.Since = since
 		}
 	}
-	if d.settled && d.action == nil {
+	if d.settled {
 		s.ObservedGeneration = desired.Generation
 	}
 	if d.failure != nil {
