@@ -18,11 +18,16 @@ import (
 // them. thorough looks at every process of the machine for tokens, and at what
 // descends from the leader and from those found.
 func (p *process) escaped(thorough bool) []procStat {
-	if p.host.keeper == 0 {
-		thorough = true
-	}
-	if !thorough {
-		return p.orphans()
+	if !thorough && p.host.keeper != 0 {
+		found := p.orphans()
+		// The kernel's list of children may miss some while others end, so what
+		// is known to leave its group is looked for everywhere at last.
+		if len(found) > 0 || !p.escapes.Load() {
+			if len(found) > 0 {
+				p.escapes.Store(true)
+			}
+			return found
+		}
 	}
 	groups, err := p.host.scanner.scan()
 	if err != nil {
@@ -59,6 +64,9 @@ func (p *process) escaped(thorough bool) []procStat {
 			found = append(found, st)
 		}
 		queue = append(queue, children[st.pid]...)
+	}
+	if len(found) > 0 {
+		p.escapes.Store(true)
 	}
 	return found
 }

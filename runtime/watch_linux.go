@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type process struct {
 	pidfd      *os.File
 	done       chan struct{}
 	finishOnce sync.Once
+	// escapes: without a cgroup, something of it was seen outside its group.
+	escapes atomic.Bool
 
 	mu sync.Mutex
 	// reaped, guarded by mu: the kernel may use the PID again. mu is held
