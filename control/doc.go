@@ -11,6 +11,9 @@
 // TCP, ParseWords reads the command line both clients share, and package fleet
 // knows host names and asks many hosts at once.
 //
+// A server that is replaced hands its connections over: HandOver ends one and
+// returns them as descriptors and data, Resume of the next goes on with them.
+//
 // Invariants: no input makes the server panic, block without a deadline or
 // hold more than a fixed amount of memory; a reader that is slow or gone costs
 // nothing but its own connection; a browser cannot drive the API; the unix
