@@ -19,6 +19,13 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.mu.Unlock()
 		return 0, os.ErrDeadlineExceeded
 	}
+	for c.waits(p) {
+		c.mu.Unlock()
+		if err := c.readAhead(); err != nil {
+			return 0, err
+		}
+		c.mu.Lock()
+	}
 	if len(c.read) > 0 {
 		defer c.mu.Unlock()
 		n := c.pass(p[:copy(p, c.read)])
@@ -39,6 +46,31 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.left = true
 	}
 	return 0, err
+}
+
+// maxAhead bounds what is read of the requests behind the one that is being
+// answered.
+const maxAhead = 64 << 10
+
+// waits tells whether a read only waits for the client to leave, as the HTTP
+// server does by reading one byte while a request is answered, and whether what
+// has come of the next request would hide that. mu is held.
+func (c *conn) waits(p []byte) bool {
+	return c.busy && len(p) == 1 && c.frame.body == 0 && !c.frame.endless && len(c.read) > 0 && len(c.read) < maxAhead
+}
+
+// readAhead reads what there is of the next request; the error is the end of the
+// connection, or the deadline with which the HTTP server takes its read back.
+func (c *conn) readAhead() error {
+	var chunk [4096]byte
+	n, err := c.Conn.Read(chunk[:])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read = append(c.read, chunk[:n]...)
+	if n > 0 {
+		return nil
+	}
+	return err
 }
 
 // Write drops what the HTTP server says of half a request, which is not over.

@@ -237,3 +237,22 @@ func TestClientWatchEnds(t *testing.T) {
 		}
 	})
 }
+
+// What came of the next request must not hide that the client has left.
+func TestAWatchEndsWithItsClientWhateverFollowsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := testService()
+		svc.WatchFunc = newLatest().watch
+		p := newPipeServer(Options{Service: svc})
+		for _, next := range []string{"", "GET ", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", strings.Repeat("\n", 5000)} {
+			start := time.Now()
+			c := p.dial(t)
+			c.say(t, 0, true, watchRequest+next)
+			if took := time.Since(start); took >= 15*time.Second {
+				t.Errorf("with %.10q behind it the watch went on for %v", next, took)
+			}
+			_ = c.Close()
+		}
+		p.end(t)
+	})
+}
