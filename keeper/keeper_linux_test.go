@@ -79,6 +79,15 @@ func TestChildrenOfADeadServer(t *testing.T) {
 	}
 	waits := v.start("waits", "read x < "+gate+"; exit 4")
 	signalled := v.start("signalled", "exec sleep 1000")
+	// A launch that the server's death cut short is no run of the child.
+	shim := filepath.Join(h.dir, shimCommand)
+	if err := os.WriteFile(shim, []byte("#!/bin/sh\nread x < "+gate+"2\nexit 127\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(gate+"2", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	launching := v.start("launching", "exec "+shim)
 	stranger := v.start("stranger", "sh -c 'exit 9' & exec sleep 1000")
 	v.tell("die")
 	next := h.server().serves()
@@ -93,11 +102,15 @@ func TestChildrenOfADeadServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[int]exitlog.Record{}
-	for _, r := range h.records(3) {
+	if err := os.WriteFile(gate+"2", []byte("go\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range h.records(4) {
 		got[r.PID] = r
 	}
 	for _, want := range []exitlog.Record{
 		{PID: waits, Child: "waits", Incarnation: 3, Status: 4 << 8},
+		{PID: launching, Status: 127 << 8},
 		{PID: signalled, Child: "signalled", Incarnation: 3, Status: 9},
 	} {
 		r := got[want.PID]

@@ -86,9 +86,22 @@ func reap(pid int) {
 
 // stat is what the keeper reads of /proc/PID/stat, see proc_pid_stat(5).
 type stat struct {
+	command       string
 	parent, group int
-	start         uint64
+	flags, start  uint64
 }
+
+const (
+	// forkNoExec is PF_FORKNOEXEC of linux/sched.h.
+	forkNoExec = 0x40
+	// shimCommand is what the kernel calls a launch shim: it was executed as
+	// /proc/self/exe.
+	shimCommand = "exe"
+)
+
+// launched tells whether a process that a server forked got as far as its
+// command.
+func (s stat) launched() bool { return s.flags&forkNoExec == 0 && s.command != shimCommand }
 
 func readStat(pid int) (s stat, err error) {
 	text, err := os.ReadFile(procFile(pid, "stat"))
@@ -96,14 +109,19 @@ func readStat(pid int) (s stat, err error) {
 		return s, err
 	}
 	// The command, field 2, may hold anything but ends with the last bracket.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 20 {
+	begin, last := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	fields := strings.Fields(string(text[last+1:]))
+	if begin < 0 || last < begin || len(fields) < 20 {
 		return s, fmt.Errorf("/proc/%d/stat has too few fields", pid)
 	}
+	s.command = string(text[begin+1 : last])
 	if s.parent, err = strconv.Atoi(fields[4-3]); err != nil {
 		return s, err
 	}
 	if s.group, err = strconv.Atoi(fields[5-3]); err != nil {
+		return s, err
+	}
+	if s.flags, err = strconv.ParseUint(fields[9-3], 10, 64); err != nil {
 		return s, err
 	}
 	s.start, err = strconv.ParseUint(fields[22-3], 10, 64)

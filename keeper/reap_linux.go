@@ -93,7 +93,7 @@ func (g *graveyard) bury(pid int, status uint32) bool {
 		if g.stuck != nil {
 			return false
 		}
-		if g.stuck = g.record(pid, st.start, status); g.stuck != nil {
+		if g.stuck = g.record(pid, st, status); g.stuck != nil {
 			return false
 		}
 		failpoint.Hit(failpoint.Reap)
@@ -103,17 +103,19 @@ func (g *graveyard) bury(pid int, status uint32) bool {
 	return true
 }
 
-func (g *graveyard) record(pid int, start uint64, status uint32) error {
+func (g *graveyard) record(pid int, st stat, status uint32) error {
 	if err := g.reopen(); err != nil {
 		return err
 	}
-	r := exitlog.Record{PID: pid, StartTicks: start, Boot: g.boot, Status: status, At: time.Now()}
+	r := exitlog.Record{PID: pid, StartTicks: st.start, Boot: g.boot, Status: status, At: time.Now()}
 	whose, ok := runByCgroup(pid)
-	if born := g.runs[pid]; !ok && born.start == start {
+	if born := g.runs[pid]; !ok && born.start == st.start {
 		whose = born.run
 	}
-	// A server within a child has children of its own.
-	if whose.server == g.server {
+	// A server within a child has children of its own. And what never was the
+	// child's command had no end that would be the child's: its server died
+	// while it launched it, and the next one launches it once more.
+	if whose.server == g.server && st.launched() {
 		r.Child, r.Incarnation = whose.child, whose.incarnation
 	}
 	failpoint.Hit(failpoint.Record)
