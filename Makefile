@@ -12,13 +12,17 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
 FUZZTIME ?= 30s
 TIMEOUT ?= 12m
 
+# What `make chaos` multiplies its counts by, and how long it may take.
+N ?= 1
+CHAOS_TIMEOUT ?= $(shell echo $$(( 60 * $(N) )))m
+
 # What the client is made of; it also has to compile for macOS.
 CLIENT := ./spec/... ./control/... ./cmd/...
 
 # The race detector needs a C compiler.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 
-.PHONY: help build test unit race lint fuzz e2e bench check demo deps clean
+.PHONY: help build test unit race lint fuzz e2e chaos bench check demo deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +61,10 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 
 e2e: ## the scripts against the real binary
 	go test -count=1 -timeout $(TIMEOUT) ./e2e/...
+
+# Verbose, so that one sees which fault is being inflicted; the table comes last.
+chaos: ## every fault in its full count, as root also without root's rights; N=5 for more
+	KITA_CHAOS=full N=$(N) go test -count=1 -v -timeout $(CHAOS_TIMEOUT) -run '^TestChaos$$' ./e2e/chaos
 
 bench: ## measurements; they judge nothing
 	go test -run '^$$' -bench . -timeout $(TIMEOUT) ./...

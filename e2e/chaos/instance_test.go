@@ -124,6 +124,9 @@ func (in *instance) start() error {
 	}
 	done := make(chan struct{})
 	in.cmd, in.done = cmd, done
+	if in.clone&syscall.CLONE_NEWNS != 0 {
+		in.socket = in.inside("run/kita.sock")
+	}
 	go func() {
 		defer close(done)
 		_ = cmd.Wait()

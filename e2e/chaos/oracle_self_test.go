@@ -133,6 +133,23 @@ func TestOracleAllowsWhatTheFaultExplains(t *testing.T) {
 	}
 }
 
+// TestOracleAllowsACrashOnlyWhereTheFaultBringsIt: status 2 without a start.
+func TestOracleAllowsACrashOnlyWhereTheFaultBringsIt(t *testing.T) {
+	s := wellTold()
+	s.web.Status.History = append(s.web.Status.History, spec.Exit{Incarnation: 4, Known: true, Code: 2})
+	for _, may := range []bool{true, false} {
+		l, h := newLedger(), newHistory()
+		if _, err := l.read(strings.NewReader(s.ledger)); err != nil {
+			t.Fatal(err)
+		}
+		h.add([]view{s.web, s.db})
+		r := rules{mayCrash: may, signalled: func(run) bool { return true }, lives: func(string) bool { return false }}
+		if f := judge(l, h, r); f.bad(r) == may {
+			t.Errorf("may crash: %v; found %v: %s", may, numbers(*f), strings.Join(f.details, "\n"))
+		}
+	}
+}
+
 func TestHistoryNoticesContradictions(t *testing.T) {
 	tests := []struct {
 		name string

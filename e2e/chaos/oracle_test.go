@@ -18,11 +18,18 @@ type rules struct {
 	// mayUnknown: exits that could not be learned are no fault, since nobody
 	// was there to learn them.
 	mayUnknown bool
+	// mayCrash: a child may fail as Go programs do that get no thread, with
+	// status 2, which is no status of Code.
+	mayCrash bool
 	// signalled tells whether a run may have ended by a signal of a command, or
 	// by one of the harness.
 	signalled func(run) bool
 	// lives tells whether a child must never have had a second run.
 	lives func(child string) bool
+}
+
+func (r rules) crash(e spec.Exit) bool {
+	return r.mayCrash && e.Known && e.Signal == 0 && e.Code == 2
 }
 
 // findings are the faults of kita.
@@ -67,7 +74,7 @@ func judge(l *ledger, h *history, allowed rules) *findings {
 	}
 	for _, r := range sorted(h.exits) {
 		e := h.exits[r]
-		if len(l.starts[r]) == 0 && !(e.Signal != 0 && allowed.signalled(r)) && !(!e.Known && allowed.mayUnknown) {
+		if len(l.starts[r]) == 0 && !allowed.crash(e) && !(e.Signal != 0 && allowed.signalled(r)) && !(!e.Known && allowed.mayUnknown) {
 			f.wrong++
 			f.note("%v has an exit (%v) and was never started", r, e)
 		}
@@ -101,6 +108,7 @@ func (f *findings) judgeRun(l *ledger, h *history, r run, allowed rules) {
 			f.wrong++
 			f.note("%v ended with %v, and nobody sent that", r, e)
 		}
+	case allowed.crash(e):
 	case !ended:
 		f.wrong++
 		f.note("%v is said to have ended with %v, and has not", r, e)

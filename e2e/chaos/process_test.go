@@ -135,6 +135,16 @@ func costOf(pid int) cost {
 	return cost{len(fds), len(tasks)}
 }
 
+// spare is how many descriptors and threads more than at the beginning are no
+// leak: children that lived less long then, and the threads that Go starts as it
+// likes.
+const spare = 12
+
+// above tells whether c is more than what was there before explains.
+func (c cost) above(was cost) bool {
+	return c.descriptors > was.descriptors+spare || c.threads > was.threads+spare
+}
+
 func (c cost) String() string { return fmt.Sprintf("%d fds %d threads", c.descriptors, c.threads) }
 
 // processorTime is what the processes have used by now.

@@ -111,8 +111,8 @@ func noPIDs(t *testing.T, c *trial) {
 	in.enter = []string{"-join", cage.path("cgroup.procs"), "-id", strconv.Itoa(c.as.id)}
 	in.serve(t)
 	w := in.watch(t, c)
-	w.probe.patient = true
-	<-time.After(2 * time.Second)
+	w.probe.patient, w.mayCrash = true, true
+	<-time.After(c.lasting(2*time.Second, 500*time.Millisecond))
 	m := in.beCalm(t)
 	// Below what there is: it kills nothing, and every fork fails.
 	must(t, cage.write("pids.max", "1"))
@@ -130,7 +130,7 @@ func noDescriptors(t *testing.T, c *trial) {
 	in.serve(t)
 	w := in.watch(t, c)
 	w.probe.patient = true
-	<-time.After(2 * time.Second)
+	<-time.After(c.lasting(2*time.Second, 500*time.Millisecond))
 	m := in.beCalm(t)
 	before := in.limitDescriptors(t, m.server, 3)
 	<-time.After(c.lasting(lasts, 2*time.Second))

@@ -31,6 +31,7 @@ type watch struct {
 	in         *instance
 	c          *trial
 	mayUnknown bool
+	mayCrash   bool
 
 	cancel  context.CancelFunc
 	stopped sync.WaitGroup
@@ -120,7 +121,7 @@ func (w *watch) observeLocked() (answered bool) {
 
 func (w *watch) rules() rules {
 	return rules{
-		final: w.final != nil, mayUnknown: w.mayUnknown,
+		final: w.final != nil, mayUnknown: w.mayUnknown, mayCrash: w.mayCrash,
 		signalled: func(r run) bool {
 			last, ending := w.final[r.child]
 			return strings.HasPrefix(r.child, ordered) || strings.HasPrefix(r.child, repeated) || ending && r.incarnation >= last
@@ -159,7 +160,7 @@ func (w *watch) finish(t *testing.T) {
 		t.Errorf("no answer at the end\n%s", w.in.logTail())
 		return
 	}
-	after := [2]cost{costOf(w.in.keeper()), costOf(w.in.server())}
+	after := w.settledCost()
 	w.final = map[string]uint64{}
 	for name, v := range w.history.views {
 		w.final[name] = v.latest()
@@ -183,6 +184,9 @@ func (w *watch) finish(t *testing.T) {
 	w.c.measure("%d orders, %d not held", w.orders.acknowledged(), len(w.forgot))
 	if w.resumed > 0 {
 		w.c.measure("work resumed after %.1f s", w.resumed.Seconds())
+		if w.resumed > 10*time.Second {
+			t.Errorf("work resumed after %v only", w.resumed)
+		}
 	}
 	w.judgeCost(t, after)
 	w.probe.judge(t, w.c)
@@ -198,15 +202,21 @@ func (w *watch) allStopped() bool {
 	return true
 }
 
-// spare is how many descriptors and threads more than at the beginning are no
-// leak: answers in flight, and the threads that Go starts as it likes.
-const spare = 12
+// settledCost is what keeper and server hold once the last answers are given,
+// and after some time whatever they hold.
+func (w *watch) settledCost() (after [2]cost) {
+	w.in.eventually(3*time.Second, func() bool {
+		after = [2]cost{costOf(w.in.keeper()), costOf(w.in.server())}
+		return !after[0].above(w.before[0]) && !after[1].above(w.before[1])
+	})
+	return after
+}
 
 func (w *watch) judgeCost(t *testing.T, after [2]cost) {
 	t.Helper()
 	for i, who := range []string{"keeper", "server"} {
 		was, is := w.before[i], after[i]
-		if is.descriptors > was.descriptors+spare || is.threads > was.threads+spare {
+		if is.above(was) {
 			t.Errorf("the %s had %v, and has %v", who, was, is)
 		}
 		w.c.measure("%s %v→%v", who, was, is)

@@ -24,7 +24,8 @@ func enter(args []string) error {
 	var join list
 	flags.Var(&join, "join", "a cgroup.procs to write 0 to")
 	proc := flags.Bool("proc", false, "mount /proc anew")
-	tmpfs := flags.String("tmpfs", "", "SIZE:DIR, a small file system to mount")
+	var tmpfs list
+	flags.Var(&tmpfs, "tmpfs", "SIZE:DIR, a small file system to mount")
 	id := flags.Int("id", -1, "user and group to become")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -37,7 +38,7 @@ func enter(args []string) error {
 			return err
 		}
 	}
-	if err := mount(*proc, *tmpfs, *id); err != nil {
+	if err := mount(*proc, tmpfs, *id); err != nil {
 		return err
 	}
 	if *id >= 0 {
@@ -48,8 +49,8 @@ func enter(args []string) error {
 	return syscall.Exec(flags.Arg(0), flags.Args(), os.Environ())
 }
 
-func mount(proc bool, tmpfs string, owner int) error {
-	if !proc && tmpfs == "" {
+func mount(proc bool, tmpfs []string, owner int) error {
+	if !proc && len(tmpfs) == 0 {
 		return nil
 	}
 	// Nothing that is mounted from here on reaches the outside.
@@ -61,12 +62,14 @@ func mount(proc bool, tmpfs string, owner int) error {
 			return err
 		}
 	}
-	if tmpfs == "" {
-		return nil
+	for _, small := range tmpfs {
+		size, dir, _ := strings.Cut(small, ":")
+		options := fmt.Sprintf("size=%s,mode=700,uid=%d,gid=%d", size, max(owner, 0), max(owner, 0))
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+			return err
+		}
 	}
-	size, dir, _ := strings.Cut(tmpfs, ":")
-	options := fmt.Sprintf("size=%s,mode=700,uid=%d,gid=%d", size, max(owner, 0), max(owner, 0))
-	return syscall.Mount("tmpfs", dir, "tmpfs", 0, options)
+	return nil
 }
 
 // prlimit sets the soft limit of descriptors of a process of the same user, and
