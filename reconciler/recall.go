@@ -255,11 +255,22 @@ func (r *Reconciler) discover(ends []spec.Found, changes map[string]spec.Desired
 }
 
 // isNews tells whether a run is later than the latest that is known of a child.
-// Of ends on record some may be of a child of the same name that was forgotten.
+// An end on record may be of a child of the same name that was forgotten since:
+// one counts only if it follows a run that is known, or if a start was asked for
+// before it and nothing is known to have come of that.
 func isNews(f spec.Found, e *entry) bool {
 	id := f.Launch.Identity
-	return id.Incarnation > e.obs.Incarnation && id.StartTicks >= e.obs.StartTicks && e.obs.Process == nil
+	switch {
+	case id.Incarnation <= e.obs.Incarnation || id.StartTicks < e.obs.StartTicks || e.obs.Process != nil:
+		return false
+	case f.Exit == nil || e.obs.StartTicks != 0:
+		return true
+	}
+	return e.startPending() && !f.StartedAt.Before(e.desired.At.Add(-startedExactly))
 }
+
+// startedExactly is how exactly it is known when a process began.
+const startedExactly = 100 * time.Millisecond
 
 // takeUp makes a run known that facts do not tell of.
 func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
@@ -271,7 +282,9 @@ func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
 	}
 	e.obs.Launched(f.Launch, e.child, e.desired, f.StartedAt)
 	e.obs.Process.Adopted = true
-	r.recoverWish(e, changes)
+	if f.Exit == nil {
+		r.recoverWish(e, changes)
+	}
 	r.mu.Unlock()
 	r.Observer.Started(f.Child, string(spec.CausePolicy))
 	r.Logger.Warn("found a run that the former server had not written down", "child", f.Child,

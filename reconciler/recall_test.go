@@ -1,6 +1,9 @@
 package reconciler
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -99,7 +102,14 @@ func TestARunThatWasNotWrittenDownIsTakenUp(t *testing.T) {
 func TestARunThatWasNotWrittenDownAndHasEndedIsTakenUp(t *testing.T) {
 	w := newWorld(t, "", map[string]string{"web": plain})
 	w.mustServe()
+	w.runtime.failures["web"] = errors.New("the server died here")
+	w.do(spec.VerbStart, "web")
 	w.leave()
+	// The server forked, and neither failed nor saved it.
+	delete(w.runtime.failures, "web")
+	if err := os.RemoveAll(filepath.Join(w.dir, "run", "children")); err != nil {
+		t.Fatal(err)
+	}
 	w.runtime.ended = []spec.Found{{Child: "web", StartedAt: time.Now(),
 		Launch: spec.Launch{Identity: spec.Identity{PID: 900, StartTicks: 50, BootID: "boot", Incarnation: 1}},
 		Exit:   &spec.Exit{Incarnation: 1, Known: true, Code: 5, At: time.Now()}}}
@@ -113,6 +123,21 @@ func TestARunThatWasNotWrittenDownAndHasEndedIsTakenUp(t *testing.T) {
 	w.mustServe()
 	if v := w.view("web"); v.Status.Starts != 1 || len(v.Status.History) != 1 {
 		t.Errorf("status is %+v", v.Status)
+	}
+}
+
+// Found by a review: stop, delete the file, write it again, restart the server.
+func TestAnEndOfAFormerChildOfTheNameStartsNothing(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": forever})
+	w.mustServe()
+	w.leave()
+	w.runtime.ended = []spec.Found{{Child: "web", StartedAt: time.Now(),
+		Launch: spec.Launch{Identity: spec.Identity{PID: 900, StartTicks: 50, BootID: "boot", Incarnation: 1}},
+		Exit:   &spec.Exit{Incarnation: 1, Known: true, Code: 5, At: time.Now()}}}
+	w.mustServe()
+	v := w.view("web")
+	if v.Desired.Run != "" || v.Status.Starts != 0 || v.Status.LastExit != nil || len(w.runtime.started()) != 0 {
+		t.Errorf("%+v", v)
 	}
 }
 
@@ -173,6 +198,20 @@ func TestIsNews(t *testing.T) {
 	}
 	if !isNews(at(5, 100), e) || isNews(at(4, 200), e) || isNews(at(9, 99), e) {
 		t.Error("a later run is news, the same one and an older life of the name are not")
+	}
+	end := at(1, 50)
+	end.Exit, end.StartedAt = &spec.Exit{Known: true}, time.Now()
+	fresh := &entry{}
+	if isNews(end, fresh) || !isNews(at(1, 50), fresh) {
+		t.Error("of a child of which nothing is known a process is news, an end is not")
+	}
+	fresh.desired = spec.Desired{Run: spec.Running, RestartGeneration: 1, At: end.StartedAt}
+	if !isNews(end, fresh) {
+		t.Error("the end of a start that was asked for is news")
+	}
+	fresh.desired.At = end.StartedAt.Add(time.Second)
+	if isNews(end, fresh) {
+		t.Error("an end from before the start was asked for is of a former child")
 	}
 	e.obs.Process = &plan.Process{}
 	if isNews(at(5, 200), e) {

@@ -399,3 +399,42 @@ func TestTidyReapsAndRemovesWhatIsNobodys(t *testing.T) {
 		t.Errorf("%d leaves are left (%v)", len(leaves), err)
 	}
 }
+
+// Anybody can write a server's tokens into an environment.
+func TestTokensOfAnotherUserAreNotBelieved(t *testing.T) {
+	asRoot(t)
+	h, _ := hostWith(t, Options{})
+	fake := func(name string, cred *syscall.Credential) {
+		t.Helper()
+		pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "600"}, &syscall.ProcAttr{
+			Env: []string{"KITA_CHILD=" + name, "KITA_INCARNATION=3", "KITA_SERVER=" + h.id},
+			Sys: &syscall.SysProcAttr{Setpgid: true, Credential: cred},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			unix.Kill(pid, unix.SIGKILL)
+			syscall.Wait4(pid, nil, 0, nil)
+		})
+	}
+	fake("own", nil)
+	fake("strange", &syscall.Credential{Uid: 65534, Gid: 65534})
+	found, err := h.Found()
+	if err != nil || len(found) != 1 || found[0].Child != "own" {
+		t.Errorf("found %+v (%v)", found, err)
+	}
+}
+
+// As PID 1 of a container the keeper also gets the orphans of what is executed
+// there from outside.
+func TestPID1AttributesNothingByElimination(t *testing.T) {
+	st := procStat{pid: -1, startTicks: 100}
+	for _, keeper := range []int{1, 2} {
+		h := &Host{keeper: keeper, began: 1, lives: []life{{run: run{"web", 1}, from: 50}}}
+		p := &process{host: h, child: "web", id: spec.Identity{Incarnation: 1}}
+		if got, want := p.isOnlyOwner(st), keeper != 1; got != want {
+			t.Errorf("keeper %d: %v, want %v", keeper, got, want)
+		}
+	}
+}

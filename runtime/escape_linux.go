@@ -78,12 +78,19 @@ func (p *process) orphans() []procStat {
 		if p.pidfd != nil && st.group == p.id.PID {
 			continue
 		}
-		owners := p.host.owners(st)
-		if len(owners) == 1 && owners[0] == (run{p.child, p.id.Incarnation}) {
+		if p.bears(st.pid) || p.isOnlyOwner(st) {
 			found = append(found, st)
 		}
 	}
 	return found
+}
+
+// isOnlyOwner tells whether an orphan can be of no other run than this one. As
+// PID 1 the keeper also gets the orphans of what somebody executed in its
+// namespace.
+func (p *process) isOnlyOwner(st procStat) bool {
+	owners := p.host.owners(st)
+	return p.host.keeper != 1 && len(owners) == 1 && owners[0] == run{p.child, p.id.Incarnation}
 }
 
 // strays are orphans that may be of this run, or of others that lived when they
@@ -94,7 +101,8 @@ func (p *process) strays() []int {
 	}
 	var pids []int
 	for _, st := range p.host.orphans() {
-		if owners := p.host.owners(st); len(owners) != 1 && slices.Contains(owners, run{p.child, p.id.Incarnation}) {
+		owners := p.host.owners(st)
+		if slices.Contains(owners, run{p.child, p.id.Incarnation}) && !p.bears(st.pid) && !p.isOnlyOwner(st) {
 			pids = append(pids, st.pid)
 		}
 	}

@@ -2,11 +2,13 @@ package runtime
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,8 +61,9 @@ func (h *Host) OOMKilled(l spec.Launch) bool { return oomKilled(h.leaf(l)) }
 
 // Found returns the leaders that live, are of former servers with this host's ID
 // and are not watched: call it when what is known has been adopted. They are told
-// by their cgroups and by their tokens. With an error it returns those that it
-// found.
+// by their cgroups, or where there are none by their tokens, which anybody can
+// write into an environment: those are believed of the children of the keeper and
+// of the server's own user. With an error it returns those that it found.
 func (h *Host) Found() ([]spec.Found, error) {
 	byRun := map[run]spec.Found{}
 	var errs []error
@@ -81,18 +84,19 @@ func (h *Host) Found() ([]spec.Found, error) {
 			}
 		}
 	}
-	bearers, err := h.bearers()
-	errs = append(errs, err)
-	for r, pids := range bearers {
-		if _, twice := byRun[r]; twice {
-			continue
-		}
-		if f, ok := found(r, pids); ok {
-			byRun[r] = f
+	if !h.hasCgroups() {
+		bearers, err := h.bearers()
+		errs = append(errs, err)
+		for r, pids := range bearers {
+			if f, ok := found(r, pids); ok {
+				byRun[r] = f
+			}
 		}
 	}
 	return slices.Collect(maps.Values(byRun)), errors.Join(errs...)
 }
+
+func (h *Host) hasCgroups() bool { return h.cgroups != nil && h.cgroups.Kind() != cgroup.None }
 
 // bearers finds the processes that bear this server's tokens and are of no run
 // that is watched.
@@ -111,11 +115,41 @@ func (h *Host) bearers() (map[run][]int, error) {
 		if err != nil {
 			continue
 		}
-		if r, ok := runOf(env, h.id); ok && h.lookup(r) == nil {
+		if r, ok := runOf(env, h.id); ok && h.lookup(r) == nil && h.trusts(pid) {
 			byRun[r] = append(byRun[r], pid)
 		}
 	}
 	return byRun, err
+}
+
+// trusts tells whether a process may be taken for what its environment says.
+func (h *Host) trusts(pid int) bool {
+	st, err := readStat(pid)
+	if err != nil {
+		return false
+	}
+	if h.keeper != 0 && st.parent == h.keeper {
+		return true
+	}
+	uid, err := realUID(pid)
+	return err == nil && uid == os.Geteuid()
+}
+
+// realUID is who a process runs as. The owner of its directory in /proc does not
+// tell: that is root where the process may not be dumped.
+func realUID(pid int) (int, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			if fields := strings.Fields(ids); len(fields) > 0 {
+				return strconv.Atoi(fields[0])
+			}
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status names no user", pid)
 }
 
 func processNames() ([]string, error) {
@@ -174,7 +208,7 @@ func (h *Host) Containment() string {
 	if h.cgroups == nil {
 		return "process groups"
 	}
-	if h.cgroups.Kind() == cgroup.None {
+	if !h.hasCgroups() {
 		return "process groups, descendants and tokens in /proc; cgroups: " + h.cgroups.String()
 	}
 	return h.cgroups.String()

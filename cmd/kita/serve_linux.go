@@ -222,6 +222,8 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 			ended = s.leavesChildren(context.Cause(ctx))
 		case <-s.link.Gone():
 			s.logger.Error("the keeper is gone, the server ends, the children go on")
+			// Whoever waits is told so at once: the next server needs the locks.
+			s.reconciler.Stop()
 			status, ended = exitFailed, true
 		case <-s.reconciler.Ended():
 			s.logger.Info("all children are stopped, the server ends")
