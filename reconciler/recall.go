@@ -38,7 +38,7 @@ func (r *Reconciler) recall() error {
 	for _, e := range gone {
 		r.takeOver(e, ends)
 	}
-	r.discover(ends, changes)
+	r.discover(changes)
 	if r.allSaved() {
 		r.runtime.Tidy()
 	}
@@ -228,18 +228,21 @@ func (r *Reconciler) adoptedBy(name string) bool {
 
 // discover takes over the runs that a former server started and did not live to
 // write down: it died between the fork and the save, or its disk was full.
-func (r *Reconciler) discover(ends []spec.Found, changes map[string]spec.Desired) {
+func (r *Reconciler) discover(changes map[string]spec.Desired) {
 	live, err := r.runtime.Found()
 	if err != nil {
 		r.Logger.Warn("processes of a former server cannot be looked for", "err", err)
 	}
 	unknown := live
+	// Read after the look at who lives: one that ended in between would be in
+	// neither, and be started twice.
+	ends := r.ends()
 	for _, f := range ends {
 		if f.Child != "" && f.Launch.Identity.Incarnation != 0 {
 			unknown = append(unknown, f)
 		}
 	}
-	slices.SortFunc(unknown, func(a, b spec.Found) int {
+	slices.SortStableFunc(unknown, func(a, b spec.Found) int {
 		return cmp.Compare(a.Launch.Identity.Incarnation, b.Launch.Identity.Incarnation)
 	})
 	for _, f := range unknown {
