@@ -99,15 +99,16 @@ func (w *watch) observe() {
 }
 
 func (w *watch) observeLocked() (answered bool) {
-	if err := w.ledger.catchUp(); err != nil {
-		w.history.complain("%v", err)
-	}
 	given := w.orders.now()
 	views, err := w.in.children(10 * time.Second)
 	if err != nil {
 		return false
 	}
 	w.history.add(views)
+	// After the answer: what it tells of an end was written before.
+	if err := w.ledger.catchUp(); err != nil {
+		w.history.complain("%v", err)
+	}
 	for _, text := range w.orders.broken(given, views) {
 		if len(w.forgot) < 20 {
 			w.forgot = append(w.forgot, text)
