@@ -52,7 +52,7 @@ func (c *trial) newInstance(t *testing.T, config string, children map[string]str
 	pid := os.Getpid()
 	in := &instance{
 		dir: filepath.Join(world.root, fmt.Sprint(n)), as: c.as, binary: world.kita,
-		mark: fmt.Sprintf("KITA_CHAOS_MARK=%d-%d", pid, n),
+		mark: markOf(n),
 	}
 	addr := fmt.Sprintf("127.%d.%d.%d", 64+pid%128, pid/128%256, n%250+2)
 	in.socket, in.tcp = in.path("run/kita.sock"), addr+":33889"
@@ -83,6 +83,12 @@ func (c *trial) newInstance(t *testing.T, config string, children map[string]str
 	}
 	t.Cleanup(func() { in.cleanUp(t) })
 	return in
+}
+
+// markOf is the entry in the environment by which the processes of an instance
+// are known.
+func markOf(instance uint32) string {
+	return fmt.Sprintf("KITA_CHAOS_MARK=%d-%d", os.Getpid(), instance)
 }
 
 func must(t *testing.T, err error) {

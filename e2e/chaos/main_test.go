@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // world is what all faults share; TestMain makes it and nothing changes it.
@@ -53,7 +56,42 @@ func prepare(m *testing.M) (code int, err error) {
 			return 0, err
 		}
 	}
+	stop := endOnSignal()
+	defer stop()
 	return m.Run(), nil
+}
+
+// endOnSignal has a harness that is interrupted leave nothing behind either.
+func endOnSignal() (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-over:
+			return
+		case sig := <-signals:
+			fmt.Fprintf(os.Stderr, "chaos: %v, everything is ended\n", sig)
+		}
+		for _, pattern := range []string{"/sys/fs/cgroup/chaos-%d-*", "/sys/fs/cgroup/*/chaos-%d-*"} {
+			dirs, _ := filepath.Glob(fmt.Sprintf(pattern, os.Getpid()))
+			for _, dir := range dirs {
+				p := &pen{dir}
+				_ = p.write("freezer.state", "THAWED")
+				_ = p.kill(5 * time.Second)
+				_ = p.remove()
+			}
+		}
+		for n := range instances.Load() {
+			_, _ = endMarked(markOf(n + 1))
+		}
+		os.RemoveAll(world.root)
+		os.Exit(1)
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(over)
+	}
 }
 
 // build makes a binary as it is released, but with the failpoints.

@@ -50,7 +50,7 @@ func (f *findings) note(format string, args ...any) {
 }
 
 // judge holds what kita says against what the children wrote. The ledger must
-// have been read before the latest answer in h was given.
+// have been read after the latest answer in h was given.
 func judge(l *ledger, h *history, allowed rules) *findings {
 	f := &findings{starts: len(l.starts)}
 	for _, r := range l.doubles {
