@@ -82,7 +82,15 @@ func (f *fakeRuntime) AdoptRest(child string, l spec.Launch) error {
 	return nil
 }
 
-func (f *fakeRuntime) OOMKilled(spec.Launch) bool { return false }
+func (f *fakeRuntime) ExitOf(l spec.Launch) spec.Exit {
+	for _, e := range f.ended {
+		id := e.Launch.Identity
+		if id.PID == l.Identity.PID && id.StartTicks == l.Identity.StartTicks {
+			return *e.Exit
+		}
+	}
+	return spec.Exit{At: time.Now()}
+}
 
 func (f *fakeRuntime) Ended() ([]spec.Found, error) { return f.ended, nil }
 

@@ -33,10 +33,8 @@ func (r *Reconciler) recall() error {
 		}
 		gone = append(gone, e)
 	}
-	// Only now: whoever was seen to be gone had been recorded before.
-	ends := r.ends()
 	for _, e := range gone {
-		r.takeOver(e, ends)
+		r.takeOver(e)
 	}
 	r.discover(changes)
 	if r.allSaved() {
@@ -47,15 +45,6 @@ func (r *Reconciler) recall() error {
 		return nil
 	}
 	return r.Store.SetDesired(r.ctx, changes)
-}
-
-// ends are the ends on record.
-func (r *Reconciler) ends() []spec.Found {
-	ends, err := r.runtime.Ended()
-	if err != nil {
-		r.Logger.Warn("some exits on record cannot be read", "err", err)
-	}
-	return ends
 }
 
 // publishAll shows what is known before there has been a pass.
@@ -150,17 +139,13 @@ func (r *Reconciler) adopt(e *entry) bool {
 
 // takeOver takes note of the end of a leader, if that is news, and adopts what is
 // left after it.
-func (r *Reconciler) takeOver(e *entry, ends []spec.Found) {
+func (r *Reconciler) takeOver(e *entry) {
 	p := e.obs.Process
 	if p.Exit != nil {
 		r.takeOverRest(e)
 		return
 	}
-	exit := spec.Exit{At: time.Now()}
-	if i := slices.IndexFunc(ends, func(f spec.Found) bool { return isOf(f.Launch.Identity, p.Identity) }); i >= 0 {
-		exit = *ends[i].Exit
-	}
-	r.foldEnd(e, exit)
+	r.foldEnd(e, r.runtime.ExitOf(p.Launch))
 }
 
 // foldEnd takes note of the end of a leader while no server ran, and of what it
@@ -168,7 +153,6 @@ func (r *Reconciler) takeOver(e *entry, ends []spec.Found) {
 func (r *Reconciler) foldEnd(e *entry, exit spec.Exit) {
 	p := e.obs.Process
 	exit.Incarnation = e.obs.Incarnation
-	exit.OOMKilled = exit.OOMKilled || r.runtime.OOMKilled(p.Launch)
 	r.mu.Lock()
 	p.Adopted = true
 	e.obs.Exited(exit, false, jitter())
@@ -205,12 +189,6 @@ func (r *Reconciler) saveEntry(e *entry) {
 	e.obs.Unsaved = obs.Unsaved
 }
 
-// isOf tells whether a record is of a process. The keeper knows no inodes, and
-// not always the child.
-func isOf(record, id spec.Identity) bool {
-	return record.PID == id.PID && record.StartTicks == id.StartTicks && record.BootID == id.BootID
-}
-
 // adoptedBy tries again what could not be found out at the start; false if it
 // still cannot.
 func (r *Reconciler) adoptedBy(name string) bool {
@@ -221,7 +199,7 @@ func (r *Reconciler) adoptedBy(name string) bool {
 		return true
 	}
 	if e.obs.Process.Exit != nil || !r.adopt(e) {
-		r.takeOver(e, r.ends())
+		r.takeOver(e)
 	}
 	return !e.unadopted
 }
@@ -236,7 +214,10 @@ func (r *Reconciler) discover(changes map[string]spec.Desired) {
 	unknown := live
 	// Read after the look at who lives: one that ended in between would be in
 	// neither, and be started twice.
-	ends := r.ends()
+	ends, err := r.runtime.Ended()
+	if err != nil {
+		r.Logger.Warn("some exits on record cannot be read", "err", err)
+	}
 	for _, f := range ends {
 		if f.Child != "" && f.Launch.Identity.Incarnation != 0 {
 			unknown = append(unknown, f)
@@ -298,7 +279,7 @@ func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
 	}
 	r.saveEntry(e)
 	if !r.adopt(e) {
-		r.takeOver(e, r.ends())
+		r.takeOver(e)
 	}
 }
 

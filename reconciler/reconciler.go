@@ -42,8 +42,8 @@ type Remains interface {
 	Adopt(child string, l spec.Launch) error
 	// AdoptRest does it for what is left after the leader.
 	AdoptRest(child string, l spec.Launch) error
-	// OOMKilled tells whether memory ran out in a run.
-	OOMKilled(l spec.Launch) bool
+	// ExitOf tells how the leader of a run ended that cannot be adopted.
+	ExitOf(l spec.Launch) spec.Exit
 	// Ended are the ends on record.
 	Ended() ([]spec.Found, error)
 	// Found are the runs that live and that nobody watches.

@@ -101,9 +101,7 @@ func exitOf(ws unix.WaitStatus, e spec.Exit) spec.Exit {
 // statusOfZombie reads the wait status of a stranger whose parent has not
 // reaped it yet; some that orphans come to take seconds.
 func statusOfZombie(pidfd, pid int) (ws unix.WaitStatus, ok bool) {
-	// The kernel shows 0 to those who may not know. The link of a zombie's
-	// executable is missing for those who may, and forbidden for the others.
-	if _, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe"); !errors.Is(err, unix.ENOENT) {
+	if !mayReadExit(pid) {
 		return 0, false
 	}
 	st, err := readStat(pid)
@@ -115,4 +113,12 @@ func statusOfZombie(pidfd, pid int) (ws unix.WaitStatus, ok bool) {
 		return 0, false
 	}
 	return unix.WaitStatus(st.exitCode), true
+}
+
+// mayReadExit tells whether this process may know how a zombie ended. The kernel
+// shows 0 to those who may not; the link of a zombie's executable is missing for
+// those who may, and forbidden for the others.
+func mayReadExit(pid int) bool {
+	_, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	return errors.Is(err, unix.ENOENT)
 }

@@ -18,15 +18,53 @@ import (
 	"kita/spec"
 )
 
+// ExitOf tells how a run ended that Adopt found gone: from the records, or from
+// the zombie that its parent has yet to reap; it waits for that a second at most.
+// What cannot be learned is an exit that is not known.
+func (h *Host) ExitOf(l spec.Launch) spec.Exit {
+	id := l.Identity
+	exit := spec.Exit{Incarnation: id.Incarnation, At: time.Now(), OOMKilled: oomKilled(h.leaf(l))}
+	deadline := exit.At.Add(h.patience)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		// The look at the process comes first: its end is recorded before it
+		// is reaped.
+		st, err := readStat(id.PID)
+		left := err == nil && st.dead() && st.startTicks == id.StartTicks
+		if rec, ok := h.records.find(id); ok {
+			exit.At = rec.At
+			return exitOf(unix.WaitStatus(rec.Status), exit)
+		}
+		if left && mayReadExit(id.PID) {
+			return exitOf(unix.WaitStatus(st.exitCode), exit)
+		}
+		if !left || !time.Now().Before(deadline) || !h.pause(wait) {
+			return exit
+		}
+	}
+}
+
+// pause waits; false once the host is closing.
+func (h *Host) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-h.closing:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
 // Ended returns the ends of runs in this boot that are on record, by this host's
-// former servers and by their keeper. Of two records of one end, by a server that
-// died between its record and its reaping and by the keeper, it returns one. With
-// an error it returns what could be read.
+// former servers and by their keeper; of what ended before the call all is. Of two
+// records of one end, by a server that died between its record and its reaping
+// and by the keeper, it returns one. With an error it returns what could be read.
 func (h *Host) Ended() ([]spec.Found, error) {
 	boot, err := BootID()
 	if err != nil {
 		return nil, err
 	}
+	h.awaitBurials()
 	all, err := h.records.all()
 	type who struct {
 		pid   int
@@ -44,6 +82,26 @@ func (h *Host) Ended() ([]spec.Found, error) {
 	return found, err
 }
 
+// awaitBurials waits until the keeper has recorded who had ended when it was
+// called, or for a second: on a full disk it cannot.
+func (h *Host) awaitBurials() {
+	if h.keeper == 0 {
+		return
+	}
+	deadline := time.Now().Add(h.patience)
+	for wait := time.Millisecond; time.Now().Before(deadline); wait = min(2*wait, 20*time.Millisecond) {
+		unburied := slices.ContainsFunc(childrenOf(h.keeper), func(pid int) bool {
+			st, err := readStat(pid)
+			// The keeper reaps its servers, too, and leaders whose threads go on
+			// are no zombies.
+			return err == nil && st.dead() && st.group == pid && st.threads <= 1
+		})
+		if !unburied || !h.pause(wait) {
+			return
+		}
+	}
+}
+
 func (h *Host) endOf(rec exitlog.Record) spec.Found {
 	exit := exitOf(unix.WaitStatus(rec.Status), spec.Exit{Incarnation: rec.Incarnation, At: rec.At})
 	return spec.Found{
@@ -54,10 +112,6 @@ func (h *Host) endOf(rec exitlog.Record) spec.Found {
 		Exit: &exit,
 	}
 }
-
-// OOMKilled tells whether the kernel killed a process of a run because memory ran
-// out; false where there is no cgroup to tell it.
-func (h *Host) OOMKilled(l spec.Launch) bool { return oomKilled(h.leaf(l)) }
 
 // Found returns the leaders that live, are of former servers with this host's ID
 // and are not watched: call it when what is known has been adopted. They are told

@@ -67,6 +67,7 @@ type procStat struct {
 	session    int    // field 6
 	userTicks  uint64 // field 14
 	kernTicks  uint64 // field 15
+	threads    int    // field 20
 	startTicks uint64 // field 22
 	// exitCode, field 52, is a wait status; 0 if this process may not know it,
 	// or if the kernel is older than 3.5.
@@ -112,6 +113,7 @@ func parseStat(text []byte) (procStat, error) {
 		session:    int(number(6)),
 		userTicks:  number(14),
 		kernTicks:  number(15),
+		threads:    int(number(20)),
 		startTicks: number(22),
 	}
 	if len(fields) > 52-3 {
@@ -159,8 +161,8 @@ func (h *Host) adopt(child string, l spec.Launch) (*process, error) {
 	return p, nil
 }
 
-// verify tells whether the process behind pidfd is the one that id means, be it a
-// zombie that somebody else has yet to reap.
+// verify tells whether the process behind pidfd is the one that id means, and
+// can be watched: the zombie of a child of this process can, another's is gone.
 func verify(pidfd int, id spec.Identity) error {
 	now, err := identify(pidfd, id.PID, id.Incarnation)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
@@ -174,6 +176,9 @@ func verify(pidfd int, id spec.Identity) error {
 	}
 	if now != id {
 		return fmt.Errorf("%w: its PID belongs to another process", spec.ErrGone)
+	}
+	if _, mine := peek(pidfd); !mine && ended(pidfd) {
+		return spec.ErrGone
 	}
 	return nil
 }

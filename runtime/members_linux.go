@@ -178,8 +178,8 @@ func (p *process) awaitEmpty() bool {
 		}
 		unseen := len(g.members) == 0
 		p.release(g)
-		if unseen && !p.pause() {
-			return false
+		if unseen {
+			p.pause() // there is nothing to wait on
 		}
 		if p.closed() {
 			return false
@@ -189,15 +189,12 @@ func (p *process) awaitEmpty() bool {
 	return !p.closed()
 }
 
-// pause waits for the host's retry time, where there is nothing to wait on;
-// false if p was closed meanwhile.
-func (p *process) pause() bool {
+// pause waits for the host's retry time, or until p is closed.
+func (p *process) pause() {
 	timer := time.NewTimer(p.host.retry)
 	defer timer.Stop()
 	select {
 	case <-p.done:
-		return false
 	case <-timer.C:
-		return true
 	}
 }

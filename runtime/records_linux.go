@@ -21,8 +21,9 @@ const ownRecords = "server"
 
 // records are the exit logs of the server and its keeper.
 type records struct {
-	dir    string // of the server's own log; empty for none
-	keeper *exitlog.Reader
+	dir string // of the server's own log; empty for none
+	// keeper reads the keeper's log, former that of a former server.
+	keeper, former *exitlog.Reader
 
 	mu sync.Mutex
 	// own is guarded by mu; nil until the first record.
@@ -33,7 +34,8 @@ func newRecords(runDir string) *records {
 	if runDir == "" {
 		return &records{}
 	}
-	return &records{dir: filepath.Join(runDir, ownRecords), keeper: exitlog.OpenReader(runDir)}
+	dir := filepath.Join(runDir, ownRecords)
+	return &records{dir: dir, keeper: exitlog.OpenReader(runDir), former: exitlog.OpenReader(dir)}
 }
 
 // append writes the end of a child down. Until that has been done the child
@@ -77,12 +79,15 @@ func (r *records) forget() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// find looks for the end of a process in the keeper's log.
+// find looks for the end of a process that is no child of this one.
 func (r *records) find(id spec.Identity) (exitlog.Record, bool) {
 	if r.keeper == nil {
 		return exitlog.Record{}, false
 	}
-	return r.keeper.Find(id.PID, id.StartTicks, id.BootID)
+	if rec, ok := r.keeper.Find(id.PID, id.StartTicks, id.BootID); ok {
+		return rec, true
+	}
+	return r.former.Find(id.PID, id.StartTicks, id.BootID)
 }
 
 // all returns every end on record, that of a former server's own log included.
@@ -91,7 +96,7 @@ func (r *records) all() ([]exitlog.Record, error) {
 		return nil, nil
 	}
 	kept, err := r.keeper.All()
-	own, ownErr := exitlog.OpenReader(r.dir).All()
+	own, ownErr := r.former.All()
 	return append(kept, own...), errors.Join(err, ownErr)
 }
 
