@@ -190,8 +190,9 @@ func (p *policy) ended(now time.Time, e end) verdict {
 	case e.code == 0 && !(p.watching && !p.ready):
 		// A new version that ends well without having served is none.
 		return verdict{exit: true}
-	case !p.everReady:
-		// What it could not do it has said, and would say again.
+	case !p.everReady && e.code >= 0:
+		// What it could not do it has said, and would say again. Whoever was
+		// killed has said nothing.
 		return verdict{exit: true, code: e.status()}
 	case p.ending:
 		if p.crashesEnding++; p.crashesEnding >= endingCrashes {
