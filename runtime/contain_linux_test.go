@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kita/runtime/cgroup"
+	"kita/runtime/exitlog"
 	"kita/spec"
 )
 
@@ -436,5 +437,95 @@ func TestPID1AttributesNothingByElimination(t *testing.T) {
 		if got, want := p.isOnlyOwner(st), keeper != 1; got != want {
 			t.Errorf("keeper %d: %v, want %v", keeper, got, want)
 		}
+	}
+}
+
+func TestExitOfARunThatIsGone(t *testing.T) {
+	dir := t.TempDir()
+	h, _ := hostWith(t, Options{RunDir: dir})
+	boot, err := BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch := func(pid int, ticks uint64) spec.Launch {
+		return spec.Launch{Identity: spec.Identity{PID: pid, StartTicks: ticks, BootID: boot, Incarnation: 4}}
+	}
+	check := func(name string, l spec.Launch, want spec.Exit) {
+		t.Helper()
+		if err := h.Adopt("web", l); !errors.Is(err, spec.ErrGone) {
+			t.Errorf("%s: adopted (%v)", name, err)
+		}
+		want.Incarnation = 4
+		got := h.ExitOf(l)
+		got.At = time.Time{}
+		if got != want {
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+	const nobodys = 1 << 22 // beyond every PID
+	w, err := exitlog.OpenWriter(dir, boot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Append(exitlog.Record{PID: nobodys, StartTicks: 5, Boot: boot, Status: 7 << 8, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	check("the keeper has recorded it", launch(nobodys, 5), code(7))
+	check("another process of its PID is on record", launch(nobodys, 6), spec.Exit{})
+
+	r, told, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer told.Close()
+	id := playFormer(t, "start and reap when told", []string{"sleep", "600"}, r)
+	if err := unix.Kill(id.PID, unix.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	awaitDead(t, id.PID)
+	id.Incarnation = 4
+	check("its parent has not reaped it", spec.Launch{Identity: id}, killedBy(unix.SIGUSR2))
+	told.WriteString("\n")
+}
+
+func TestEndedWaitsForTheKeeper(t *testing.T) {
+	dir := t.TempDir()
+	h, _ := hostWith(t, Options{RunDir: dir, Keeper: os.Getpid()})
+	h.patience = patience
+	boot, err := BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A child of the "keeper" that is dead and not buried yet.
+	pid, err := syscall.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setpgid: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitDead(t, pid)
+	st, err := readStat(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan []spec.Found)
+	go func() {
+		found, err := h.Ended()
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- found
+	}()
+	w, err := exitlog.OpenWriter(dir, boot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Append(exitlog.Record{PID: pid, StartTicks: st.startTicks, Boot: boot, Child: "web", Incarnation: 2, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	reapPID(pid)
+	if found := <-ended; len(found) != 1 || found[0].Child != "web" || found[0].Launch.Identity.PID != pid {
+		t.Errorf("on record is %+v", found)
 	}
 }
