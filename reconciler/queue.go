@@ -59,6 +59,10 @@ func (q *queue) AddAt(name string, at time.Time) {
 	if at.IsZero() {
 		return
 	}
+	// One that was read from disk has no reading of the monotonic clock: a wall
+	// clock that is set back later must not put it off.
+	now := time.Now()
+	at = now.Add(at.Sub(now))
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -207,26 +208,14 @@ func (r *Reconciler) adoptedBy(name string) bool {
 // discover takes over the runs that a former server started and did not live to
 // write down: it died between the fork and the save, or its disk was full.
 func (r *Reconciler) discover(changes map[string]spec.Desired) {
-	live, err := r.runtime.Found()
-	if err != nil {
-		r.Logger.Warn("processes of a former server cannot be looked for", "err", err)
-	}
-	unknown := live
+	live := r.findLive()
 	// Read after the look at who lives: one that ended in between would be in
 	// neither, and be started twice.
 	ends, err := r.runtime.Ended()
 	if err != nil {
 		r.Logger.Warn("some exits on record cannot be read", "err", err)
 	}
-	for _, f := range ends {
-		if f.Child != "" && f.Launch.Identity.Incarnation != 0 {
-			unknown = append(unknown, f)
-		}
-	}
-	slices.SortStableFunc(unknown, func(a, b spec.Found) int {
-		return cmp.Compare(a.Launch.Identity.Incarnation, b.Launch.Identity.Incarnation)
-	})
-	for _, f := range unknown {
+	for _, f := range leaders(append(live, ends...)) {
 		switch e := r.children[f.Child]; {
 		case e == nil && f.Exit != nil:
 			// Of a child that was forgotten.
@@ -236,6 +225,65 @@ func (r *Reconciler) discover(changes map[string]spec.Desired) {
 			r.discard(f)
 		}
 	}
+}
+
+// findLive looks for what lives and is not known. A look that fails is tried
+// again for a while: a run that is overlooked is started twice.
+func (r *Reconciler) findLive() []spec.Found {
+	for try := 1; ; try++ {
+		live, err := r.runtime.Found()
+		if err == nil {
+			return live
+		}
+		r.Logger.Error("cannot look for the processes of a former server", "err", err, "try", try)
+		if try == findTries {
+			return live
+		}
+		select {
+		case <-time.After(saveAgain):
+		case <-r.ctx.Done():
+			return live
+		}
+	}
+}
+
+// findTries is how often the runs of a former server are looked for, once a
+// second.
+const findTries = 10
+
+// leaders are the runs of which a child and an incarnation are known, the oldest
+// first, each by its leader: of all that lead process groups in a run that is the
+// one that began first. A process that is found both alive and dead has died.
+func leaders(all []spec.Found) []spec.Found {
+	type run struct {
+		child       string
+		incarnation uint64
+	}
+	first := map[run]spec.Found{}
+	for _, f := range all {
+		r := run{f.Child, f.Launch.Identity.Incarnation}
+		if r.child == "" || r.incarnation == 0 {
+			continue
+		}
+		if known, ok := first[r]; !ok || beganBefore(f, known) {
+			first[r] = f
+		}
+	}
+	return slices.SortedFunc(maps.Values(first), func(a, b spec.Found) int {
+		return cmp.Compare(a.Launch.Identity.Incarnation, b.Launch.Identity.Incarnation)
+	})
+}
+
+func beganBefore(a, b spec.Found) bool {
+	x, y := a.Launch.Identity, b.Launch.Identity
+	switch {
+	case x.StartTicks != y.StartTicks:
+		return x.StartTicks < y.StartTicks
+	case x.PID != y.PID:
+		// Within one tick numbers are given out in order.
+		return x.PID < y.PID
+	}
+	return a.Exit != nil
 }
 
 // isNews tells whether a run is later than the latest that is known of a child.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -236,5 +237,22 @@ func TestTheFirstAnswerOfANewServerShowsWhatItRecalled(t *testing.T) {
 	}
 	if s := w.view("web").Status; s.Process == nil || s.Starts != 1 {
 		t.Errorf("web is shown as %+v", s)
+	}
+}
+
+func TestLeadersAreTheFirstOfTheirRuns(t *testing.T) {
+	at := func(child string, incarnation, ticks uint64, pid int, exit *spec.Exit) spec.Found {
+		return spec.Found{Child: child, Exit: exit,
+			Launch: spec.Launch{Identity: spec.Identity{PID: pid, StartTicks: ticks, Incarnation: incarnation}}}
+	}
+	worker, leader := &spec.Exit{Code: 3}, &spec.Exit{Code: 7}
+	got := leaders([]spec.Found{
+		at("web", 2, 90, 12, worker), at("web", 2, 90, 11, leader), at("web", 2, 91, 4, nil),
+		at("db", 1, 50, 8, nil), at("db", 1, 50, 8, leader),
+		at("", 0, 1, 1, leader), at("web", 0, 1, 1, leader),
+	})
+	want := []spec.Found{at("db", 1, 50, 8, leader), at("web", 2, 90, 11, leader)}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -59,7 +59,8 @@ func subreaper(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for _, pid := range childrenOf(os.Getpid()) {
+		pids, _ := childrenOf(os.Getpid())
+		for _, pid := range pids {
 			if st, err := readStat(pid); err == nil && st.state == 'Z' {
 				reapPID(pid)
 			}

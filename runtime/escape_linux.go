@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kita/runtime/cgroup"
 )
 
 // escaped finds processes of a run without a cgroup that have left its process
@@ -17,25 +20,27 @@ import (
 // environment they were executed with, or because no other run can have made
 // them. thorough looks at every process of the machine for tokens, and at what
 // descends from the leader and from those found.
-func (p *process) escaped(thorough bool) []procStat {
+func (p *process) escaped(thorough bool) ([]procStat, error) {
+	orphans, err := p.orphans()
+	if err != nil {
+		return nil, err
+	}
 	if !thorough && p.host.keeper != 0 {
-		found := p.orphans()
 		// The kernel's list of children may miss some while others end, so what
 		// is known to leave its group is looked for everywhere at last.
-		if len(found) > 0 || !p.escapes.Load() {
-			if len(found) > 0 {
+		if len(orphans) > 0 || !p.escapes.Load() {
+			if len(orphans) > 0 {
 				p.escapes.Store(true)
 			}
-			return found
+			return orphans, nil
 		}
 	}
 	groups, err := p.host.scanner.scan()
 	if err != nil {
-		p.host.log.Warn("cannot read /proc", "error", err)
-		return nil
+		return nil, err
 	}
 	children := map[int][]procStat{}
-	queue := p.orphans()
+	queue := orphans
 	for _, stats := range groups {
 		for _, st := range stats {
 			children[st.parent] = append(children[st.parent], st)
@@ -68,13 +73,14 @@ func (p *process) escaped(thorough bool) []procStat {
 	if len(found) > 0 {
 		p.escapes.Store(true)
 	}
-	return found
+	return found, nil
 }
 
 // orphans are the children of the keeper that are of this run.
-func (p *process) orphans() []procStat {
+func (p *process) orphans() ([]procStat, error) {
+	orphans, err := p.host.orphans()
 	var found []procStat
-	for _, st := range p.host.orphans() {
+	for _, st := range orphans {
 		if p.pidfd != nil && st.group == p.id.PID {
 			continue
 		}
@@ -82,7 +88,7 @@ func (p *process) orphans() []procStat {
 			found = append(found, st)
 		}
 	}
-	return found
+	return found, err
 }
 
 // isOnlyOwner tells whether an orphan can be of no other run than this one. As
@@ -99,8 +105,12 @@ func (p *process) strays() []int {
 	if p.leaf != nil || p.host.keeper == 0 {
 		return nil
 	}
+	orphans, err := p.host.orphans()
+	if err != nil {
+		p.host.log.Warn("cannot look for orphans", "child", p.child, "incarnation", p.id.Incarnation, "err", err)
+	}
 	var pids []int
-	for _, st := range p.host.orphans() {
+	for _, st := range orphans {
 		owners := p.host.owners(st)
 		if slices.Contains(owners, run{p.child, p.id.Incarnation}) && !p.bears(st.pid) && !p.isOnlyOwner(st) {
 			pids = append(pids, st.pid)
@@ -110,22 +120,41 @@ func (p *process) strays() []int {
 }
 
 // orphans are the live children of the keeper that lead no run.
-func (h *Host) orphans() []procStat {
+func (h *Host) orphans() ([]procStat, error) {
+	if h.keeper == 0 {
+		return nil, nil
+	}
+	pids, err := childrenOf(h.keeper)
+	if err != nil {
+		return nil, err
+	}
 	var found []procStat
-	for _, pid := range childrenOf(h.keeper) {
+	for _, pid := range pids {
 		if pid == os.Getpid() || h.leads(pid) {
 			continue
 		}
-		if st, err := readStat(pid); err == nil && st.parent == h.keeper && !st.dead() {
+		st, err := readStat(pid)
+		switch {
+		case err == nil && st.parent == h.keeper && !st.dead():
 			found = append(found, st)
+		case err != nil && !gone(err):
+			return nil, err
 		}
 	}
-	return found
+	return found, nil
+}
+
+// gone tells whether an error of /proc says that there is no such process.
+func gone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
 
 // owners are the runs that an orphan can be of: the one whose tokens it shows, or
 // those that lived when it began. The keeper has no other descendants.
 func (h *Host) owners(st procStat) []run {
+	if r, ok := h.runByLeaf(st.pid); ok {
+		return []run{r}
+	}
 	if env, err := readEnviron(st.pid); err == nil {
 		if r, ok := runOf(env, h.id); ok {
 			return []run{r}
@@ -150,6 +179,19 @@ func (h *Host) owners(st procStat) []run {
 		}
 	}
 	return owners
+}
+
+// runByLeaf is the run in whose cgroup a process is.
+func (h *Host) runByLeaf(pid int) (run, bool) {
+	if !h.hasCgroups() {
+		return run{}, false
+	}
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return run{}, false
+	}
+	id, child, incarnation, ok := cgroup.ParsePath(string(text))
+	return run{child, incarnation}, ok && id == h.id
 }
 
 // life is how long a run without a cgroup lived, in clock ticks since the boot;
@@ -235,17 +277,24 @@ func runOf(env []byte, id string) (r run, ok bool) {
 
 // childrenOf returns the children of a process, zombies included; by
 // /proc/PID/task/TID/children, or where the kernel has no such file by a look
-// at every process.
-func childrenOf(pid int) []int {
-	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+// at every process. A process that is gone has none.
+func childrenOf(pid int) ([]int, error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	tasks, err := os.ReadDir(dir)
 	if err != nil {
-		return nil
+		if gone(err) {
+			err = nil
+		}
+		return nil, err
 	}
 	var pids []int
 	for _, task := range tasks {
-		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + task.Name() + "/children")
-		if os.IsNotExist(err) && !exists("/proc/self/task/"+strconv.Itoa(os.Getpid())+"/children") {
+		text, err := os.ReadFile(dir + "/" + task.Name() + "/children")
+		if gone(err) && !exists("/proc/self/task/"+strconv.Itoa(os.Getpid())+"/children") {
 			return childrenByScan(pid)
+		}
+		if err != nil && !gone(err) {
+			return nil, err
 		}
 		for word := range strings.FieldsSeq(string(text)) {
 			if n, err := strconv.Atoi(word); err == nil {
@@ -254,7 +303,7 @@ func childrenOf(pid int) []int {
 		}
 	}
 	slices.Sort(pids)
-	return pids
+	return pids, nil
 }
 
 func exists(path string) bool {
@@ -262,11 +311,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func childrenByScan(pid int) []int {
+func childrenByScan(pid int) ([]int, error) {
 	groups, err := readGroups()
-	if err != nil {
-		return nil
-	}
 	var pids []int
 	for _, stats := range groups {
 		for _, st := range stats {
@@ -276,5 +322,5 @@ func childrenByScan(pid int) []int {
 		}
 	}
 	slices.Sort(pids)
-	return pids
+	return pids, err
 }

@@ -66,20 +66,41 @@ func (h *Host) Ended() ([]spec.Found, error) {
 	}
 	h.awaitBurials()
 	all, err := h.records.all()
+	leaves, leavesErr := h.leavesByRun()
 	type who struct {
 		pid   int
 		ticks uint64
 	}
-	seen := map[who]bool{}
+	seen := map[who]int{}
 	var found []spec.Found
 	for _, rec := range all {
-		if rec.Boot != boot || seen[who{rec.PID, rec.StartTicks}] {
+		if rec.Boot != boot {
 			continue
 		}
-		seen[who{rec.PID, rec.StartTicks}] = true
-		found = append(found, h.endOf(rec))
+		end := endOf(rec, leaves)
+		// The one that names the child is worth more.
+		if i, twice := seen[who{rec.PID, rec.StartTicks}]; !twice {
+			seen[who{rec.PID, rec.StartTicks}] = len(found)
+			found = append(found, end)
+		} else if found[i].Child == "" {
+			found[i] = end
+		}
 	}
-	return found, err
+	return found, errors.Join(err, leavesErr)
+}
+
+// leavesByRun are the cgroups that there are.
+func (h *Host) leavesByRun() (map[run]*cgroup.Leaf, error) {
+	if h.cgroups == nil {
+		return nil, nil
+	}
+	leaves, err := h.cgroups.Leaves()
+	byRun := map[run]*cgroup.Leaf{}
+	for _, l := range leaves {
+		child, incarnation := l.Run()
+		byRun[run{child, incarnation}] = l
+	}
+	return byRun, err
 }
 
 // awaitBurials waits until the keeper has recorded who had ended when it was
@@ -90,7 +111,8 @@ func (h *Host) awaitBurials() {
 	}
 	deadline := time.Now().Add(h.patience)
 	for wait := time.Millisecond; time.Now().Before(deadline); wait = min(2*wait, 20*time.Millisecond) {
-		unburied := slices.ContainsFunc(childrenOf(h.keeper), func(pid int) bool {
+		pids, err := childrenOf(h.keeper)
+		unburied := err != nil || slices.ContainsFunc(pids, func(pid int) bool {
 			st, err := readStat(pid)
 			// The keeper reaps its servers, too, and leaders whose threads go on
 			// are no zombies.
@@ -102,15 +124,15 @@ func (h *Host) awaitBurials() {
 	}
 }
 
-func (h *Host) endOf(rec exitlog.Record) spec.Found {
+func endOf(rec exitlog.Record, leaves map[run]*cgroup.Leaf) spec.Found {
 	exit := exitOf(unix.WaitStatus(rec.Status), spec.Exit{Incarnation: rec.Incarnation, At: rec.At})
-	return spec.Found{
-		Child:     rec.Child,
-		StartedAt: startedAt(rec.StartTicks),
-		Launch: spec.Launch{Identity: spec.Identity{
-			PID: rec.PID, StartTicks: rec.StartTicks, BootID: rec.Boot, Incarnation: rec.Incarnation}},
-		Exit: &exit,
+	l := spec.Launch{Identity: spec.Identity{
+		PID: rec.PID, StartTicks: rec.StartTicks, BootID: rec.Boot, Incarnation: rec.Incarnation}}
+	if leaf := leaves[run{rec.Child, rec.Incarnation}]; leaf != nil {
+		l.Cgroup = leaf.Path()
+		exit.OOMKilled = oomKilled(leaf)
 	}
+	return spec.Found{Child: rec.Child, StartedAt: startedAt(rec.StartTicks), Launch: l, Exit: &exit}
 }
 
 // Found returns the leaders that live, are of former servers with this host's ID
@@ -121,28 +143,28 @@ func (h *Host) endOf(rec exitlog.Record) spec.Found {
 func (h *Host) Found() ([]spec.Found, error) {
 	byRun := map[run]spec.Found{}
 	var errs []error
-	if h.cgroups != nil {
-		leaves, err := h.cgroups.Leaves()
+	leaves, err := h.leavesByRun()
+	errs = append(errs, err)
+	for r, l := range leaves {
+		if h.lookup(r) != nil {
+			continue
+		}
+		pids, err := l.PIDs()
 		errs = append(errs, err)
-		for _, l := range leaves {
-			child, incarnation := l.Run()
-			r := run{child, incarnation}
-			if h.lookup(r) != nil {
-				continue
-			}
-			pids, err := l.PIDs()
-			errs = append(errs, err)
-			if f, ok := found(r, pids); ok {
-				f.Launch.Cgroup = l.Path()
-				byRun[r] = f
-			}
+		f, ok, err := found(r, pids)
+		errs = append(errs, err)
+		if ok {
+			f.Launch.Cgroup = l.Path()
+			byRun[r] = f
 		}
 	}
 	if !h.hasCgroups() {
 		bearers, err := h.bearers()
 		errs = append(errs, err)
 		for r, pids := range bearers {
-			if f, ok := found(r, pids); ok {
+			f, ok, err := found(r, pids)
+			errs = append(errs, err)
+			if ok {
 				byRun[r] = f
 			}
 		}
@@ -167,6 +189,9 @@ func (h *Host) bearers() (map[run][]int, error) {
 		}
 		env, err := readEnviron(pid)
 		if err != nil {
+			if !gone(err) && !errors.Is(err, unix.EACCES) {
+				return byRun, err
+			}
 			continue
 		}
 		if r, ok := runOf(env, h.id); ok && h.lookup(r) == nil && h.trusts(pid) {
@@ -217,11 +242,15 @@ func processNames() ([]string, error) {
 
 // found is the run whose leader is among pids: the process that began first and
 // still leads its process group.
-func found(r run, pids []int) (spec.Found, bool) {
+func found(r run, pids []int) (f spec.Found, ok bool, err error) {
 	var oldest spec.Identity
+	var errs []error
 	for _, pid := range pids {
 		fd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
+			if err != unix.ESRCH {
+				errs = append(errs, fmt.Errorf("look at PID %d: %w", pid, err))
+			}
 			continue
 		}
 		id, err := identify(fd, pid, r.incarnation)
@@ -237,7 +266,8 @@ func found(r run, pids []int) (spec.Found, bool) {
 			oldest = id
 		}
 	}
-	return spec.Found{Child: r.child, StartedAt: startedAt(oldest.StartTicks), Launch: spec.Launch{Identity: oldest}}, oldest.PID != 0
+	f = spec.Found{Child: r.child, StartedAt: startedAt(oldest.StartTicks), Launch: spec.Launch{Identity: oldest}}
+	return f, oldest.PID != 0, errors.Join(errs...)
 }
 
 // Tidy removes what former servers left and nobody needs: empty cgroups, zombies
@@ -250,7 +280,9 @@ func (h *Host) Tidy() {
 			return h.lookup(run{child, incarnation}) != nil
 		})
 	}
-	for _, pid := range childrenOf(os.Getpid()) {
+	// One that cannot be looked for now goes at the next start.
+	pids, _ := childrenOf(os.Getpid())
+	for _, pid := range pids {
 		if st, err := readStat(pid); err == nil && st.state == 'Z' && !h.leads(pid) {
 			reapPID(pid)
 		}

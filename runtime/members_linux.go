@@ -75,7 +75,7 @@ func (p *process) signalOutside(sig unix.Signal) error {
 // outside finds the members that live and are not in the process group.
 func (p *process) outside(thorough bool) group {
 	if p.leaf == nil {
-		return p.examine(p.escaped(thorough))
+		return p.escapees(thorough)
 	}
 	pids, err := p.leaf.PIDs()
 	if err != nil {
@@ -107,13 +107,27 @@ func (p *process) outside(thorough bool) group {
 // nothingLeft tells, after the leader's end, whether all of the run has ended.
 func (p *process) nothingLeft() bool {
 	if p.leaf != nil {
-		if empty, err := p.leaf.Empty(); err == nil {
-			return empty
+		empty, err := p.leaf.Empty()
+		if err != nil {
+			p.host.log.Warn("cannot tell whether a cgroup is empty", "child", p.child, "incarnation", p.id.Incarnation, "err", err)
 		}
+		return empty && err == nil
 	}
 	g := p.live()
 	p.release(g)
 	return g.empty()
+}
+
+// escapees is what escaped finds, as a group. Where it cannot look, somebody is
+// taken to be there.
+func (p *process) escapees(thorough bool) group {
+	stats, err := p.escaped(thorough)
+	g := p.examine(stats)
+	if err != nil {
+		p.host.log.Warn("cannot look for what left its group", "child", p.child, "incarnation", p.id.Incarnation, "err", err)
+		g.hidden = true
+	}
+	return g
 }
 
 // live finds what lives of a run that has no cgroup.
@@ -122,7 +136,7 @@ func (p *process) live() group {
 	if p.pidfd != nil {
 		g = p.liveGroup()
 	}
-	out := p.examine(p.escaped(p.pidfd == nil))
+	out := p.escapees(p.pidfd == nil)
 	if g.members == nil {
 		g.members = out.members
 	} else {
@@ -135,6 +149,7 @@ func (p *process) live() group {
 		}
 	}
 	g.unwatched = append(g.unwatched, out.unwatched...)
+	g.hidden = g.hidden || out.hidden
 	return g
 }
 
@@ -149,7 +164,7 @@ func (p *process) survivors() []int {
 		pids = inLeaf
 	} else {
 		g := p.live()
-		more := p.examine(p.escaped(true))
+		more := p.escapees(true)
 		pids = slices.AppendSeq(g.unwatched, maps.Keys(g.members))
 		pids = slices.AppendSeq(pids, maps.Keys(more.members))
 		p.release(g)
