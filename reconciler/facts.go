@@ -25,6 +25,7 @@ type emptiedFact struct{ incarnation uint64 }
 type strayedFact struct {
 	incarnation uint64
 	pids        []int
+	suspected   bool
 }
 
 type hookFact struct {
@@ -48,7 +49,7 @@ func (f emptiedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
 }
 
 func (f strayedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
-	return o.Strayed(f.incarnation, f.pids)
+	return o.Strayed(f.incarnation, f.pids, f.suspected)
 }
 
 func (f hookFact) fold(o *plan.Observed, d spec.Desired, now time.Time) bool {
@@ -81,8 +82,8 @@ func (r *Reconciler) Emptied(child string, incarnation uint64) {
 }
 
 // Strayed implements the Runtime's sink: processes that may be of the run live on.
-func (r *Reconciler) Strayed(child string, incarnation uint64, pids []int) {
-	r.post(child, strayedFact{incarnation, pids})
+func (r *Reconciler) Strayed(child string, incarnation uint64, pids []int, suspected bool) {
+	r.post(child, strayedFact{incarnation, pids, suspected})
 }
 
 // post puts a fact into a child's mailbox and asks for a pass.

@@ -530,3 +530,87 @@ func TestEndedWaitsForTheKeeper(t *testing.T) {
 		t.Errorf("on record is %+v", found)
 	}
 }
+
+// useUpDescriptors leaves this process none until the returned function is called.
+func useUpDescriptors(t *testing.T) (free func()) {
+	t.Helper()
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	few := old
+	few.Cur = 256
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	var fds []int
+	for {
+		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		fds = append(fds, fd)
+	}
+	return func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		fds = nil
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+	}
+}
+
+// Found by a review: a look that fails was taken for one that finds nothing.
+func TestWantOfDescriptorsDoesNotMakeARunEmpty(t *testing.T) {
+	variants(t, func(t *testing.T, o Options) {
+		h, f := hostWith(t, o)
+		c := escaping(t, "web", false)
+		l := launched(t, h, c, 1)
+		hidden := escapee(t, c)
+		free := useUpDescriptors(t)
+		defer free()
+		if err := unix.Kill(l.Identity.PID, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.next(t); got != exited(1, killedBy(unix.SIGKILL), false) {
+			t.Errorf("got %+v", got)
+		}
+		free()
+		h.Signal("web", 1, spec.Signal(unix.SIGKILL))
+		if got := f.next(t); !got.emptied {
+			t.Errorf("got %+v", got)
+		}
+		awaitDead(t, hidden)
+	})
+}
+
+// Found by a review: where one run has no cgroup, an orphan out of another's was
+// taken for its own.
+func TestOrphanInACgroupIsOfThatRun(t *testing.T) {
+	subreaper(t)
+	id := newID(t)
+	tree := newTree(t, id)
+	h, f := hostWith(t, Options{ID: id, Cgroups: tree, Keeper: os.Getpid()})
+	bare := child(t, "sleep", "600")
+	bare.Name = "bare"
+	h.cgroups = nil // as if none could be made for it
+	launched(t, h, bare, 1)
+	h.cgroups = tree
+	since := ticksNow()
+	awaitThat(t, "the next tick", func() (string, bool) { return "", ticksNow() > since })
+	c := escaping(t, "web", true)
+	launched(t, h, c, 1)
+	hidden := escapee(t, c)
+	if got := h.Survivors("bare", 1); slices.Contains(got, hidden) {
+		t.Errorf("survivors of bare are %v", got)
+	}
+	h.Signal("bare", 1, spec.Signal(unix.SIGKILL))
+	if got := f.next(t); got.child != "bare" || !got.empty {
+		t.Errorf("got %+v", got)
+	}
+	if st, err := readStat(hidden); err != nil || st.dead() {
+		t.Errorf("the orphan of web was killed with bare (%v)", err)
+	}
+	h.Signal("web", 1, spec.Signal(unix.SIGKILL))
+	awaitDead(t, hidden)
+}

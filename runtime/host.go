@@ -19,9 +19,10 @@ type Sink interface {
 	Exited(child string, incarnation uint64, exit spec.Exit, empty bool)
 	// Emptied: what was left of the group after the leader's exit has ended.
 	Emptied(child string, incarnation uint64)
-	// Strayed: these processes live on and may be of the run or of another;
-	// nothing tells. It comes before the fact that says that nothing is left.
-	Strayed(child string, incarnation uint64, pids []int)
+	// Strayed: these processes live on and are of the run or of another; nothing
+	// tells. suspected: or of none. It comes before the fact that says that
+	// nothing is left.
+	Strayed(child string, incarnation uint64, pids []int, suspected bool)
 }
 
 // Options are what a Host can be told; the zero value works.

@@ -52,7 +52,7 @@ func (f facts) Emptied(child string, incarnation uint64) {
 	f <- fact{child: child, incarnation: incarnation, emptied: true}
 }
 
-func (f facts) Strayed(child string, incarnation uint64, pids []int) {
+func (f facts) Strayed(child string, incarnation uint64, pids []int, _ bool) {
 	f <- fact{child: child, incarnation: incarnation, strays: fmt.Sprint(pids)}
 }
 

@@ -101,13 +101,14 @@ func (o *Observed) Emptied(incarnation uint64) bool {
 	return true
 }
 
-// Strayed records processes that may be of the run and that nothing tells from
-// those of other runs. It comes before the end of the run.
-func (o *Observed) Strayed(incarnation uint64, pids []int) bool {
+// Strayed records processes that nothing tells from those of other runs, or, if
+// they are only suspected, from what is of no run. It comes before the end of the
+// run.
+func (o *Observed) Strayed(incarnation uint64, pids []int, suspected bool) bool {
 	if o.Process == nil || o.Incarnation != incarnation {
 		return false
 	}
-	o.Strays = Members{Incarnation: incarnation, PIDs: pids}
+	o.Strays = Strays{Members: Members{Incarnation: incarnation, PIDs: pids}, Suspected: suspected}
 	return true
 }
 

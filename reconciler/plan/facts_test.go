@@ -317,11 +317,11 @@ func TestHistoryHasTheLatestExitsOnly(t *testing.T) {
 func TestStraysMakeAStopFail(t *testing.T) {
 	c := newChild()
 	o := live(c)
-	if o.Strayed(2, []int{7}) {
+	if o.Strayed(2, []int{7}, false) {
 		t.Error("taken for another run")
 	}
 	o.Signalled(10*second, at(second))
-	if !o.Strayed(1, []int{7, 8}) {
+	if !o.Strayed(1, []int{7, 8}, false) {
 		t.Error("not taken")
 	}
 	o.Exited(exitOf(1, 0, at(2*second)), true, 0)
@@ -340,6 +340,19 @@ func TestStraysMakeAStopFail(t *testing.T) {
 	o.Launched(launch(2), c, running(3, 2), at(3*second))
 	if got := o.KilledNote(2); got != "" {
 		t.Errorf("note of the next run is %q", got)
+	}
+}
+
+func TestSuspectedStraysAreANoteOnly(t *testing.T) {
+	c := newChild()
+	o := live(c)
+	o.Signalled(10*second, at(second))
+	o.Strayed(1, []int{7}, true)
+	o.Exited(exitOf(1, 0, at(2*second)), true, 0)
+	const want = "PID 7 may be left of it: orphans outside its process group and with another environment"
+	p := decide(t, c, false, unwanted(2, 1), o, at(2*second))
+	if p.Status.Reason != want || p.Status.Failure != nil || p.Status.ObservedGeneration != 2 {
+		t.Errorf("plan is %s", show(t, p))
 	}
 }
 

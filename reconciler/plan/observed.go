@@ -55,7 +55,7 @@ type Observed struct {
 	// use SIGKILL.
 	Killed Members `json:"killed,omitzero"`
 	// Strays are processes that may be of the latest run and live on.
-	Strays Members `json:"strays,omitzero"`
+	Strays Strays `json:"strays,omitzero"`
 
 	// Unsaved is why the state of the child is not on disk; empty while it is.
 	Unsaved string `json:"-"`
@@ -115,6 +115,13 @@ type Repeat struct {
 type Members struct {
 	Incarnation uint64 `json:"incarnation"`
 	PIDs        []int  `json:"pids"`
+}
+
+// Strays are processes that may be of one incarnation.
+type Strays struct {
+	Members
+	// Suspected: they may also be of no child at all.
+	Suspected bool `json:"suspected,omitempty"`
 }
 
 // HookKind tells prehooks from posthooks.

@@ -170,7 +170,7 @@ func dead(child *spec.Child, gone bool, desired spec.Desired, o *Observed, now t
 
 func stopped(desired spec.Desired, o *Observed) decision {
 	d := decision{phase: spec.PhaseStopped, settled: true, reason: o.KilledNote(o.Incarnation)}
-	if note := o.strayNote(o.Incarnation); note != "" {
+	if note := o.strayNote(o.Incarnation); note != "" && !o.Strays.Suspected {
 		d.failure = &spec.Failure{Generation: desired.Generation, Code: spec.NotStopped, Message: note}
 	}
 	return d

@@ -87,6 +87,9 @@ func (o *Observed) strayNote(incarnation uint64) string {
 	if o.Strays.Incarnation != incarnation || len(o.Strays.PIDs) == 0 {
 		return ""
 	}
+	if o.Strays.Suspected {
+		return pids(o.Strays.PIDs) + " may be left of it: orphans outside its process group and with another environment"
+	}
 	return "not fully killed: " + pids(o.Strays.PIDs) +
 		" may be of it or of another child, having left its process group and cleared its environment"
 }
