@@ -39,7 +39,7 @@ func killServer(t *testing.T, c *trial) {
 		server := in.awaitServer(t, 0)
 		must(t, signalMarked(server, in.mark, unix.SIGKILL))
 		in.awaitServer(t, server)
-		if i%10 == 9 && !w.check(t) {
+		if !w.checkAfter(t, i) {
 			return
 		}
 	}
@@ -55,6 +55,9 @@ func killBoth(t *testing.T, c *trial) {
 	w.mayUnknown = true
 	for i := range c.count {
 		in.awaitReady(t)
+		if !w.checkAfter(t, i) {
+			return
+		}
 		<-time.After(c.between(0, 400*time.Millisecond))
 		server := in.server()
 		must(t, signalMarked(in.keeper(), in.mark, unix.SIGKILL))
@@ -66,9 +69,6 @@ func killBoth(t *testing.T, c *trial) {
 			in.awaitDeath(t, server)
 		}
 		must(t, in.start())
-		if i%10 == 9 && !w.check(t) {
-			return
-		}
 	}
 	in.awaitReady(t)
 	w.finish(t)

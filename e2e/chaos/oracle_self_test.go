@@ -54,7 +54,7 @@ func TestOracleSeesWhatIsWrong(t *testing.T) {
 	}{
 		{"nothing", func(*story) {}, findings{}},
 		{"a process found another one", func(s *story) { s.ledger += "D web 3 104\n" }, findings{doubles: 1}},
-		{"a run was started twice", func(s *story) { s.ledger += "S web 2 105\n" }, findings{doubles: 1}},
+		{"a run was started twice", func(s *story) { s.ledger += "S web 2 105\n" }, findings{wrong: 1}},
 		{"an exit is missing", func(s *story) { s.web.Status.History = s.web.Status.History[1:] }, findings{lost: 1}},
 		{"the last exit is missing", func(s *story) { s.db.Status.History = nil }, findings{lost: 1}},
 		{"another code", func(s *story) { s.web.Status.History[1].Code++ }, findings{wrong: 1}},
@@ -115,12 +115,13 @@ func numbers(f findings) []int {
 	return []int{f.starts, f.doubles, f.lost, f.wrong, f.unknown, f.deaths}
 }
 
-// TestOracleAllowsWhatTheFaultExplains: an unknown exit, and runs of which the
-// end has not been seen yet.
+// TestOracleAllowsWhatTheFaultExplains: an unknown exit, a number used
+// again, and runs of which the end has not been seen yet.
 func TestOracleAllowsWhatTheFaultExplains(t *testing.T) {
 	s := wellTold()
 	s.web.Status.History = []spec.Exit{{Incarnation: 1}, exited("web", 2)}
 	s.db.Status.History = nil
+	s.ledger += "S web 2 105\nE web 2 " + codeText("web", 2) + "\n"
 	l, h := newLedger(), newHistory()
 	if _, err := l.read(strings.NewReader(s.ledger)); err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func TestOracleAllowsWhatTheFaultExplains(t *testing.T) {
 	h.add([]view{s.web, s.db})
 	r := rules{mayUnknown: true, signalled: func(run) bool { return false }, lives: func(string) bool { return false }}
 	f := judge(l, h, r)
-	if f.bad(r) || f.unknown != 1 {
+	if f.bad(r) || f.unknown != 2 {
 		t.Errorf("found %v: %s", numbers(*f), strings.Join(f.details, "\n"))
 	}
 }

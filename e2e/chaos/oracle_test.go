@@ -16,7 +16,8 @@ type rules struct {
 	// the runs are judged that a later one of the child has followed.
 	final bool
 	// mayUnknown: exits that could not be learned are no fault, since nobody
-	// was there to learn them.
+	// was there to learn them. Nor is a number that is used again, of a run that
+	// nobody could write down and nobody saw.
 	mayUnknown bool
 	// mayCrash: a child may fail as Go programs do that get no thread, with
 	// status 2, which is no status of Code.
@@ -62,8 +63,12 @@ func judge(l *ledger, h *history, allowed rules) *findings {
 		f.note("%s", text)
 	}
 	for _, r := range sorted(l.starts) {
-		if n := len(l.starts[r]); n > 1 {
-			f.doubles++
+		// One after the other, or the second would have found the first.
+		switch n := len(l.starts[r]); {
+		case n > 1 && allowed.mayUnknown:
+			f.unknown += n - 1
+		case n > 1:
+			f.wrong++
 			f.note("%v was started %d times, as PIDs %v", r, n, l.starts[r])
 		}
 		if r.incarnation > 1 && allowed.lives(r.child) {

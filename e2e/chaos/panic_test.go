@@ -57,7 +57,7 @@ func panicAt(t *testing.T, c *trial, step string) {
 			in.awaitDeath(t, server)
 			must(t, in.start())
 		}
-		if i%10 == 9 && !w.check(t) {
+		if !w.checkAfter(t, i) {
 			return
 		}
 	}

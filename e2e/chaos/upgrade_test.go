@@ -44,7 +44,7 @@ func upgrade(t *testing.T, c *trial) {
 		if now := in.server(); now != server {
 			t.Fatalf("upgrade %d: the server was PID %d, is %d\n%s", i, server, now, in.logTail())
 		}
-		if i%10 == 9 && !w.check(t) {
+		if !w.checkAfter(t, i) {
 			return
 		}
 	}
@@ -131,7 +131,7 @@ func upgradeToBroken(t *testing.T, c *trial) {
 		took := in.survives(t, b, file)
 		slowest[b.name] = max(slowest[b.name], took)
 		must(t, os.Remove(file))
-		if !w.check(t) {
+		if !w.checkAfter(t, i) {
 			t.Errorf("after a new binary that %s", b.name)
 			return
 		}
