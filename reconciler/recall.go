@@ -221,8 +221,8 @@ func (r *Reconciler) discover(changes map[string]spec.Desired) {
 			// Of a child that was forgotten.
 		case e == nil, isNews(f, e):
 			r.takeUp(f, changes)
-		case f.Exit == nil && !(e.obs.Process != nil && e.obs.Incarnation == f.Launch.Identity.Incarnation):
-			r.discard(f)
+		case e.obs.Process == nil || e.obs.Incarnation != f.Launch.Identity.Incarnation:
+			r.discard(f, live)
 		}
 	}
 }
@@ -248,8 +248,8 @@ func (r *Reconciler) findLive() []spec.Found {
 }
 
 // findTries is how often the runs of a former server are looked for, once a
-// second.
-const findTries = 10
+// second: the keeper does not wait much longer for a new version.
+const findTries = 3
 
 // leaders are the runs of which a child and an incarnation are known, the oldest
 // first, each by its leader: of all that lead process groups in a run that is the
@@ -331,12 +331,23 @@ func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
 	}
 }
 
-// discard ends what lives of a run that is history.
-func (r *Reconciler) discard(f spec.Found) {
+// discard ends what was found alive of a run that is history. Its leader, f, may
+// have ended.
+func (r *Reconciler) discard(f spec.Found, live []spec.Found) {
 	incarnation := f.Launch.Identity.Incarnation
+	i := slices.IndexFunc(live, func(l spec.Found) bool {
+		return l.Child == f.Child && l.Launch.Identity.Incarnation == incarnation
+	})
+	if i < 0 {
+		return
+	}
+	f = live[i]
 	r.Logger.Warn("processes of a former run are left, they are killed", "child", f.Child,
 		"incarnation", incarnation, "pid", f.Launch.Identity.PID)
-	if r.runtime.AdoptRest(f.Child, f.Launch) == nil {
+	switch err := r.runtime.AdoptRest(f.Child, f.Launch); {
+	case err == nil:
 		r.signal(f.Child, incarnation, spec.Signal(unix.SIGKILL))
+	case !errors.Is(err, spec.ErrGone):
+		r.Logger.Error("cannot kill them", "child", f.Child, "incarnation", incarnation, "err", err)
 	}
 }

@@ -152,6 +152,10 @@ func TestTheRestOfAnOldRunIsKilled(t *testing.T) {
 	// It bears the tokens of the run that was stopped.
 	w.runtime.live["web"], w.runtime.rest = l.Identity, map[string]bool{"web": true}
 	w.runtime.found = []spec.Found{{Child: "web", Launch: l}}
+	// The end of its leader is on record, and hides nothing of what lives.
+	leader := l
+	leader.Identity.PID, leader.Identity.StartTicks = 1, 0
+	w.runtime.ended = []spec.Found{{Child: "web", Launch: leader, Exit: &spec.Exit{Known: true}}}
 	w.mustServe()
 	if pid := w.runtime.pid("web"); pid != 0 {
 		t.Errorf("PID %d of a stopped run is alive", pid)

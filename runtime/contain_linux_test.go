@@ -243,9 +243,14 @@ func TestRunOfAFormerHostIsFound(t *testing.T) {
 }
 
 func TestRestOfARunIsAdopted(t *testing.T) {
+	t.Run("outside its group", func(t *testing.T) { adoptRest(t, "setsid sleep 600 & echo $!; exit 3") })
+	t.Run("in its group", func(t *testing.T) { adoptRest(t, "sleep 600 & echo $!; exit 3") })
+}
+
+func adoptRest(t *testing.T, script string) {
 	variants(t, func(t *testing.T, o Options) {
 		old, f := hostWith(t, o)
-		c := shell(t, `setsid sleep 600 & echo $!; exit 3`)
+		c := shell(t, script)
 		l := launched(t, old, c, 2)
 		rest := escapee(t, c)
 		if got := f.next(t); got != exited(2, code(3), false) {

@@ -190,8 +190,18 @@ func (h *Host) runByLeaf(pid int) (run, bool) {
 	if err != nil {
 		return run{}, false
 	}
-	id, child, incarnation, ok := cgroup.ParsePath(string(text))
-	return run{child, incarnation}, ok && id == h.id
+	for line := range strings.Lines(string(text)) {
+		// A kita within a child has leaves of its own below that of the child.
+		before, after, ours := strings.Cut(line, "/kita-"+h.id+"/")
+		if !ours {
+			continue
+		}
+		leaf, _, _ := strings.Cut(strings.TrimSpace(after), "/")
+		if _, child, incarnation, ok := cgroup.ParsePath(before + "/kita-" + h.id + "/" + leaf); ok {
+			return run{child, incarnation}, true
+		}
+	}
+	return run{}, false
 }
 
 // life is how long a run without a cgroup lived, in clock ticks since the boot;
@@ -251,7 +261,7 @@ func (p *process) bears(pid int) bool {
 		return false
 	}
 	r, ok := runOf(env, p.host.id)
-	return ok && r == run{p.child, p.id.Incarnation}
+	return ok && r == run{p.child, p.id.Incarnation} && p.host.trusts(pid)
 }
 
 func readEnviron(pid int) ([]byte, error) {

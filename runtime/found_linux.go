@@ -19,12 +19,14 @@ import (
 )
 
 // ExitOf tells how a run ended that Adopt found gone: from the records, or from
-// the zombie that its parent has yet to reap; it waits for that a second at most.
+// the zombie that its parent has yet to reap; it waits for that in the first second
+// of the host.
 // What cannot be learned is an exit that is not known.
 func (h *Host) ExitOf(l spec.Launch) spec.Exit {
 	id := l.Identity
 	exit := spec.Exit{Incarnation: id.Incarnation, At: time.Now(), OOMKilled: oomKilled(h.leaf(l))}
-	deadline := exit.At.Add(h.patience)
+	// One second for all that a new server asks for, not for each.
+	deadline := h.born.Add(h.patience)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		// The look at the process comes first: its end is recorded before it
 		// is reaped.
@@ -172,6 +174,17 @@ func (h *Host) Found() ([]spec.Found, error) {
 	return slices.Collect(maps.Values(byRun)), errors.Join(errs...)
 }
 
+// starved is the error of a look at a process that tells nothing of it, because
+// this process lacked what it takes; nil for every other.
+func starved(pid int, err error) error {
+	for _, lack := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, lack) {
+			return fmt.Errorf("look at PID %d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
 func (h *Host) hasCgroups() bool { return h.cgroups != nil && h.cgroups.Kind() != cgroup.None }
 
 // bearers finds the processes that bear this server's tokens and are of no run
@@ -189,7 +202,7 @@ func (h *Host) bearers() (map[run][]int, error) {
 		}
 		env, err := readEnviron(pid)
 		if err != nil {
-			if !gone(err) && !errors.Is(err, unix.EACCES) {
+			if err := starved(pid, err); err != nil {
 				return byRun, err
 			}
 			continue
@@ -248,15 +261,14 @@ func found(r run, pids []int) (f spec.Found, ok bool, err error) {
 	for _, pid := range pids {
 		fd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
-			if err != unix.ESRCH {
-				errs = append(errs, fmt.Errorf("look at PID %d: %w", pid, err))
-			}
+			errs = append(errs, starved(pid, err))
 			continue
 		}
 		id, err := identify(fd, pid, r.incarnation)
 		st, statErr := readStat(pid)
 		gone := ended(fd)
 		unix.Close(fd)
+		errs = append(errs, starved(pid, errors.Join(err, statErr)))
 		if err != nil || statErr != nil || gone || st.group != pid || st.startTicks != id.StartTicks {
 			continue
 		}

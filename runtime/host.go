@@ -82,8 +82,9 @@ type Host struct {
 	leaders map[int]run
 	// lives, guarded by mu, are those of the runs without a cgroup.
 	lives []life
-	// began is when this server began, as ticksNow has it.
+	// began is when this server began, as ticksNow has it; born the same.
 	began uint64
+	born  time.Time
 }
 
 // run names one run of a child.
@@ -112,6 +113,7 @@ func New(sink Sink, o Options) *Host {
 		processes: map[run]*process{},
 		leaders:   map[int]run{},
 		began:     ticksNow(),
+		born:      time.Now(),
 	}
 	if h.log == nil {
 		h.log = slog.Default()

@@ -84,7 +84,10 @@ func (p *process) outside(thorough bool) group {
 	}
 	var stats []procStat
 	for _, pid := range pids {
-		if st, err := readStat(pid); err == nil && st.group != p.id.PID && pid != p.id.PID {
+		st, err := readStat(pid)
+		// Who is in the group has got it as one of that, if there is a leader.
+		inGroup := p.pidfd != nil && (st.group == p.id.PID || pid == p.id.PID)
+		if err == nil && !inGroup {
 			stats = append(stats, st)
 		}
 	}
