@@ -40,7 +40,7 @@ func killServer(t *testing.T, c *trial) {
 		must(t, signalMarked(server, in.mark, unix.SIGKILL))
 		in.awaitServer(t, server)
 		if !w.checkAfter(t, i) {
-			return
+			break
 		}
 	}
 	w.finish(t)
@@ -56,7 +56,7 @@ func killBoth(t *testing.T, c *trial) {
 	for i := range c.count {
 		in.awaitReady(t)
 		if !w.checkAfter(t, i) {
-			return
+			break
 		}
 		<-time.After(c.between(0, 400*time.Millisecond))
 		server := in.server()

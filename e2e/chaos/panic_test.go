@@ -58,7 +58,7 @@ func panicAt(t *testing.T, c *trial, step string) {
 			must(t, in.start())
 		}
 		if !w.checkAfter(t, i) {
-			return
+			break
 		}
 	}
 	in.awaitReady(t)

@@ -45,7 +45,7 @@ func upgrade(t *testing.T, c *trial) {
 			t.Fatalf("upgrade %d: the server was PID %d, is %d\n%s", i, server, now, in.logTail())
 		}
 		if !w.checkAfter(t, i) {
-			return
+			break
 		}
 	}
 	if c.full {
@@ -133,7 +133,7 @@ func upgradeToBroken(t *testing.T, c *trial) {
 		must(t, os.Remove(file))
 		if !w.checkAfter(t, i) {
 			t.Errorf("after a new binary that %s", b.name)
-			return
+			break
 		}
 	}
 	worst, which := time.Duration(0), ""
