@@ -354,7 +354,7 @@ func TestAddressesAreKeptAndInfoSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.mustUpgrade(t, "")
-	want := "listen: server.yml says " + in.addr + ":33890 by now, an upgrade keeps " + in.tcp() + ": restart the server to change it"
+	want := "listen: server.yml says " + in.addr + ":33890 by now, " + in.tcp() + " stays in use: restart the server to change it"
 	if info := in.info(t); !slices.Contains(info.Problems, want) || !slices.Contains(info.Listeners, "tcp:"+in.tcp()) {
 		t.Errorf("want the problem %q in %+v", want, info)
 	}

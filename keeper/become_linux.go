@@ -20,9 +20,10 @@ type keeperState struct {
 	// PID and Link are the server and the keeper's end of the link.
 	PID  int `json:"pid"`
 	Link int `json:"link"`
-	// Server and RunDir are what the server said in `run`.
-	Server string `json:"server"`
-	RunDir string `json:"run_dir"`
+	// Server, RunDir and StateDir are what the server said in `run` and `state`.
+	Server   string `json:"server"`
+	RunDir   string `json:"run_dir"`
+	StateDir string `json:"state_dir"`
 	// Runs are the children of which only the keeper knows what they are.
 	Runs []stateRun `json:"runs,omitempty"`
 	// Ending: the server was told to end.
@@ -60,7 +61,7 @@ func (k *keeper) exec(binary string) error {
 		return err
 	}
 	state := keeperState{
-		PID: k.server.pid, Server: k.graves.server, RunDir: k.graves.runDir, Ending: k.policy.ending,
+		PID: k.server.pid, Server: k.graves.server, RunDir: k.graves.runDir, StateDir: k.stateDir, Ending: k.policy.ending,
 	}
 	for pid, r := range k.graves.runs {
 		state.Runs = append(state.Runs, stateRun{pid, r.start, r.server, r.child, r.incarnation})
@@ -125,6 +126,7 @@ func (k *keeper) resume() (bool, error) {
 		return false, err
 	}
 	k.server.listens = true
+	k.stateDir = state.StateDir
 	k.graves.open(state.Server, state.RunDir)
 	k.graves.runs = map[int]bornRun{}
 	for _, r := range state.Runs {

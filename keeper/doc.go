@@ -17,10 +17,14 @@
 // The two talk over one socketpair, descriptor 3 of the server. Each packet is
 // one message of the server:
 //
+//	state DIR     this is its state directory
 //	run ID DIR    the server has its run directory, handles signals, and has this id
 //	ready         it serves
 //	upgrade PATH  it is about to execute PATH in its place; without PATH: it is not
 //	exit CODE     the end that follows is meant, the keeper ends with CODE
+//
+// What the server says of its directories is for the one that takes its place: it
+// has them from its environment.
 //
 // The keeper says nothing but its presence: at the end of the stream the server
 // ends in order and leaves the children alone, so that whatever started kita can

@@ -78,7 +78,8 @@ func actServer(dir string, link *Link) int {
 	told := make(chan os.Signal, 16)
 	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
 	exe, _ := os.Readlink("/proc/self/exe")
-	say("pid=%d keeper=%d init=%v before=%q env=%q exe=%s", os.Getpid(), link.PID(), link.Init(), link.Before(), os.Getenv(envLink), exe)
+	say("pid=%d keeper=%d init=%v run=%q state=%q env=%q exe=%s",
+		os.Getpid(), link.PID(), link.Init(), link.Before().Run, link.Before().State, os.Getenv(envLink), exe)
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
@@ -110,7 +111,7 @@ func obey(dir string, link *Link, line string) (answer string, end int) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
 	case "run":
-		link.Run(serverID, dir)
+		link.Run(serverID, Dirs{State: filepath.Join(dir, "state"), Run: dir})
 	case "ready":
 		link.Ready()
 	case "exit":

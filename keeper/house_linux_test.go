@@ -239,6 +239,15 @@ func (v *visitor) serves() *visitor {
 	return v
 }
 
+// wantDirs wants it to have been told the directories of the server before it.
+func (v *visitor) wantDirs() {
+	v.t.Helper()
+	run, state := strconv.Quote(v.dir), strconv.Quote(filepath.Join(v.dir, "state"))
+	if v.hello["run"] != run || v.hello["state"] != state {
+		v.t.Errorf("the server is told the directories %s and %s, want %s and %s", v.hello["run"], v.hello["state"], run, state)
+	}
+}
+
 func (v *visitor) start(child, script string) (pid int) {
 	v.t.Helper()
 	answer := v.do("start " + child + " " + script)

@@ -31,6 +31,8 @@ type keeper struct {
 	policy policy
 	server server
 	graves graveyard
+	// stateDir is what the latest server has said, empty until one has.
+	stateDir string
 	// startAt is when a server is to be started, retryAt when ends that could
 	// not be written down are tried again; zero means never.
 	startAt, retryAt time.Time
@@ -141,7 +143,7 @@ func (k *keeper) due(now time.Time) {
 }
 
 func (k *keeper) start(now time.Time) error {
-	s, err := startServer(k.policy.binary, k.Args, linkEnviron(k.Env, k.init, k.graves.runDir))
+	s, err := startServer(k.policy.binary, k.Args, linkEnviron(k.Env, k.init, Dirs{k.stateDir, k.graves.runDir}))
 	if err != nil {
 		return err
 	}
@@ -238,6 +240,8 @@ func (k *keeper) heard(packet string, open bool) {
 	}
 	now := time.Now()
 	switch m.word {
+	case wordState:
+		k.stateDir = m.dir
 	case wordRun:
 		k.graves.open(m.id, m.dir)
 		k.server.listens = true

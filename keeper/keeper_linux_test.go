@@ -18,7 +18,7 @@ import (
 func TestServerKnowsItsKeeper(t *testing.T) {
 	h := newHouse(t, nil)
 	v := h.server()
-	want := map[string]string{"keeper": strconv.Itoa(h.keeper.Process.Pid), "init": "false", "before": `""`, "env": `""`}
+	want := map[string]string{"keeper": strconv.Itoa(h.keeper.Process.Pid), "init": "false", "run": `""`, "state": `""`, "env": `""`}
 	for key, value := range want {
 		if v.hello[key] != value {
 			t.Errorf("%s=%s, want %s", key, v.hello[key], value)
@@ -28,9 +28,7 @@ func TestServerKnowsItsKeeper(t *testing.T) {
 		t.Errorf("group %d of PID %d, %v", group, v.pid, err)
 	}
 	v.serves().tell("die")
-	if next := h.server(); next.hello["before"] != strconv.Quote(h.dir) {
-		t.Errorf("the second server is told %s", next.hello["before"])
-	}
+	h.server().wantDirs()
 }
 
 func TestEndOfTheServerIsThatOfTheKeeper(t *testing.T) {
@@ -163,6 +161,12 @@ func TestEndsWaitForTheDisk(t *testing.T) {
 		t.Fatal("the disk is not full")
 	}
 	pid := v.start("late", "exec sleep 1000")
+	// While it is being executed it cannot be asked what it is.
+	h.until("it sleeps", func() bool {
+		st, err := readStat(pid)
+		_, ok := runByEnviron(pid)
+		return err == nil && st.command == "sleep" && ok
+	})
 	v.tell("die")
 	next := h.server().serves()
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {

@@ -16,8 +16,10 @@ const (
 	envLink = "KITA_KEEPER"
 	// envInit is 1 where the keeper is PID 1.
 	envInit = "KITA_KEEPER_INIT"
-	// envRunDir is the run directory of the server before this one.
-	envRunDir = "KITA_KEEPER_RUN"
+	// envRunDir and envStateDir are the directories of the server before this
+	// one.
+	envRunDir   = "KITA_KEEPER_RUN"
+	envStateDir = "KITA_KEEPER_STATE_DIR"
 )
 
 // linkFD is the server's end of the link.
@@ -30,12 +32,15 @@ const maxMessage = 8192
 // that was stopped must not stop its server.
 const patience = time.Second
 
+// Dirs are the directories of a server, absolute; empty where they are unknown.
+type Dirs struct{ State, Run string }
+
 // Link is the server's end of the link to its keeper. The nil Link is that of
 // a server without one: its methods do nothing. It may be used concurrently.
 type Link struct {
 	file   *os.File
 	init   bool
-	runDir string
+	before Dirs
 	pid    int
 	gone   chan struct{}
 
@@ -45,8 +50,9 @@ type Link struct {
 // Attach returns the link to the keeper that started this process, nil if none
 // did. It is called once, before anything reads the environment for a child.
 func Attach() *Link {
-	link, init, runDir := os.Getenv(envLink), os.Getenv(envInit), os.Getenv(envRunDir)
-	for _, name := range []string{envLink, envInit, envRunDir} {
+	link, init := os.Getenv(envLink), os.Getenv(envInit)
+	before := Dirs{State: os.Getenv(envStateDir), Run: os.Getenv(envRunDir)}
+	for _, name := range []string{envLink, envInit, envRunDir, envStateDir} {
 		_ = os.Unsetenv(name)
 	}
 	// Where the descriptor is no link the variable is somebody else's.
@@ -56,7 +62,7 @@ func Attach() *Link {
 	unix.CloseOnExec(linkFD)
 	l := &Link{
 		file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}),
-		init: init == "1", runDir: runDir, pid: os.Getppid(),
+		init: init == "1", before: before, pid: os.Getppid(),
 	}
 	// It ends with the keeper, or with the process.
 	go l.listen()
@@ -80,9 +86,13 @@ func (l *Link) listen() {
 	}
 }
 
-// Run tells the keeper the run directory and the server's id. From then on
-// signals are passed on, so the server must handle them.
-func (l *Link) Run(id, dir string) { l.say(wordRun + " " + id + " " + dir) }
+// Run tells the keeper the server's id and directories. From then on signals are
+// passed on, so the server must handle them.
+func (l *Link) Run(id string, d Dirs) {
+	// Whoever has a run directory before it has a state directory too.
+	l.say(wordState + " " + d.State)
+	l.say(wordRun + " " + id + " " + d.Run)
+}
 
 // Ready tells the keeper that the server serves.
 func (l *Link) Ready() { l.say(wordReady) }
@@ -143,13 +153,13 @@ func (l *Link) PID() int {
 // Init tells whether the keeper is PID 1, so that no child can outlive it.
 func (l *Link) Init() bool { return l != nil && l.init }
 
-// Before is the run directory of the server whose place this one takes, empty
-// for the first server of a keeper.
-func (l *Link) Before() string {
+// Before are the directories of the server whose place this one takes, empty for
+// the first server of a keeper. They are where its children are known.
+func (l *Link) Before() Dirs {
 	if l == nil {
-		return ""
+		return Dirs{}
 	}
-	return l.runDir
+	return l.before
 }
 
 // Inherit prepares the link for a program that is executed in the server's
@@ -163,17 +173,20 @@ func (l *Link) Inherit() (env []string, release func(), err error) {
 	if _, err := unix.FcntlInt(linkFD, unix.F_SETFD, 0); err != nil {
 		return nil, nil, fmt.Errorf("keep the link to the keeper: %w", err)
 	}
-	return linkEnviron(nil, l.init, l.runDir), func() { unix.CloseOnExec(linkFD) }, nil
+	return linkEnviron(nil, l.init, l.before), func() { unix.CloseOnExec(linkFD) }, nil
 }
 
 // linkEnviron returns env with what Attach reads in place of what it has.
-func linkEnviron(env []string, init bool, runDir string) []string {
+func linkEnviron(env []string, init bool, before Dirs) []string {
 	out := append(clean(env), envLink+"="+strconv.Itoa(linkFD))
 	if init {
 		out = append(out, envInit+"=1")
 	}
-	if runDir != "" {
-		out = append(out, envRunDir+"="+runDir)
+	if before.Run != "" {
+		out = append(out, envRunDir+"="+before.Run)
+	}
+	if before.State != "" {
+		out = append(out, envStateDir+"="+before.State)
 	}
 	return out
 }

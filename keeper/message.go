@@ -9,6 +9,7 @@ import (
 
 // The words with which messages begin.
 const (
+	wordState   = "state"
 	wordRun     = "run"
 	wordReady   = "ready"
 	wordUpgrade = "upgrade"
@@ -18,7 +19,7 @@ const (
 // message is what a server says.
 type message struct {
 	word string
-	// id and dir belong to run.
+	// id belongs to run, dir to run and state.
 	id, dir string
 	// path belongs to upgrade; empty: there is none after all.
 	path string
@@ -33,6 +34,12 @@ func parseMessage(text string) (m message, err error) {
 	m.word = word
 	switch word {
 	case wordReady:
+		return m, nil
+	case wordState:
+		m.dir = rest
+		if !filepath.IsAbs(m.dir) {
+			return m, fmt.Errorf("%q names no directory", text)
+		}
 		return m, nil
 	case wordRun:
 		m.id, m.dir, _ = strings.Cut(rest, " ")

@@ -218,6 +218,9 @@ func TestParseMessage(t *testing.T) {
 		{"run 0a1b /run/with a blank", message{word: "run", id: "0a1b", dir: "/run/with a blank"}, false},
 		{"run 0a1b run", message{}, true},
 		{"run", message{}, true},
+		{"state /var/lib/kita", message{word: "state", dir: "/var/lib/kita"}, false},
+		{"state lib", message{}, true},
+		{"state", message{}, true},
 		{"upgrade /usr/bin/kita", message{word: "upgrade", path: "/usr/bin/kita"}, false},
 		{"upgrade", message{word: "upgrade"}, false},
 		{"upgrade kita", message{}, true},
@@ -240,7 +243,7 @@ func TestParseMessage(t *testing.T) {
 }
 
 func FuzzParseMessage(f *testing.F) {
-	for _, text := range []string{"ready", "run 0a1b /run/kita", "upgrade /usr/bin/kita", "exit 3"} {
+	for _, text := range []string{"ready", "state /var/lib/kita", "run 0a1b /run/kita", "upgrade /usr/bin/kita", "exit 3"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

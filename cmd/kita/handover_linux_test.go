@@ -72,17 +72,3 @@ func TestWhatIsNoHandoverIsRefused(t *testing.T) {
 		t.Errorf("without one: %+v, %v", got, err)
 	}
 }
-
-func TestAddressesThatAnUpgradeKeptAreNamed(t *testing.T) {
-	config := spec.DefaultServer()
-	config.MetricsAddr = "127.0.0.1:9100"
-	l := &listeners{isInherited: true, listenAddress: config.Listen.String(), metricsAddress: ""}
-	want := []string{"metrics_addr: server.yml says 127.0.0.1:9100 by now, an upgrade keeps none: restart the server to change it"}
-	if got := l.outdated(config); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	l.isInherited = false
-	if got := l.outdated(config); len(got) > 0 {
-		t.Errorf("without an upgrade: %q", got)
-	}
-}

@@ -44,7 +44,7 @@ func (h *handover) listeners(config *spec.Server, runDir string) (*listeners, er
 	if h == nil {
 		return listen(config, runDir)
 	}
-	l := &listeners{isInherited: true}
+	l := &listeners{}
 	socket := filepath.Join(runDir, socketName)
 	for _, one := range h.Listeners {
 		path := ""
@@ -78,31 +78,4 @@ func (h *handover) listeners(config *spec.Server, runDir string) (*listeners, er
 		return nil, err
 	}
 	return l, nil
-}
-
-// outdated has a line for each address that server.yml has changed, and that an
-// upgrade has kept.
-func (l *listeners) outdated(config *spec.Server) []string {
-	if !l.isInherited {
-		return nil
-	}
-	var lines []string
-	for _, one := range []struct{ key, now, before string }{
-		{keyListen, config.Listen.String(), l.listenAddress},
-		{keyMetrics, config.MetricsAddr, l.metricsAddress},
-	} {
-		if one.now == one.before {
-			continue
-		}
-		lines = append(lines, fmt.Sprintf("%s: server.yml says %s by now, an upgrade keeps %s: restart the server to change it",
-			one.key, orNone(one.now), orNone(one.before)))
-	}
-	return lines
-}
-
-func orNone(address string) string {
-	if address == "" {
-		return "none"
-	}
-	return address
 }

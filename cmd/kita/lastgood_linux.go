@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"kita/keeper"
 	"kita/spec"
 )
 
@@ -66,13 +65,14 @@ type configuration struct {
 }
 
 // loadConfig reads server.yml. A server that takes the place of another goes on
-// with what held for that one if the file is no good any more.
-func loadConfig(file string, link *keeper.Link, logger *slog.Logger) (configuration, error) {
+// with what held for that one if the file is no good any more. formerRunDir is
+// that one's run directory, empty if there was none.
+func loadConfig(file, formerRunDir string, logger *slog.Logger) (configuration, error) {
 	c, err := readConfig(file, logger)
-	if link.Before() == "" || err == nil && c.File != "" {
+	if formerRunDir == "" || err == nil && c.File != "" {
 		return c, err
 	}
-	before, loadErr := lastGood{link.Before()}.load()
+	before, loadErr := lastGood{formerRunDir}.load()
 	if loadErr != nil || err == nil && before.File == "" {
 		return c, err
 	}

@@ -21,9 +21,7 @@ type listeners struct {
 	unix, tcp, metrics net.Listener
 	// listenAddress and metricsAddress are what server.yml had for the two.
 	listenAddress, metricsAddress string
-	// isInherited: a version before this one bound them.
-	isInherited bool
-	serving     sync.WaitGroup
+	serving                       sync.WaitGroup
 }
 
 func listen(config *spec.Server, runDir string) (*listeners, error) {

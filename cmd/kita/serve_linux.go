@@ -32,7 +32,8 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	if err != nil {
 		return err
 	}
-	config, err := loadConfig(o.file, link, logger)
+	former := formerDirs(before, link)
+	config, err := loadConfig(o.file, former.Run, logger)
 	if err != nil {
 		return err
 	}
@@ -44,15 +45,19 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	defer signal.Stop(hangup)
 	signal.Notify(upgrade, syscall.SIGUSR2)
 	defer signal.Stop(upgrade)
-	st, stateDir, runDir, err := openStore(config.Server, before, logger)
+	dirs, err := chooseDirs(config.Server, former)
+	if err != nil {
+		return err
+	}
+	st, err := openStore(dirs, before, logger)
 	if err != nil {
 		return err
 	}
 	defer func() { logFailure(logger, "close the store", st.Close()) }()
-	link.Run(st.ID(), runDir)
+	link.Run(st.ID(), dirs)
 
 	// Only the owner of the store's lock may replace the socket in it.
-	listeners, err := before.listeners(config.Server, runDir)
+	listeners, err := before.listeners(config.Server, dirs.Run)
 	if err != nil {
 		return err
 	}
@@ -60,7 +65,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, listeners.names()) {
 		logger.Warn(warning)
 	}
-	s := newServer(config, st, listeners, link, stateDir, runDir, logger)
+	s := newServer(config, st, listeners, link, dirs, logger)
 	defer s.cgroups.Close()
 	defer s.host.Close()
 	defer s.reconciler.Stop()
@@ -71,7 +76,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 		return err
 	}
 	s.hangup, s.upgradeSignal = hangup, upgrade
-	s.upgrader = newUpgrader(upgradeCheck{handoverFormat, stateDir, runDir, o.file}, before, s.upgradable, logger)
+	s.upgrader = newUpgrader(upgradeCheck{handoverFormat, dirs.State, dirs.Run, o.file}, before, s.upgradable, logger)
 	s.carryOn(before)
 	status, err := s.run(ctx, stop)
 	if err == nil {
@@ -86,39 +91,23 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 // that.
 func catchPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-func openStore(config *spec.Server, before *handover, logger *slog.Logger) (st *store.Store, stateDir, runDir string, err error) {
-	stateDir, runDir = config.StateDir, config.RunDir
-	if before != nil {
-		stateDir, runDir = before.StateDir, before.RunDir
-	}
-	if stateDir == "" || runDir == "" {
-		state, run, err := store.DefaultDirs()
-		if stateDir == "" {
-			stateDir = state
-		}
-		if runDir == "" {
-			runDir = run
-		}
-		if err != nil && (stateDir == "" || runDir == "") {
-			return nil, "", "", err
-		}
-	}
+func openStore(dirs keeper.Dirs, before *handover, logger *slog.Logger) (*store.Store, error) {
 	boot, err := runtime.BootID()
 	if err != nil {
-		return nil, "", "", fmt.Errorf("which boot is this: %w", err)
+		return nil, fmt.Errorf("which boot is this: %w", err)
 	}
-	st, err = store.Open(store.Options{StateDir: stateDir, RunDir: runDir, BootID: boot, Locks: before.locks(), Logger: logger})
+	st, err := store.Open(store.Options{StateDir: dirs.State, RunDir: dirs.Run, BootID: boot, Locks: before.locks(), Logger: logger})
 	var locked *store.LockedError
 	switch {
 	case errors.As(err, &locked):
-		return nil, "", "", locked
+		return nil, locked
 	case err != nil:
-		return nil, "", "", fmt.Errorf("open the state: %w", err)
+		return nil, fmt.Errorf("open the state: %w", err)
 	}
 	if damage := st.Damage(); damage != nil {
 		logger.Error("state was lost", "err", damage)
 	}
-	return st, stateDir, runDir, nil
+	return st, nil
 }
 
 // server is everything that runs between the start and the end.
@@ -126,6 +115,7 @@ type server struct {
 	logger     *slog.Logger
 	link       *keeper.Link
 	store      *store.Store
+	dirs       keeper.Dirs
 	settings   *reconciler.Settings
 	listeners  *listeners
 	reconciler *reconciler.Reconciler
@@ -140,17 +130,20 @@ type server struct {
 var _ reconciler.Runtime = (*runtime.Host)(nil)
 var _ runtime.Sink = (*reconciler.Reconciler)(nil)
 
-func newServer(config configuration, st *store.Store, l *listeners, link *keeper.Link, stateDir, runDir string, logger *slog.Logger) *server {
-	s := &server{logger: logger, link: link, store: st, listeners: l}
-	s.settings = newSettings(config, runDir, logger)
+func newServer(config configuration, st *store.Store, l *listeners, link *keeper.Link, dirs keeper.Dirs, logger *slog.Logger) *server {
+	s := &server{logger: logger, link: link, store: st, dirs: dirs, listeners: l}
+	s.settings = newSettings(config, dirs.Run, logger)
 	m := newMetrics(s, st)
 	s.reconciler = reconciler.New(reconciler.Options{
 		Settings: s.settings, Catalogue: spec.NewCatalogue(), Store: st,
 		Observer: m, Logger: logger, Version: version, Listeners: l.names(),
-		StateDir: stateDir, RunDir: runDir, Keeper: link.PID(),
+		StateDir: dirs.State, RunDir: dirs.Run, Keeper: link.PID(),
 	})
-	s.host, s.cgroups = newHost(s.reconciler, st, runDir, link.PID(), logger)
+	s.host, s.cgroups = newHost(s.reconciler, st, dirs.Run, link.PID(), logger)
 	s.reconciler.Containment = s.host.Containment()
+	for _, line := range s.outdated() {
+		logger.Warn(line)
+	}
 	s.control = control.NewServer(control.Options{
 		Service: service{crashOnly{s.reconciler, logger}, s}, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
 		AllowedHosts:   ownNames(),

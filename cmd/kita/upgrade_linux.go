@@ -146,7 +146,7 @@ func (u *upgrader) end() {
 func (s *server) upgrade(ctx context.Context, o order) error {
 	h := &handover{
 		Format: handoverFormat, From: version, Binary: o.binary, Ready: s.reconciler.Ready() == nil,
-		StateDir: s.upgrader.question.stateDir, RunDir: s.upgrader.question.runDir,
+		StateDir: s.dirs.State, RunDir: s.dirs.Run,
 	}
 	s.handOver(h)
 	s.reconciler.Stop()
@@ -248,17 +248,4 @@ func (s *server) upgradable() error {
 		return errEnding
 	}
 	return nil
-}
-
-// service is the reconciler with what only the server knows.
-type service struct {
-	crashOnly
-	s *server
-}
-
-// Info adds the addresses that an upgrade has kept.
-func (s service) Info() spec.Info {
-	info := s.crashOnly.Info()
-	info.Problems = append(info.Problems, s.s.listeners.outdated(s.s.settings.Server())...)
-	return info
 }
