@@ -130,10 +130,13 @@ func (p *policy) upgrade(now time.Time, path string) {
 	p.readyBy, p.goodAt = now.Add(p.timing.Ready), time.Time{}
 }
 
-// noUpgrade notes that the server stays what it was.
+// noUpgrade notes that the server stays what it was. That the keeper was told to
+// end meanwhile holds.
 func (p *policy) noUpgrade() {
 	if p.before != nil {
+		ending, crashes := p.ending, p.crashesEnding
 		*p = *p.before
+		p.ending, p.crashesEnding = ending, crashes
 	}
 }
 

@@ -196,6 +196,17 @@ func TestUpgrade(t *testing.T) {
 
 func (c *clock) noUpgradeAfterAll() { c.noUpgrade() }
 
+func TestEndThatIsAskedForDuringAnUpgradeHolds(t *testing.T) {
+	c := newClock()
+	c.getsReady()
+	c.upgrade(c.now, "/new")
+	c.told()
+	c.noUpgrade()
+	if !c.ending {
+		t.Error("it is forgotten once there is no upgrade after all")
+	}
+}
+
 func TestFallBackIsTold(t *testing.T) {
 	c := newClock()
 	c.getsReady()

@@ -66,6 +66,9 @@ func TestKeeperBecomesTheNewVersion(t *testing.T) {
 	next.tell("die")
 	last := h.server().serves()
 	h.wantExe(last.pid, path)
+	// What it was told of the directories the keeper knows although it is
+	// another program by now.
+	last.wantDirs()
 	if last.hello["keeper"] != fmt.Sprint(keeper) {
 		t.Errorf("%v", last.hello)
 	}
@@ -143,19 +146,33 @@ func TestBrokenVersionIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestVersionThatCannotBeExecuted(t *testing.T) {
-	h := newHouse(t, nil, "TEST_GOOD=20ms")
+// refused is a server that could not execute a new version.
+func (h *house) refused() *visitor {
+	h.t.Helper()
 	v := h.server().serves()
 	path := h.newVersion("exit 1")
 	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	if got := v.do("upgrade " + path); got != "permission denied" {
-		t.Error(got)
+		h.t.Error(got)
 	}
-	h.signal(syscall.SIGHUP)
-	v.wantHear("signal hangup")
-	v.tell("die")
+	return v
+}
+
+// The signal may come while the keeper still expects the new version.
+func TestTermReachesAServerThatStaysWhatItIs(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.refused()
+	h.signal(syscall.SIGTERM)
+	v.wantHear("signal terminated")
+	v.tell("end 0")
+	h.wantEnd(0)
+}
+
+func TestVersionThatCannotBeExecuted(t *testing.T) {
+	h := newHouse(t, nil, "TEST_GOOD=20ms")
+	h.refused().tell("die")
 	next := h.server().serves()
 	exe, err := os.Executable()
 	if err != nil {
