@@ -32,8 +32,8 @@ func upgrade(t *testing.T, c *trial) {
 	for i := range c.count {
 		<-time.After(c.between(0, 200*time.Millisecond))
 		binary := world.newer
-		if i%2 == 1 {
-			binary = world.kita
+		if (c.count-i)%2 == 0 {
+			binary = world.kita // so that the last one is the newer
 		}
 		begin := time.Now()
 		status, body, err := in.upgrade(binary)
