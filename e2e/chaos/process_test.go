@@ -88,6 +88,8 @@ type stat struct {
 	ppid  int
 	// ticks is the processor time used, a hundredth of a second each.
 	ticks int
+	// start is when it began, since the boot, in the same unit.
+	start int
 }
 
 func statOf(pid int) (s stat, ok bool) {
@@ -98,7 +100,7 @@ func statOf(pid int) (s stat, ok bool) {
 	// The name may hold anything, so what follows its last parenthesis counts.
 	_, after, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')'):]), " ")
 	fields := strings.Fields(after)
-	if len(fields) < 13 {
+	if len(fields) < 20 {
 		return s, false
 	}
 	s.state = fields[0][0]
@@ -106,6 +108,7 @@ func statOf(pid int) (s stat, ok bool) {
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	s.ticks = user + system
+	s.start, _ = strconv.Atoi(fields[19])
 	return s, true
 }
 
@@ -119,6 +122,19 @@ func zombiesOf(pid int) []int {
 		}
 	}
 	return zombies
+}
+
+// age is how long ago a process began, to a hundredth of a second.
+func age(pid int) (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0, err
+	}
+	s, ok := statOf(pid)
+	if !ok {
+		return 0, fmt.Errorf("no process %d", pid)
+	}
+	return time.Duration(now.Nano()) - time.Duration(s.start)*10*time.Millisecond, nil
 }
 
 func isThreaded(pid int) bool {
