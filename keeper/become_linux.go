@@ -26,6 +26,8 @@ type keeperState struct {
 	StateDir string `json:"state_dir"`
 	// Runs are the children of which only the keeper knows what they are.
 	Runs []stateRun `json:"runs,omitempty"`
+	// Strangers: there were children before the first server.
+	Strangers bool `json:"strangers,omitempty"`
 	// Ending: the server was told to end.
 	Ending bool `json:"ending,omitempty"`
 }
@@ -46,7 +48,8 @@ func (k *keeper) become(binary string) {
 	for _, packet := range k.server.stopReading() {
 		k.heard(packet, true)
 	}
-	if !k.policy.meant && !k.policy.watching {
+	// Nor must a signal that waits.
+	if !k.policy.meant && !k.policy.watching && len(k.told) == 0 {
 		err := k.exec(binary)
 		k.catch()
 		k.Logger.Warn("the keeper cannot become the new version, it goes on as it is", "err", err)
@@ -61,7 +64,7 @@ func (k *keeper) exec(binary string) error {
 		return err
 	}
 	state := keeperState{
-		PID: k.server.pid, Server: k.graves.server, RunDir: k.graves.runDir, StateDir: k.stateDir, Ending: k.policy.ending,
+		PID: k.server.pid, Server: k.graves.server, RunDir: k.graves.runDir, StateDir: k.stateDir, Strangers: k.strangers, Ending: k.policy.ending,
 	}
 	for pid, r := range k.graves.runs {
 		state.Runs = append(state.Runs, stateRun{pid, r.start, r.server, r.child, r.incarnation})
@@ -126,7 +129,7 @@ func (k *keeper) resume() (bool, error) {
 		return false, err
 	}
 	k.server.listens = true
-	k.stateDir = state.StateDir
+	k.stateDir, k.strangers = state.StateDir, state.Strangers
 	k.graves.open(state.Server, state.RunDir)
 	k.graves.runs = map[int]bornRun{}
 	for _, r := range state.Runs {

@@ -27,10 +27,12 @@ type Options struct {
 // keeper is one call of Run, and belongs to its goroutine.
 type keeper struct {
 	Options
-	init   bool
-	policy policy
-	server server
-	graves graveyard
+	init bool
+	// strangers: there were children before the first server.
+	strangers bool
+	policy    policy
+	server    server
+	graves    graveyard
 	// stateDir is what the latest server has said, empty until one has.
 	stateDir string
 	// startAt is when a server is to be started, retryAt when ends that could
@@ -72,6 +74,8 @@ func Run(o Options) (status int, err error) {
 		return 1, err
 	}
 	if !resumed {
+		// What a shell began before it executed this program.
+		k.strangers = len(children()) > 0
 		if err := k.start(time.Now()); err != nil {
 			return 1, err
 		}
@@ -143,7 +147,9 @@ func (k *keeper) due(now time.Time) {
 }
 
 func (k *keeper) start(now time.Time) error {
-	s, err := startServer(k.policy.binary, k.Args, linkEnviron(k.Env, k.init, Dirs{k.stateDir, k.graves.runDir}))
+	s, err := startServer(k.policy.binary, k.Args, linkEnviron(k.Env, greeting{
+		init: k.init, strangers: k.strangers, before: Dirs{k.stateDir, k.graves.runDir}, id: k.graves.server,
+	}))
 	if err != nil {
 		return err
 	}

@@ -187,6 +187,44 @@ func TestEndsWaitForTheDisk(t *testing.T) {
 	h.until("it is reaped", func() bool { return isGone(pid) })
 }
 
+// Its group says no more that it was a child; that its server left it does.
+func TestLeaderThatMovedIsRecorded(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.server().serves()
+	script := filepath.Join(h.dir, "move.py")
+	if err := os.WriteFile(script, []byte(`
+import os, time
+r, w = os.pipe()
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.close(w)
+    os.read(r, 1)
+    os._exit(0)
+while os.getpgid(child) != child:
+    time.sleep(0.001)
+os.setpgid(0, child)
+time.sleep(1000)
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	moved := v.start("moved", "exec python3 "+script)
+	h.until("it moved", func() bool {
+		group, err := unix.Getpgid(moved)
+		return err == nil && group != moved
+	})
+	v.tell("die")
+	next := h.server().serves()
+	if err := syscall.Kill(moved, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.records(1)[0]; r.PID != moved || r.Status != uint32(syscall.SIGKILL) || r.StartTicks == 0 {
+		t.Errorf("%+v", r)
+	}
+	next.tell("end 0")
+	h.wantEnd(0)
+}
+
 type zeroes struct{}
 
 func (zeroes) Read(p []byte) (int, error) {

@@ -16,10 +16,14 @@ const (
 	envLink = "KITA_KEEPER"
 	// envInit is 1 where the keeper is PID 1.
 	envInit = "KITA_KEEPER_INIT"
-	// envRunDir and envStateDir are the directories of the server before this
-	// one.
+	// envStrangers is 1 where other orphans come to the keeper than those of
+	// its servers.
+	envStrangers = "KITA_KEEPER_STRANGERS"
+	// envRunDir, envStateDir and envID are the directories and the id of the
+	// server before this one.
 	envRunDir   = "KITA_KEEPER_RUN"
 	envStateDir = "KITA_KEEPER_STATE_DIR"
+	envID       = "KITA_KEEPER_ID"
 )
 
 // linkFD is the server's end of the link.
@@ -35,14 +39,22 @@ const patience = time.Second
 // Dirs are the directories of a server, absolute; empty where they are unknown.
 type Dirs struct{ State, Run string }
 
+// greeting is what a keeper tells a server before it says anything.
+type greeting struct {
+	init, strangers bool
+	before          Dirs
+	id              string
+}
+
 // Link is the server's end of the link to its keeper. The nil Link is that of
 // a server without one: its methods do nothing. It may be used concurrently.
 type Link struct {
-	file   *os.File
-	init   bool
-	before Dirs
-	pid    int
-	gone   chan struct{}
+	file *os.File
+	pid  int
+	gone chan struct{}
+
+	// greeting is written by Run only, which comes before all that reads it.
+	greeting
 
 	mu sync.Mutex // one message at a time
 }
@@ -50,9 +62,12 @@ type Link struct {
 // Attach returns the link to the keeper that started this process, nil if none
 // did. It is called once, before anything reads the environment for a child.
 func Attach() *Link {
-	link, init := os.Getenv(envLink), os.Getenv(envInit)
-	before := Dirs{State: os.Getenv(envStateDir), Run: os.Getenv(envRunDir)}
-	for _, name := range []string{envLink, envInit, envRunDir, envStateDir} {
+	link := os.Getenv(envLink)
+	g := greeting{
+		init: os.Getenv(envInit) == "1", strangers: os.Getenv(envStrangers) == "1",
+		before: Dirs{State: os.Getenv(envStateDir), Run: os.Getenv(envRunDir)}, id: os.Getenv(envID),
+	}
+	for _, name := range []string{envLink, envInit, envStrangers, envRunDir, envStateDir, envID} {
 		_ = os.Unsetenv(name)
 	}
 	// Where the descriptor is no link the variable is somebody else's.
@@ -60,13 +75,20 @@ func Attach() *Link {
 		return nil
 	}
 	unix.CloseOnExec(linkFD)
-	l := &Link{
-		file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}),
-		init: init == "1", before: before, pid: os.Getppid(),
-	}
+	l := &Link{file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}), pid: keeperPID(), greeting: g}
 	// It ends with the keeper, or with the process.
 	go l.listen()
 	return l
+}
+
+// keeperPID is who made the link. The parent is another process once the keeper
+// has died.
+func keeperPID() int {
+	cred, err := unix.GetsockoptUcred(linkFD, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return os.Getppid()
+	}
+	return int(cred.Pid)
 }
 
 // isLink tells whether fd is what makeLink makes, and ready for os.NewFile.
@@ -89,6 +111,11 @@ func (l *Link) listen() {
 // Run tells the keeper the server's id and directories. From then on signals are
 // passed on, so the server must handle them.
 func (l *Link) Run(id string, d Dirs) {
+	if l == nil {
+		return
+	}
+	// A new version in this one's place follows it.
+	l.before, l.id = d, id
 	// Whoever has a run directory before it has a state directory too.
 	l.say(wordState + " " + d.State)
 	l.say(wordRun + " " + id + " " + d.Run)
@@ -153,6 +180,19 @@ func (l *Link) PID() int {
 // Init tells whether the keeper is PID 1, so that no child can outlive it.
 func (l *Link) Init() bool { return l != nil && l.init }
 
+// Strangers tells whether other orphans come to the keeper than those of its
+// servers: it is PID 1, or had children before it started one.
+func (l *Link) Strangers() bool { return l != nil && (l.init || l.strangers) }
+
+// ID is the id of the server whose place this one takes; empty for the first
+// server of a keeper. Its children bear it.
+func (l *Link) ID() string {
+	if l == nil {
+		return ""
+	}
+	return l.id
+}
+
 // Before are the directories of the server whose place this one takes, empty for
 // the first server of a keeper. They are where its children are known.
 func (l *Link) Before() Dirs {
@@ -173,20 +213,22 @@ func (l *Link) Inherit() (env []string, release func(), err error) {
 	if _, err := unix.FcntlInt(linkFD, unix.F_SETFD, 0); err != nil {
 		return nil, nil, fmt.Errorf("keep the link to the keeper: %w", err)
 	}
-	return linkEnviron(nil, l.init, l.before), func() { unix.CloseOnExec(linkFD) }, nil
+	return linkEnviron(nil, l.greeting), func() { unix.CloseOnExec(linkFD) }, nil
 }
 
 // linkEnviron returns env with what Attach reads in place of what it has.
-func linkEnviron(env []string, init bool, before Dirs) []string {
+func linkEnviron(env []string, g greeting) []string {
 	out := append(clean(env), envLink+"="+strconv.Itoa(linkFD))
-	if init {
+	if g.init {
 		out = append(out, envInit+"=1")
 	}
-	if before.Run != "" {
-		out = append(out, envRunDir+"="+before.Run)
+	if g.strangers {
+		out = append(out, envStrangers+"=1")
 	}
-	if before.State != "" {
-		out = append(out, envStateDir+"="+before.State)
+	for name, value := range map[string]string{envRunDir: g.before.Run, envStateDir: g.before.State, envID: g.id} {
+		if value != "" {
+			out = append(out, name+"="+value)
+		}
 	}
 	return out
 }

@@ -23,6 +23,9 @@ type graveyard struct {
 	log            *exitlog.Writer
 	// runs are the children of which the cgroup may not tell.
 	runs map[int]bornRun
+	// left are the children that a dead server left, by PID: their ends are
+	// written down whatever group they are in by now.
+	left map[int]bool
 	// stuck is what keeps ends from being written down, nil if nothing does.
 	stuck error
 }
@@ -36,9 +39,7 @@ type bornRun struct {
 // tried again when there is an end to write down.
 func (g *graveyard) open(id, dir string) {
 	g.server = id
-	if dir == g.runDir && g.log != nil {
-		return
-	}
+	// Anew even if it is the same: somebody may have removed it meanwhile.
 	g.close()
 	g.runDir = dir
 	g.stuck = g.reopen()
@@ -66,7 +67,11 @@ func (g *graveyard) close() {
 // tell. It comes just after the death of their server.
 func (g *graveyard) remember() {
 	since := ticksAgo(youngEnough)
+	if g.left == nil {
+		g.left = map[int]bool{}
+	}
 	for _, pid := range children() {
+		g.left[pid] = true
 		st, err := readStat(pid)
 		if err != nil || st.start < since || st.group != pid {
 			continue
@@ -85,11 +90,15 @@ func (g *graveyard) remember() {
 // stays.
 func (g *graveyard) bury(pid int, status uint32) bool {
 	st, err := readStat(pid)
-	if err != nil {
+	switch {
+	case lacks(err):
+		g.stuck = err
+		return false
+	case err != nil:
 		// Hidden by a mount option; its group can still be asked for.
 		st.group, _ = unix.Getpgid(pid)
 	}
-	if st.group == pid && g.runDir != "" {
+	if (st.group == pid || g.left[pid]) && g.runDir != "" {
 		if g.stuck != nil {
 			return false
 		}
@@ -99,6 +108,7 @@ func (g *graveyard) bury(pid int, status uint32) bool {
 		failpoint.Hit(failpoint.Reap)
 	}
 	delete(g.runs, pid)
+	delete(g.left, pid)
 	reap(pid)
 	return true
 }

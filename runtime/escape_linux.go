@@ -91,12 +91,12 @@ func (p *process) orphans() ([]procStat, error) {
 	return found, err
 }
 
-// isOnlyOwner tells whether an orphan can be of no other run than this one. As
-// PID 1 the keeper also gets the orphans of what somebody executed in its
-// namespace.
+// isOnlyOwner tells whether an orphan can be of no other run than this one. That
+// cannot be told where others come to the keeper too: as PID 1 it gets the orphans
+// of what somebody executed in its namespace.
 func (p *process) isOnlyOwner(st procStat) bool {
 	owners := p.host.owners(st)
-	return p.host.keeper != 1 && len(owners) == 1 && owners[0] == run{p.child, p.id.Incarnation}
+	return !p.host.strangers && len(owners) == 1 && owners[0] == run{p.child, p.id.Incarnation}
 }
 
 // strays are orphans that may be of this run, or of others that lived when they

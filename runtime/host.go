@@ -38,6 +38,8 @@ type Options struct {
 	Cgroups *cgroup.Tree
 	// Keeper is the PID of the process that orphans come to; 0 for none.
 	Keeper int
+	// Strangers: orphans that are of no run may come to the keeper too.
+	Strangers bool
 	// RunDir is where the keeper records the exits that it sees, and this
 	// server those of its own children; empty for no records.
 	RunDir string
@@ -55,8 +57,10 @@ type Host struct {
 	id      string
 	cgroups *cgroup.Tree
 	keeper  int
-	records *records
-	scanner scanner
+	// strangers is Options.Strangers, or true of PID 1.
+	strangers bool
+	records   *records
+	scanner   scanner
 	// retry is how long to wait before looking again at a group that could not
 	// be watched, for want of descriptors say.
 	retry time.Duration
@@ -106,6 +110,7 @@ func New(sink Sink, o Options) *Host {
 		id:        o.ID,
 		cgroups:   o.Cgroups,
 		keeper:    o.Keeper,
+		strangers: o.Strangers || o.Keeper == 1,
 		records:   newRecords(o.RunDir),
 		retry:     time.Second,
 		patience:  time.Second,

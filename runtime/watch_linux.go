@@ -110,8 +110,7 @@ func (h *Host) watchRest(r run, p *process) {
 
 func (h *Host) tellStrays(p *process) {
 	if pids := p.strays(); len(pids) > 0 {
-		// As PID 1 the keeper also gets what somebody executed in its namespace.
-		h.sink.Strayed(p.child, p.id.Incarnation, pids, h.keeper == 1)
+		h.sink.Strayed(p.child, p.id.Incarnation, pids, h.strangers)
 	}
 }
 

@@ -3,20 +3,20 @@ package main
 import (
 	"log/slog"
 
+	"kita/keeper"
 	"kita/reconciler/store"
 	"kita/runtime"
 	"kita/runtime/cgroup"
 )
 
-// newHost makes what looks after the processes. keeper is the PID of the keeper,
-// 0 for none. The caller closes both.
-func newHost(sink runtime.Sink, st *store.Store, runDir string, keeper int, logger *slog.Logger) (*runtime.Host, *cgroup.Tree) {
+// newHost makes what looks after the processes. The caller closes both.
+func newHost(sink runtime.Sink, st *store.Store, runDir string, link *keeper.Link, logger *slog.Logger) (*runtime.Host, *cgroup.Tree) {
 	var self []int
-	if keeper != 0 {
-		self = append(self, keeper)
+	if pid := link.PID(); pid != 0 {
+		self = append(self, pid)
 	}
 	tree := cgroup.Open(cgroup.Options{ID: st.ID(), Logger: logger, Self: self})
 	return runtime.New(sink, runtime.Options{
-		Logger: logger, ID: st.ID(), Cgroups: tree, Keeper: keeper, RunDir: runDir,
+		Logger: logger, ID: st.ID(), Cgroups: tree, Keeper: link.PID(), Strangers: link.Strangers(), RunDir: runDir,
 	}), tree
 }

@@ -49,7 +49,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	if err != nil {
 		return err
 	}
-	st, err := openStore(dirs, before, logger)
+	st, err := openStore(dirs, link.ID(), before, logger)
 	if err != nil {
 		return err
 	}
@@ -91,12 +91,12 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 // that.
 func catchPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-func openStore(dirs keeper.Dirs, before *handover, logger *slog.Logger) (*store.Store, error) {
+func openStore(dirs keeper.Dirs, id string, before *handover, logger *slog.Logger) (*store.Store, error) {
 	boot, err := runtime.BootID()
 	if err != nil {
 		return nil, fmt.Errorf("which boot is this: %w", err)
 	}
-	st, err := store.Open(store.Options{StateDir: dirs.State, RunDir: dirs.Run, BootID: boot, Locks: before.locks(), Logger: logger})
+	st, err := store.Open(store.Options{StateDir: dirs.State, RunDir: dirs.Run, BootID: boot, ID: id, Locks: before.locks(), Logger: logger})
 	var locked *store.LockedError
 	switch {
 	case errors.As(err, &locked):
@@ -139,7 +139,7 @@ func newServer(config configuration, st *store.Store, l *listeners, link *keeper
 		Observer: m, Logger: logger, Version: version, Listeners: l.names(),
 		StateDir: dirs.State, RunDir: dirs.Run, Keeper: link.PID(),
 	})
-	s.host, s.cgroups = newHost(s.reconciler, st, dirs.Run, link.PID(), logger)
+	s.host, s.cgroups = newHost(s.reconciler, st, dirs.Run, link, logger)
 	s.reconciler.Containment = s.host.Containment()
 	for _, line := range s.outdated() {
 		logger.Warn(line)
@@ -219,7 +219,7 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 			s.reconciler.Stop()
 			status, ended = exitFailed, true
 		case <-s.reconciler.Ended():
-			s.logger.Info("all children are stopped, the server ends")
+			s.tellEnd()
 			status, ended = s.reconciler.ExitStatus(), true
 		case err = <-failed:
 			ended = true
@@ -227,6 +227,15 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 	}
 	s.shutDown()
 	return status, err
+}
+
+// tellEnd is the last word on the children that were to be stopped.
+func (s *server) tellEnd() {
+	if left := s.reconciler.Unstopped(); len(left) > 0 {
+		s.logger.Error("not all children are stopped, the server ends; the next one goes on stopping them", "children", strings.Join(left, " "))
+		return
+	}
+	s.logger.Info("all children are stopped, the server ends")
 }
 
 // leavesChildren begins the end that a signal asks for. It returns false where

@@ -23,6 +23,9 @@ type Options struct {
 	StateDir, RunDir string
 	// BootID is the content of /proc/sys/kernel/random/boot_id.
 	BootID string
+	// ID is that of the server before this one, whose processes bear it; it is
+	// made anew where it is empty.
+	ID string
 	// Locks are what Detach returned, in the program that executed this one.
 	// Open takes the files over, or closes those that it has no use for.
 	Locks  []*os.File
@@ -72,7 +75,7 @@ func Open(o Options) (*Store, error) {
 	s.given = o.Locks
 	err := s.openDirs()
 	s.closeUnused()
-	if err == nil {
+	if s.id = o.ID; err == nil && s.id == "" {
 		s.id, err = makeID(s.bootID, s.runDir)
 	}
 	if err != nil {
