@@ -26,6 +26,8 @@ type written struct {
 	incarnation uint64 // live when it was written
 	wasRunning  bool
 	note        string
+	// givesUp: what a former server left and cannot be killed is not waited for.
+	givesUp bool
 }
 
 // Do carries out a command: it writes the desired state, and unless c.NoWait
@@ -296,7 +298,8 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 		f := status.Failure
 		// A later request for the same may have been carried out in its stead.
 		joined := f != nil && f.Generation > w.generation && want == spec.Running && !status.Alive()
-		if f != nil && (f.Generation == w.generation || joined) && status.ObservedGeneration >= w.generation {
+		settled := status.ObservedGeneration >= w.generation || w.givesUp && isUnkillable(status)
+		if f != nil && (f.Generation == w.generation || joined) && settled {
 			refusal := spec.Refuse(f.Code, c.Verb, c.Child, "cannot %s %s: %s", c.Verb, c.Child, f.Message)
 			refusal.WasRunning = w.wasRunning
 			return status, refusal

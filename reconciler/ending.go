@@ -2,13 +2,15 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 
 	"kita/reconciler/plan"
 	"kita/spec"
 )
 
-// Kill stops every child and then closes Ended. Desired state is not changed,
-// but noted as a session that was ended: the next server goes by its startup
+// Kill stops every child and then closes Ended. A child that cannot be stopped
+// does not hold that up for ever, see Unstopped. Desired state is not changed, but
+// noted as a session that was ended: the next server goes by its startup
 // mode. It returns at once.
 func (r *Reconciler) Kill(by string) {
 	r.mu.Lock()
@@ -19,12 +21,21 @@ func (r *Reconciler) Kill(by string) {
 	}
 }
 
-// ExitStatus is what the server is to exit with once Ended is closed: 0, unless
-// the end of the child that exit_with names brought it about.
+// ExitStatus is what the server is to exit with once Ended is closed: 0, or what
+// the end of the child that exit_with names asks for; 1 in place of 0 when a child
+// could not be stopped.
 func (r *Reconciler) ExitStatus() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.exitStatus
+}
+
+// Unstopped are the children of which something lived on when Ended was closed,
+// or may have, sorted. The next server goes on stopping them.
+func (r *Reconciler) Unstopped() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.unstopped)
 }
 
 // beginEnd makes every pass from now on stop its child. It returns all of them;
@@ -43,7 +54,7 @@ func (r *Reconciler) beginEnd() (all []*entry, first bool) {
 	return all, true
 }
 
-// end closes Ended once nothing of all is alive.
+// end closes Ended once nothing of all is alive, or nothing more can be done.
 func (r *Reconciler) end(by string, all []*entry) {
 	r.Logger.Info("ending: all children are stopped", "by", by)
 	if err := r.Store.MarkEnded(); err != nil {
@@ -59,8 +70,36 @@ func (r *Reconciler) end(by string, all []*entry) {
 				return
 			}
 		}
+		r.tellUnstopped(all)
 		close(r.ended)
 	})
+}
+
+// tellUnstopped says what is left of which children. Their facts stay, with how far
+// their stop has come.
+func (r *Reconciler) tellUnstopped(all []*entry) {
+	var names []string
+	for _, e := range all {
+		r.mu.Lock()
+		incarnation, reason, pids := e.obs.Incarnation, e.status.Reason, e.obs.Strays.PIDs
+		isPending, isLeft := e.obs.Process != nil, isUnkillable(e.status)
+		r.mu.Unlock()
+		switch {
+		case isPending:
+			pids = r.runtime.Survivors(e.name, incarnation)
+		case !isLeft:
+			continue
+		}
+		names = append(names, e.name)
+		r.Logger.Error("a child is not stopped, the server ends all the same",
+			"child", e.name, "incarnation", incarnation, "reason", reason, "pids", pids)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unstopped = slices.Sorted(slices.Values(names))
+	if len(names) > 0 && r.exitStatus == 0 {
+		r.exitStatus = notStopped
+	}
 }
 
 // awaitEnd waits until nothing of a child is alive, or nothing more can be done
@@ -81,15 +120,18 @@ func (r *Reconciler) awaitEnd(e *entry) bool {
 	}
 }
 
-// rest notes, while the server ends, that a child is dead and stays so. mu is
-// held.
+// rest notes, while the server ends, that a child is dead and stays so, or that
+// it cannot be killed. mu is held.
 func (r *Reconciler) rest(e *entry, s spec.Status, idle bool) {
-	unkillable := s.Failure != nil && s.Failure.Code == spec.NotStopped
-	if r.ending && !e.atRest && (idle && e.obs.Process == nil || unkillable) {
+	if r.ending && !e.atRest && (idle && e.obs.Process == nil || isUnkillable(s)) {
 		e.atRest = true
 		r.touch(e)
 	}
 }
+
+// isUnkillable tells whether something outlived, or may have, all that can be done
+// to stop a child.
+func isUnkillable(s spec.Status) bool { return s.Failure != nil && s.Failure.Code == spec.NotStopped }
 
 // endWith ends the server when the child that exit_with names has ended by
 // itself and nothing will start it again. Each pass asks, with what it decided.
@@ -117,6 +159,9 @@ func (r *Reconciler) endWith(e *entry, p plan.Plan) {
 	// Beside the pass, as it writes to the disk.
 	r.running.Go(func() { r.end("exit_with "+e.name, all) })
 }
+
+// notStopped is the exit status where a child could not be stopped.
+const notStopped = 1
 
 // exitStatus is how a shell would put the end of a child in a number (POSIX,
 // Shell Command Language, 2.8.2).

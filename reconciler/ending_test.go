@@ -199,3 +199,91 @@ func TestInfoTellsThatTheChildOfExitWithHasNoFile(t *testing.T) {
 		t.Errorf("still: %q", w.Info().Problems)
 	}
 }
+
+// freeze makes a child one that no signal reaches, or undoes that: then it ends
+// as by a signal that has been waiting for it.
+func (f *fakeRuntime) freeze(child string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.frozen[child] = true
+}
+
+func (f *fakeRuntime) thaw(child string) {
+	f.mu.Lock()
+	f.frozen[child] = false
+	f.mu.Unlock()
+	f.exitAs(child, spec.Exit{Known: true, Signal: spec.Signal(unix.SIGKILL)})
+}
+
+func TestAChildThatCannotBeStoppedIsToldAndLeftToTheNextServer(t *testing.T) {
+	for _, mode := range []string{"quiet", "full"} {
+		t.Run("mode "+mode, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "mode: "+mode+"\n", map[string]string{
+				"stuck": plain + "stop: {grace: 1ms}\nrestart: always\n", "web": plain})
+			w.mustServe()
+			w.want(spec.VerbTrystart, "stuck", "")
+			pid := w.runtime.pid("stuck")
+			w.runtime.freeze("stuck")
+			w.Kill("test")
+			if got := w.endsWith(); got != 1 {
+				t.Errorf("exit status %d, want 1", got)
+			}
+			if got := w.Unstopped(); !slices.Equal(got, []string{"stuck"}) {
+				t.Errorf("not stopped: %q", got)
+			}
+			if w.runtime.pid("web") != 0 || w.runtime.pid("stuck") != pid {
+				t.Errorf("web has PID %d, stuck %d", w.runtime.pid("web"), w.runtime.pid("stuck"))
+			}
+			w.leave()
+			w.mustServe()
+			v, _ := w.Get("stuck")
+			if p := v.Status.Process; v.Status.Phase != spec.PhaseStopping || p == nil || p.PID != pid || !p.Adopted {
+				t.Errorf("the next server has %s, %+v", v.Status.Phase, p)
+			}
+			w.runtime.thaw("stuck")
+			if mode == "full" {
+				w.until("another run", func() bool { next := w.runtime.pid("stuck"); return next != 0 && next != pid })
+			} else {
+				w.until("stopped", func() bool { return w.phase("stuck") == spec.PhaseStopped })
+			}
+			if w.runtime.doubles > 0 {
+				t.Error("a second one was started beside it")
+			}
+			w.Kill("test")
+			if got := w.endsWith(); got != 0 || len(w.Unstopped()) > 0 {
+				t.Errorf("exit status %d, not stopped: %q", got, w.Unstopped())
+			}
+		})
+	}
+}
+
+func TestWhatMayBeLeftOfAChildIsToldAtTheEnd(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain, "db": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, "web", "")
+	w.want(spec.VerbStart, "db", "")
+	w.Strayed("web", 1, []int{77}, false)
+	// Of these nothing says more than that they are orphans.
+	w.Strayed("db", 1, []int{78}, true)
+	w.Kill("test")
+	if got := w.endsWith(); got != 1 {
+		t.Errorf("exit status %d, want 1", got)
+	}
+	if got := w.Unstopped(); !slices.Equal(got, []string{"web"}) {
+		t.Errorf("not stopped: %q", got)
+	}
+}
+
+func TestTheStatusOfExitWithComesBeforeThatOfAChildThatIsLeft(t *testing.T) {
+	for code, want := range map[int]int{0: 1, 5: 5} {
+		w := newWorld(t, "mode: full\nexit_with: web\n", map[string]string{"web": plain, "stuck": plain + "stop: {grace: 0s}\n"})
+		w.mustServe()
+		w.runtime.freeze("stuck")
+		w.runtime.exit("web", code)
+		if got := w.endsWith(); got != want {
+			t.Errorf("web ended with %d: exit status %d, want %d", code, got, want)
+		}
+		w.leave()
+	}
+}

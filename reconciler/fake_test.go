@@ -28,6 +28,7 @@ type fakeRuntime struct {
 	live     map[string]spec.Identity // by child
 	starts   []string
 	ignores  map[string]bool  // children that ignore SIGTERM
+	frozen   map[string]bool  // children that no signal reaches
 	failures map[string]error // what Start answers
 	warnings []string         // of every launch
 	nextPID  int
@@ -41,7 +42,7 @@ type fakeRuntime struct {
 }
 
 func newFakeRuntime() *fakeRuntime {
-	return &fakeRuntime{live: map[string]spec.Identity{}, ignores: map[string]bool{}, failures: map[string]error{}, nextPID: 100}
+	return &fakeRuntime{live: map[string]spec.Identity{}, ignores: map[string]bool{}, frozen: map[string]bool{}, failures: map[string]error{}, nextPID: 100}
 }
 
 func (f *fakeRuntime) Start(c *spec.Child, incarnation uint64) (spec.Launch, error) {
@@ -102,7 +103,7 @@ func (f *fakeRuntime) Signal(child string, incarnation uint64, sig spec.Signal) 
 	f.mu.Lock()
 	id, ok := f.live[child]
 	deadly := sig == spec.Signal(unix.SIGKILL) || sig == spec.Signal(unix.SIGTERM) && !f.ignores[child]
-	if !ok || id.Incarnation != incarnation || !deadly {
+	if !ok || id.Incarnation != incarnation || !deadly || f.frozen[child] {
 		f.mu.Unlock()
 		return nil
 	}

@@ -98,9 +98,10 @@ type Reconciler struct {
 	watchers map[*watcher]struct{} // guarded by mu
 	ready    error                 // guarded by mu
 	ending   bool                  // guarded by mu: Kill was called
-	ended    chan struct{}         // closed once everything is stopped after Kill
-	// exitStatus is guarded by mu; see ExitStatus.
+	ended    chan struct{}         // closed once Kill has done what can be done
+	// exitStatus and unstopped are guarded by mu; see ExitStatus and Unstopped.
 	exitStatus int
+	unstopped  []string
 	debts      debts
 	ctx        context.Context // of the loop, the hooks and the sources
 	cancel     context.CancelFunc
@@ -162,7 +163,7 @@ func (r *Reconciler) Stop() {
 	r.running.Wait()
 }
 
-// Ended is closed when everything has been stopped after Kill.
+// Ended is closed when everything that can be has been stopped after Kill.
 func (r *Reconciler) Ended() <-chan struct{} { return r.ended }
 
 // Ready is nil once the startup mode has been carried out.

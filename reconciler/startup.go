@@ -108,7 +108,8 @@ func (r *Reconciler) carryOut(server *spec.Server) {
 }
 
 // awaitMode waits until a child that the mode starts has been launched or has
-// failed; which of the two, its status and the log say.
+// failed, or its former process cannot be killed: then it is started once that is
+// gone, and holds up no other. Which of them, its status and the log say.
 func (r *Reconciler) awaitMode(w written) {
 	_, _ = r.await(r.ctx, w, spec.Command{Verb: spec.VerbStart, Child: w.e.name})
 }
@@ -148,5 +149,5 @@ func (r *Reconciler) grant(name string, d spec.Desired) (written, bool) {
 	e.desired = d
 	r.touch(e)
 	r.queue.Add(name)
-	return written{e: e, child: e.child, generation: d.Generation}, true
+	return written{e: e, child: e.child, generation: d.Generation, givesUp: true}, true
 }
