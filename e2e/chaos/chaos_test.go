@@ -42,6 +42,13 @@ func (c *trial) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(c.rand.Int64N(int64(most-least)))
 }
 
+// skip says, in the table as well, why the fault cannot be inflicted here.
+func (c *trial) skip(t *testing.T, format string, args ...any) {
+	t.Helper()
+	c.measure(format, args...)
+	t.Skipf(format, args...)
+}
+
 // account is who an instance runs as.
 type account struct {
 	name string

@@ -19,7 +19,7 @@ import (
 // is not asked of it.
 func fullDisk(t *testing.T, c *trial) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a small file system")
+		c.skip(t, "only root can mount a small file system")
 	}
 	in := c.newInstance(t, "mode: full\n", mixture(4, 2, 3))
 	for _, dir := range []string{"state", "run"} {

@@ -15,7 +15,7 @@ const orphansEach = 2
 // with children that leave orphans behind.
 func asInit(t *testing.T, c *trial) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make a PID namespace")
+		c.skip(t, "only root can make a PID namespace")
 	}
 	files := mixture(0, 2, 0)
 	for i := range 10 {

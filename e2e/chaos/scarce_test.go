@@ -99,7 +99,7 @@ func noPIDs(t *testing.T, c *trial) {
 	const children = 6
 	cage, err := newPen("pids", "scarce-"+c.as.name)
 	if err != nil {
-		t.Skipf("no pids cgroup to exhaust: %v", err)
+		c.skip(t, "no pids cgroup to exhaust: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := cage.remove(); err != nil {

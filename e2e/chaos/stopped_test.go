@@ -102,7 +102,7 @@ func (in *instance) awaitHeadless(t *testing.T) int {
 func stopFrozen(t *testing.T, c *trial) {
 	freezer, err := newPen("freezer", "frozen-"+c.as.name)
 	if err != nil {
-		t.Skipf("no cgroup1 freezer: %v", err)
+		c.skip(t, "no cgroup1 freezer: %v", err)
 	}
 	t.Cleanup(func() {
 		must(t, freezer.write("freezer.state", "THAWED"))
