@@ -18,8 +18,8 @@ func asInit(t *testing.T, c *trial) {
 		c.skip(t, "only root can make a PID namespace")
 	}
 	files := mixture(0, 2, 0)
-	for i := range 10 {
-		files[fmt.Sprintf("%s-%d", briefly, i)] = fmt.Sprintf("command: [%s, run, -brief, 5ms, -long, 60ms, -orphans, \"%d\"]\n", world.workload, orphansEach) + backOff
+	for i := range 20 {
+		files[fmt.Sprintf("%s-%d", briefly, i)] = fmt.Sprintf("command: [%s, run, -brief, 50ms, -long, 400ms, -orphans, \"%d\"]\n", world.workload, orphansEach) + backOff
 	}
 	in := c.newInstance(t, "mode: full\n", files)
 	in.clone = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS

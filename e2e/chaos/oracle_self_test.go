@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -148,6 +149,35 @@ func TestOracleAllowsACrashOnlyWhereTheFaultBringsIt(t *testing.T) {
 		if f := judge(l, h, r); f.bad(r) == may {
 			t.Errorf("may crash: %v; found %v: %s", may, numbers(*f), strings.Join(f.details, "\n"))
 		}
+	}
+}
+
+// TestOracleTellsWhatItDidNotAskFor: between two answers more runs ended than an
+// answer tells of.
+func TestOracleTellsWhatItDidNotAskFor(t *testing.T) {
+	l, h := newLedger(), newHistory()
+	v := view{Name: "web"}
+	tell := func(first, last uint64) {
+		v.Status.Starts, v.Status.History = last, nil
+		for n := first; n <= last; n++ {
+			v.Status.History = append(v.Status.History, exited("web", n))
+		}
+		h.add([]view{v})
+	}
+	for n := uint64(1); n <= 40; n++ {
+		if err := l.line(fmt.Sprint("S web ", n, " ", n)); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.line(fmt.Sprint("E web ", n, " ", Code("web", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell(1, 10)
+	tell(13, 28) // 11 and 12 ended in between
+	tell(25, 40)
+	r := rules{final: true, signalled: func(run) bool { return false }, lives: func(string) bool { return false }}
+	if f := judge(l, h, r); f.unseen != 2 || f.bad(r) {
+		t.Errorf("%d not asked for, found %v: %s", f.unseen, numbers(*f), strings.Join(f.details, "\n"))
 	}
 }
 

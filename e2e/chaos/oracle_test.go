@@ -36,12 +36,15 @@ func (r rules) crash(e spec.Exit) bool {
 // findings are the faults of kita.
 type findings struct {
 	starts, doubles, lost, wrong, unknown, deaths int
+	// unseen are exits that the harness did not ask for in time. They are no
+	// fault of kita's, but few, or nothing would be judged.
+	unseen int
 	// details are one line each.
 	details []string
 }
 
 func (f *findings) bad(r rules) bool {
-	return f.doubles+f.lost+f.wrong+f.deaths > 0 || f.unknown > 0 && !r.mayUnknown
+	return f.doubles+f.lost+f.wrong+f.deaths > 0 || f.unseen*10 > f.starts || f.unknown > 0 && !r.mayUnknown
 }
 
 func (f *findings) note(format string, args ...any) {
@@ -98,6 +101,8 @@ func (f *findings) judgeRun(l *ledger, h *history, r run, allowed rules) {
 		f.note("%v wrote that it ends with %d", r, code)
 	}
 	switch {
+	case !recorded && h.unseen[r]:
+		f.unseen++
 	case !recorded:
 		if allowed.final || r.incarnation < h.views[r.child].latest() {
 			f.lost++

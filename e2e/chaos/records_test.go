@@ -144,9 +144,18 @@ type history struct {
 	views map[string]view
 	// wrong are answers that contradict one that came before.
 	wrong []string
+	// unseen are runs of which the exit may have been remembered and was not
+	// asked for in time: others have taken its place.
+	unseen map[run]bool
 }
 
-func newHistory() *history { return &history{exits: map[run]spec.Exit{}, views: map[string]view{}} }
+// remembered is how many exits of a child an answer has at most, see
+// spec.Status.
+const remembered = 16
+
+func newHistory() *history {
+	return &history{exits: map[run]spec.Exit{}, views: map[string]view{}, unseen: map[run]bool{}}
+}
 
 // add takes over one answer.
 func (h *history) add(views []view) {
@@ -155,6 +164,12 @@ func (h *history) add(views []view) {
 		if known && (v.Status.Starts < before.Status.Starts || v.latest() < before.latest()) {
 			h.complain("%s had %d starts and run %d, and has now %d and %d",
 				v.Name, before.Status.Starts, before.latest(), v.Status.Starts, v.latest())
+		}
+		if len(v.Status.History) >= remembered {
+			// Of the run that lived then, too, the end came afterwards.
+			for n := max(before.latest(), 1); n < v.Status.History[0].Incarnation; n++ {
+				h.unseen[run{v.Name, n}] = true
+			}
 		}
 		h.views[v.Name] = v
 		seen := map[uint64]bool{}

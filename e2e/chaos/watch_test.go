@@ -154,8 +154,8 @@ func (w *watch) checkAfter(t *testing.T, i int) (well bool) {
 
 func (w *watch) complain(t *testing.T, f *findings) {
 	t.Helper()
-	t.Errorf("%d starts: %d doubles, %d lost, %d wrong, %d unknown, %d deaths, %d orders not held:\n%s",
-		f.starts, f.doubles, f.lost, f.wrong, f.unknown, f.deaths, len(w.forgot), strings.Join(append(f.details, w.forgot...), "\n"))
+	t.Errorf("%d starts: %d doubles, %d lost, %d wrong, %d unknown, %d deaths, %d not asked for, %d orders not held:\n%s",
+		f.starts, f.doubles, f.lost, f.wrong, f.unknown, f.deaths, f.unseen, len(w.forgot), strings.Join(append(f.details, w.forgot...), "\n"))
 }
 
 // finish stops everything, judges all that happened, and ends the instance.
@@ -186,6 +186,9 @@ func (w *watch) finish(t *testing.T) {
 	}
 	f := judge(w.ledger.ledger, w.history, w.rules())
 	w.c.measure("%d starts, %d doubles, %d lost, %d wrong, %d unknown, %d deaths", f.starts, f.doubles, f.lost, f.wrong, f.unknown, f.deaths)
+	if f.unseen > 0 {
+		w.c.measure("%d exits not asked for in time", f.unseen)
+	}
 	if f.bad(w.rules()) || len(w.forgot) > 0 {
 		w.complain(t, f)
 	}
