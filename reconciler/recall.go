@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	goruntime "runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,14 +29,7 @@ func (r *Reconciler) recall() error {
 		}
 	}
 	r.mu.Unlock()
-	var gone []*entry
-	for _, e := range orphans {
-		if e.obs.Process.Exit == nil && r.adopt(e) {
-			continue
-		}
-		gone = append(gone, e)
-	}
-	for _, e := range gone {
+	for _, e := range r.adoptAll(orphans) {
 		r.takeOver(e)
 	}
 	r.discover(changes)
@@ -46,6 +41,31 @@ func (r *Reconciler) recall() error {
 		return nil
 	}
 	return r.Store.SetDesired(r.ctx, changes)
+}
+
+// adoptAll adopts the runs that have a leader, several at once, and returns the
+// others.
+func (r *Reconciler) adoptAll(orphans []*entry) (gone []*entry) {
+	var mu sync.Mutex // of gone
+	var adopters sync.WaitGroup
+	next := make(chan *entry)
+	for range goruntime.GOMAXPROCS(0) {
+		adopters.Go(func() {
+			for e := range next {
+				if e.obs.Process.Exit != nil || !r.adopt(e) {
+					mu.Lock()
+					gone = append(gone, e)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, e := range orphans {
+		next <- e
+	}
+	close(next)
+	adopters.Wait()
+	return gone
 }
 
 // publishAll shows what is known before there has been a pass.

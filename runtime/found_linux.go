@@ -68,6 +68,9 @@ func (h *Host) Ended() ([]spec.Found, error) {
 	}
 	h.awaitBurials()
 	all, err := h.records.all()
+	if len(all) == 0 {
+		return nil, err
+	}
 	leaves, leavesErr := h.leavesByRun()
 	type who struct {
 		pid   int

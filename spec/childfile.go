@@ -34,7 +34,7 @@ func (d *Defaults) draft() draft {
 }
 
 func readDefaults(v value) *Defaults {
-	rules := defaultsRules()
+	rules := slices.Clone(defaultsRules())
 	for _, r := range childRules() {
 		if !slices.Contains(namesOf(rules), r.Name) {
 			r.read = func(v value, _ *draft) { v.failf("has no default, write it into the file of each child") }

@@ -3,6 +3,7 @@ package spec
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // draft is a child while its file is read. It begins as what holds without the
@@ -23,18 +24,19 @@ func newDraft() draft {
 	}}
 }
 
-// childRules is the one list of the keys of a child's file.
-func childRules() []rule[draft] {
+// childRules is the one list of the keys of a child's file. It is made once, and
+// read only: thousands of files would spend most of their time on it.
+var childRules = sync.OnceValue(func() []rule[draft] {
 	return slices.Concat([]rule[draft]{
 		{Key{Name: "command", Forms: []Form{Scalar, List}, Example: "command: ./server --port 80", Required: true,
 			Doc: "the program and its arguments: text split as a shell splits words, or a list taken as is"}, readCommand},
 		{Key{Name: "args", Forms: []Form{List}, Example: "args: [--port, 80]",
 			Doc: "further arguments, appended to the command"}, readArgs},
 	}, defaultsRules())
-}
+})
 
 // defaultsRules are the keys of a child that can have a default in server.yml.
-func defaultsRules() []rule[draft] {
+var defaultsRules = sync.OnceValue(func() []rule[draft] {
 	return []rule[draft]{
 		{Key{Name: "dir", Forms: []Form{Scalar}, Example: "dir: /srv/web",
 			Doc: "the working directory; default: the directory of the file"},
@@ -65,7 +67,7 @@ func defaultsRules() []rule[draft] {
 		{Key{Name: "hooks", Forms: []Form{List}, Example: "hooks: [{prehook: start db}]", Keys: keysOf(hookRules()),
 			Doc: "commands to other children before the start and after the stop"}, readHooks},
 	}
-}
+})
 
 func readCommand(v value, d *draft) {
 	d.words = nil
