@@ -149,6 +149,10 @@ func (r *Reconciler) start(s *step, a plan.Start) {
 	if s.desired.RestartGeneration > s.obs.Attempted {
 		cause = s.desired.Cause
 	}
+	// So that a server that dies between the fork and the save costs no number
+	// twice: what it started may be seen by nobody.
+	s.obs.Launching(a.Incarnation)
+	r.save(s.e, &s.obs)
 	l, err := r.runtime.Start(s.child, a.Incarnation)
 	if err != nil {
 		s.obs.LaunchFailed(err.Error(), s.child, s.desired, jitter(), time.Now())

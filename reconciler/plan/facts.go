@@ -15,6 +15,9 @@ const remembered = 16
 // were taken: false means that they belong to another incarnation, or tell what
 // is known already, and changed nothing.
 
+// Launching records that a launch is about to begin.
+func (o *Observed) Launching(incarnation uint64) { o.Reserved = incarnation }
+
 // Launched records that the process of a start lives.
 func (o *Observed) Launched(l spec.Launch, config *spec.Child, d spec.Desired, now time.Time) {
 	// A failure of this generation that is known before its first attempt is
@@ -24,6 +27,7 @@ func (o *Observed) Launched(l spec.Launch, config *spec.Child, d spec.Desired, n
 		o.Failure = nil
 	}
 	o.startAttempt(d, config, now)
+	o.Reserved = 0
 	if !first {
 		o.Restarts++
 	}
@@ -42,6 +46,9 @@ func (o *Observed) Launched(l spec.Launch, config *spec.Child, d spec.Desired, n
 // ended at once.
 func (o *Observed) LaunchFailed(message string, config *spec.Child, d spec.Desired, jitter float64, now time.Time) {
 	o.startAttempt(d, config, now)
+	if o.Reserved > 0 {
+		o.Reserved-- // this number is free; those below it may have been used
+	}
 	o.failedAttempt(spec.CannotStart, message, d.Generation, jitter, now)
 }
 

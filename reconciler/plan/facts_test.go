@@ -294,6 +294,30 @@ func TestLaunchedBeginsNewRun(t *testing.T) {
 	}
 }
 
+func TestANumberThatWasReservedIsNotUsedAgain(t *testing.T) {
+	c := newChild(policy(spec.Always), prehooked)
+	var o Observed
+	o.Launching(1)
+	// Its server died; nothing is known of what came of it.
+	if p := decide(t, newChild(), false, running(1, 1), &o, epoch); p.Action != (Start{Incarnation: 2}) {
+		t.Errorf("the next is %v", p.Action)
+	}
+	o.Prehooked = Ticket{1, 1}
+	if p := decide(t, c, false, running(1, 1), &o, epoch); p.Action != (RunHook{Prehook, startDB, Ticket{2, 1}}) {
+		t.Errorf("with a prehook the next is %v", p.Action)
+	}
+	o.Launching(2)
+	o.LaunchFailed("no such file", c, running(1, 1), 0, epoch)
+	if o.next(1) != (Ticket{2, 1}) {
+		t.Errorf("after a launch that is known to have failed: %v", o.next(1))
+	}
+	o.Launching(2)
+	o.Launched(launch(2), c, running(1, 1), epoch)
+	if o.Reserved != 0 || o.next(1) != (Ticket{3, 1}) {
+		t.Errorf("after a launch: %v", o.next(1))
+	}
+}
+
 func TestHistoryHasTheLatestExitsOnly(t *testing.T) {
 	c := newChild(policy(spec.Always))
 	var o Observed

@@ -12,6 +12,9 @@ import (
 type Observed struct {
 	// Incarnation is that of the latest process launched.
 	Incarnation uint64 `json:"incarnation"`
+	// Reserved is the incarnation of a launch under way; 0 when none is. After
+	// a crash in its midst the number is not used again.
+	Reserved uint64 `json:"reserved,omitempty"`
 	// StartTicks is when that was, in clock ticks since the boot: it tells a
 	// later run from an older one of a child that was forgotten since.
 	StartTicks uint64 `json:"start_ticks,omitempty"`
@@ -148,7 +151,7 @@ func (o *Observed) Alive() bool { return o.Process != nil && o.Process.Exit == n
 
 // next is the start that would be made now under generation.
 func (o *Observed) next(generation uint64) Ticket {
-	return Ticket{Incarnation: o.Incarnation + 1, Generation: generation}
+	return Ticket{Incarnation: max(o.Incarnation, o.Reserved) + 1, Generation: generation}
 }
 
 // Clone returns a copy that shares nothing that either may change.

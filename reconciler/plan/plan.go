@@ -182,7 +182,7 @@ func start(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) 
 	if child.Prehook != nil && o.Prehooked != o.next(desired.Generation) {
 		return prehook(child, desired, o, now)
 	}
-	return decision{phase: spec.PhaseStarting, action: Start{Incarnation: o.Incarnation + 1}}
+	return decision{phase: spec.PhaseStarting, action: Start{Incarnation: o.next(desired.Generation).Incarnation}}
 }
 
 func prehook(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) decision {
