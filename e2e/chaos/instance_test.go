@@ -40,8 +40,12 @@ type instance struct {
 	tcp    string
 
 	// The fields below belong to the goroutine of the test.
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has been waited for
+
+	// admits: kita has said of a stop that something was left, so that it may
+	// say the same of its end.
+	admits bool
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when cmd has been waited for
 }
 
 // newInstance makes the directory, the files and the group; it starts nothing.

@@ -9,19 +9,21 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kita/spec"
 )
 
 // escapes stops children that have a grandchild which hides as well as it can.
 // With cgroups nothing may be left. Without them the answer may say so instead.
 func escapes(t *testing.T, c *trial) {
 	in := c.newInstance(t, "mode: quiet\n", map[string]string{
-		"escape":         "command: [" + world.workload + ", escape]\nstop: {grace: 1s}\n",
-		forever + "-0":   "command: [" + world.workload + ", run, -live]\n",
-		briefly + "-0":   "command: [" + world.workload + ", run]\n" + backOff,
-		briefly + "-log": "command: [" + world.workload + ", run, -orphans, \"1\"]\n" + backOff,
+		"escape":       "command: [" + world.workload + ", escape]\nstop: {grace: 1s}\n",
+		forever + "-0": "command: [" + world.workload + ", run, -live]\n",
+		briefly + "-0": "command: [" + world.workload + ", run]\n" + backOff,
 	})
 	in.serve(t)
-	for _, name := range []string{forever + "-0", briefly + "-0", briefly + "-log"} {
+	// Others that may have made an orphan, too.
+	for _, name := range []string{forever + "-0", briefly + "-0"} {
 		in.mustDo(t, "start", name)
 	}
 	survivors, admitted := 0, 0
@@ -39,8 +41,10 @@ func escapes(t *testing.T, c *trial) {
 				t.Errorf("stop said that it succeeded, and %d lives", hidden.pid)
 			} else if strings.Contains(no.Type, "not-stopped") {
 				admitted++
+				in.admits = true
 			}
 			must(t, hidden.kill())
+			in.awaitStopped(t, "escape")
 		} else if status != 200 {
 			t.Errorf("stop: %d %s", status, no.Detail)
 		}
@@ -57,6 +61,19 @@ func escapes(t *testing.T, c *trial) {
 	}
 	c.measure("%d survivors, %d of them admitted, slowest stop %d ms, by %s", survivors, admitted, slowest.Milliseconds(), kindOf(i.Containment))
 	in.end(t, c)
+}
+
+// awaitStopped waits until kita, too, sees that nothing of a child is left.
+func (in *instance) awaitStopped(t *testing.T, child string) {
+	t.Helper()
+	var v view
+	if !in.eventually(patience, func() bool {
+		var err error
+		v, err = in.child(child)
+		return err == nil && v.Status.Phase == spec.PhaseStopped && !v.alive()
+	}) {
+		t.Errorf("nothing is left of %s, and kita says %s: %s", child, v.Status.Phase, v.Status.Reason)
+	}
 }
 
 // kindOf is the first word of what holds children together.
@@ -112,6 +129,9 @@ func (h hidden) lives() bool {
 func (h hidden) kill() error {
 	if err := unix.PidfdSendSignal(h.fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("kill %d: %w", h.pid, err)
+	}
+	if !poll(patience, nil, func() bool { return !h.lives() }) {
+		return fmt.Errorf("PID %d does not die", h.pid)
 	}
 	return nil
 }
@@ -172,7 +192,9 @@ func forkBomb(t *testing.T, c *trial) {
 			t.Errorf("round %d: %d processes are left, and stop said that it succeeded", round, left)
 		case left > 0:
 			admitted += left
+			in.admits = true
 			killBombs(t, cage)
+			in.awaitStopped(t, "bomb")
 		}
 		if t.Failed() {
 			break
