@@ -28,6 +28,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) error {
 // keep is the keeper, from its start to its end. Servers are started with the
 // command line of this process.
 func keep(logger *slog.Logger) error {
+	reserveThreads(keeperThreads)
 	status, err := keeper.Run(keeper.Options{Logger: logger, Args: os.Args, Env: os.Environ()})
 	return errors.Join(err, withStatus(status))
 }

@@ -28,6 +28,7 @@ const closeTime = 3 * time.Second
 // outlive it unless the command kill ended it, or a signal with on_exit: stop.
 func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, logger *slog.Logger) error {
 	catchPipe()
+	reserveThreads(serverThreads)
 	before, err := takeHandover()
 	if err != nil {
 		return err
