@@ -47,6 +47,7 @@ func (r *Reconciler) beginEnd() (all []*entry, first bool) {
 	r.ending = true
 	for _, e := range r.children {
 		all = append(all, e)
+		e.wasAlive = e.obs.Process != nil
 		if e.cancelHook != nil {
 			e.cancelHook()
 		}
@@ -82,7 +83,8 @@ func (r *Reconciler) tellUnstopped(all []*entry) {
 	for _, e := range all {
 		r.mu.Lock()
 		incarnation, reason, pids := e.obs.Incarnation, e.status.Reason, e.obs.Strays.PIDs
-		isPending, isLeft := e.obs.Process != nil, isUnkillable(e.status)
+		// What was left by a stop before that has been told then.
+		isPending, isLeft := e.obs.Process != nil, isUnkillable(e.status) && e.wasAlive
 		r.mu.Unlock()
 		switch {
 		case isPending:

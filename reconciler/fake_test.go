@@ -37,7 +37,7 @@ type fakeRuntime struct {
 	refused, adoptions int
 	rest               map[string]bool
 	ended, found       []spec.Found
-	tidied             bool
+	tidied, witnessed  bool
 	doubles            int // starts of a child that had a live process
 }
 
@@ -96,6 +96,8 @@ func (f *fakeRuntime) ExitOf(l spec.Launch) spec.Exit {
 func (f *fakeRuntime) Ended() ([]spec.Found, error) { return f.ended, nil }
 
 func (f *fakeRuntime) Found() ([]spec.Found, error) { return f.found, nil }
+
+func (f *fakeRuntime) Witnessed() bool { return f.witnessed }
 
 func (f *fakeRuntime) Tidy() { f.tidied = true }
 

@@ -33,6 +33,7 @@ func (r *Reconciler) recall() error {
 		r.takeOver(e)
 	}
 	r.discover(changes)
+	r.admitLost()
 	if r.allSaved() {
 		r.runtime.Tidy()
 	}
@@ -244,6 +245,24 @@ func (r *Reconciler) discover(changes map[string]spec.Desired) {
 		case e.obs.Process == nil || e.obs.Incarnation != f.Launch.Identity.Incarnation:
 			r.discard(f, live)
 		}
+	}
+}
+
+// admitLost takes note of the launches that the former server had begun and of
+// which there is no trace, where a process could have gone without one.
+func (r *Reconciler) admitLost() {
+	if r.runtime.Witnessed() {
+		return
+	}
+	for _, e := range r.children {
+		if e.obs.Process != nil || e.obs.Reserved <= e.obs.Incarnation {
+			continue
+		}
+		r.mu.Lock()
+		e.obs.LaunchLost(jitter(), time.Now())
+		r.noteExit(e.name, e.child, *e.obs.LastExit, false)
+		r.mu.Unlock()
+		r.saveEntry(e)
 	}
 }
 

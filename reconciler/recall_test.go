@@ -1,7 +1,9 @@
 package reconciler
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"kita/reconciler/plan"
+	"kita/reconciler/store"
 	"kita/spec"
 )
 
@@ -258,5 +261,56 @@ func TestLeadersAreTheFirstOfTheirRuns(t *testing.T) {
 	want := []spec.Found{at("db", 1, 50, 8, leader), at("web", 2, 90, 11, leader)}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// editFacts changes what is saved of a child while no server runs.
+func (w *world) editFacts(child string, edit func(*plan.Observed)) {
+	w.t.Helper()
+	s, err := store.Open(store.Options{StateDir: filepath.Join(w.dir, "state"), RunDir: filepath.Join(w.dir, "run"), BootID: w.boot})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer s.Close()
+	facts, _ := s.Facts()
+	var o plan.Observed
+	if err := json.Unmarshal(facts[child].Data, &o); err != nil {
+		w.t.Fatal(err)
+	}
+	edit(&o)
+	data, err := json.Marshal(&o)
+	if err == nil {
+		err = s.SaveFacts(child, store.Facts{Data: data})
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestALaunchOfWhichNothingIsKnownIsAdmitted(t *testing.T) {
+	for _, witnessed := range []bool{false, true} {
+		w := newWorld(t, "", map[string]string{"web": forever})
+		w.mustServe()
+		w.do(spec.VerbStart, "web")
+		w.leave()
+		// The run ended, and its server died with the next launch under way.
+		delete(w.runtime.live, "web")
+		w.editFacts("web", func(o *plan.Observed) {
+			o.Exited(spec.Exit{Incarnation: 1, Known: true, Code: 3, At: time.Now()}, true, 0)
+			o.Launching(2)
+		})
+		w.runtime.witnessed = witnessed
+		w.mustServe()
+		w.until("the next run", func() bool { return w.runtime.pid("web") != 0 && w.view("web").Status.Process != nil })
+		s := w.view("web").Status
+		exits := fmt.Sprint(s.History)
+		want, starts := "[exit 3 exit status unknown]", uint64(3)
+		if witnessed {
+			want, starts = "[exit 3]", 2
+		}
+		if exits != want || s.Starts != starts || s.Process.Incarnation != 3 {
+			t.Errorf("witnessed %v: exits %s, starts %d, incarnation %d", witnessed, exits, s.Starts, s.Process.Incarnation)
+		}
+		w.leave()
 	}
 }

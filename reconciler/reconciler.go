@@ -48,6 +48,9 @@ type Remains interface {
 	Ended() ([]spec.Found, error)
 	// Found are the runs that live and that nobody watches.
 	Found() ([]spec.Found, error)
+	// Witnessed tells whether all that ended since the former server died is
+	// on record.
+	Witnessed() bool
 	// Tidy removes what is left of runs that nobody watches by now, and the
 	// ends on record. They must have been saved.
 	Tidy()
@@ -124,6 +127,8 @@ type entry struct {
 	removed bool
 	// atRest: the server is ending, and nothing of the child is left to stop.
 	atRest bool
+	// wasAlive: something of it lived when the end began.
+	wasAlive bool
 	// cancelHook ends the hook in flight.
 	cancelHook context.CancelFunc
 	// unsaved: the latest state is not on disk; only the pass uses it.

@@ -196,11 +196,10 @@ func (h *Host) bearers() (map[run][]int, error) {
 	if h.id == "" {
 		return nil, nil
 	}
-	names, err := processNames()
+	pids, err := h.candidates()
 	byRun := map[run][]int{}
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || h.leads(pid) || pid == os.Getpid() || pid == h.keeper {
+	for _, pid := range pids {
+		if h.leads(pid) || pid == os.Getpid() || pid == h.keeper {
 			continue
 		}
 		env, err := readEnviron(pid)
@@ -247,13 +246,24 @@ func realUID(pid int) (int, error) {
 	return 0, fmt.Errorf("/proc/%d/status names no user", pid)
 }
 
-func processNames() ([]string, error) {
+// candidates are the processes among which a leader of a former server can be.
+func (h *Host) candidates() ([]int, error) {
+	if h.inherits {
+		return childrenOf(h.keeper)
+	}
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	return dir.Readdirnames(-1)
+	names, err := dir.Readdirnames(-1)
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
 }
 
 // found is the run whose leader is among pids: the process that began first and
@@ -303,6 +313,10 @@ func (h *Host) Tidy() {
 		}
 	}
 }
+
+// Witnessed tells whether a keeper saw how the runs of the former server ended, so
+// that what is not on record has not been.
+func (h *Host) Witnessed() bool { return h.inherits }
 
 // Containment says what holds the processes of a run together.
 func (h *Host) Containment() string {

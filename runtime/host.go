@@ -38,6 +38,9 @@ type Options struct {
 	Cgroups *cgroup.Tree
 	// Keeper is the PID of the process that orphans come to; 0 for none.
 	Keeper int
+	// Inherits: the keeper had a server before this one, so that all that was
+	// left of that came to it.
+	Inherits bool
 	// Strangers: orphans that are of no run may come to the keeper too.
 	Strangers bool
 	// RunDir is where the keeper records the exits that it sees, and this
@@ -58,9 +61,9 @@ type Host struct {
 	cgroups *cgroup.Tree
 	keeper  int
 	// strangers is Options.Strangers, or true of PID 1.
-	strangers bool
-	records   *records
-	scanner   scanner
+	strangers, inherits bool
+	records             *records
+	scanner             scanner
 	// retry is how long to wait before looking again at a group that could not
 	// be watched, for want of descriptors say.
 	retry time.Duration
@@ -111,6 +114,7 @@ func New(sink Sink, o Options) *Host {
 		cgroups:   o.Cgroups,
 		keeper:    o.Keeper,
 		strangers: o.Strangers || o.Keeper == 1,
+		inherits:  o.Inherits && o.Keeper != 0,
 		records:   newRecords(o.RunDir),
 		retry:     time.Second,
 		patience:  time.Second,

@@ -139,7 +139,11 @@ func (p *process) live() group {
 	if p.pidfd != nil {
 		g = p.liveGroup()
 	}
-	out := p.escapees(p.pidfd == nil)
+	out := p.escapees(p.pidfd == nil && !p.host.inherits)
+	if out.empty() && p.escapes.Load() {
+		// What forked behind the back of one look is seen by the next.
+		out = p.escapees(true)
+	}
 	if g.members == nil {
 		g.members = out.members
 	} else {

@@ -18,6 +18,25 @@ const remembered = 16
 // Launching records that a launch is about to begin.
 func (o *Observed) Launching(incarnation uint64) { o.Reserved = incarnation }
 
+// LaunchLost records that nothing is known of what came of a launch: its server
+// died, and nobody saw an end. Whether there was a process is not known either.
+// What asked for it has not been done.
+func (o *Observed) LaunchLost(jitter float64, now time.Time) {
+	exit := spec.Exit{Incarnation: o.Reserved, At: now}
+	o.Incarnation, o.Reserved, o.StartTicks = o.Reserved, 0, 0
+	o.Starts++
+	o.LastExit = &exit
+	o.remember(exit)
+	o.Failures++
+	o.End = &End{At: now, Jitter: jitter}
+}
+
+// remember adds an exit to the history. A new slice each time: a Clone may have
+// the old one.
+func (o *Observed) remember(e spec.Exit) {
+	o.History = append(slices.Clone(o.History[max(0, len(o.History)-remembered+1):]), e)
+}
+
 // Launched records that the process of a start lives.
 func (o *Observed) Launched(l spec.Launch, config *spec.Child, d spec.Desired, now time.Time) {
 	// A failure of this generation that is known before its first attempt is
@@ -85,8 +104,7 @@ func (o *Observed) Exited(e spec.Exit, empty bool, jitter float64) bool {
 	}
 	o.LastExit = &e
 	o.Process.Exit = &e
-	// A new slice each time: a Clone may have the old one.
-	o.History = append(slices.Clone(o.History[max(0, len(o.History)-remembered+1):]), e)
+	o.remember(e)
 	backoff := o.Process.Config.Restart.Backoff
 	if e.At.Sub(o.Process.StartedAt) >= backoff.Max.D() {
 		o.Failures = 0
