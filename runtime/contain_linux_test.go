@@ -619,3 +619,26 @@ func TestOrphanInACgroupIsOfThatRun(t *testing.T) {
 	h.Signal("web", 1, spec.Signal(unix.SIGKILL))
 	awaitDead(t, hidden)
 }
+
+// A program that forks for long enough gets its leader's number again.
+func TestMemberWithTheNumberOfItsLeaderIsSeen(t *testing.T) {
+	h, f := hostWith(t, Options{})
+	l := launched(t, h, child(t, "sleep", "600"), 1)
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{host: h, child: "web", id: l.Identity, reaped: true, pidfd: os.NewFile(uintptr(self), "pidfd")}
+	defer p.pidfd.Close()
+	p.id.StartTicks-- // of a leader that had the number before
+	found, err := p.escaped(true)
+	if err != nil || len(found) != 1 || found[0].pid != l.Identity.PID {
+		t.Errorf("found %+v (%v)", found, err)
+	}
+	p.id.StartTicks++
+	if found, err := p.escaped(true); err != nil || len(found) != 0 {
+		t.Errorf("the leader itself was taken for one that escaped: %+v (%v)", found, err)
+	}
+	h.Signal("web", 1, spec.Signal(unix.SIGKILL))
+	f.next(t)
+}

@@ -41,18 +41,20 @@ func (p *process) escaped(thorough bool) ([]procStat, error) {
 	}
 	children := map[int][]procStat{}
 	queue := orphans
+	// After the scan: what has got the number by then may be in it.
+	hasGroup := p.hasGroup()
 	for _, stats := range groups {
 		for _, st := range stats {
 			children[st.parent] = append(children[st.parent], st)
-			if st.startTicks < p.id.StartTicks || st.pid == p.id.PID {
+			if st.startTicks < p.id.StartTicks || p.isLeader(st) {
 				continue
 			}
-			if p.pidfd != nil && st.group == p.id.PID || p.bears(st.pid) {
+			if hasGroup && st.group == p.id.PID || p.bears(st.pid) {
 				queue = append(queue, st)
 			}
 		}
 	}
-	if p.pidfd != nil {
+	if hasGroup {
 		queue = append(queue, procStat{pid: p.id.PID, startTicks: p.id.StartTicks})
 	}
 	seen := map[int]bool{}
@@ -64,8 +66,8 @@ func (p *process) escaped(thorough bool) ([]procStat, error) {
 			continue
 		}
 		seen[st.pid] = true
-		inGroup := p.pidfd != nil && (st.pid == p.id.PID || st.group == p.id.PID)
-		if !inGroup && !st.dead() {
+		inGroup := hasGroup && st.group == p.id.PID
+		if !inGroup && !p.isLeader(st) && !st.dead() {
 			found = append(found, st)
 		}
 		queue = append(queue, children[st.pid]...)
@@ -79,9 +81,10 @@ func (p *process) escaped(thorough bool) ([]procStat, error) {
 // orphans are the children of the keeper that are of this run.
 func (p *process) orphans() ([]procStat, error) {
 	orphans, err := p.host.orphans()
+	hasGroup := p.hasGroup()
 	var found []procStat
 	for _, st := range orphans {
-		if p.pidfd != nil && st.group == p.id.PID {
+		if hasGroup && st.group == p.id.PID {
 			continue
 		}
 		if p.bears(st.pid) || p.isOnlyOwner(st) {
@@ -89,6 +92,18 @@ func (p *process) orphans() ([]procStat, error) {
 		}
 	}
 	return found, err
+}
+
+// isLeader tells a leader from a process that has got its number since.
+func (p *process) isLeader(st procStat) bool {
+	return st.pid == p.id.PID && st.startTicks == p.id.StartTicks
+}
+
+// hasGroup tells whether the process group with the leader's number is that of
+// the run. A program that forks for long enough gets the number again.
+func (p *process) hasGroup() bool {
+	st, err := readStat(p.id.PID)
+	return p.pidfd != nil && (err != nil || st.startTicks == p.id.StartTicks)
 }
 
 // isOnlyOwner tells whether an orphan can be of no other run than this one. That

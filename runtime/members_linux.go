@@ -82,12 +82,12 @@ func (p *process) outside(thorough bool) group {
 		p.host.log.Warn("cannot read a cgroup", "child", p.child, "incarnation", p.id.Incarnation, "err", err)
 		return group{}
 	}
+	// Who is in the group has got it as one of that.
+	hasGroup := p.hasGroup()
 	var stats []procStat
 	for _, pid := range pids {
 		st, err := readStat(pid)
-		// Who is in the group has got it as one of that, if there is a leader.
-		inGroup := p.pidfd != nil && (st.group == p.id.PID || pid == p.id.PID)
-		if err == nil && !inGroup {
+		if err == nil && !(hasGroup && st.group == p.id.PID) && !p.isLeader(st) {
 			stats = append(stats, st)
 		}
 	}
