@@ -198,11 +198,12 @@ func (h *Host) bearers() (map[run][]int, error) {
 	}
 	pids, err := h.candidates()
 	byRun := map[run][]int{}
+	deadline := time.Now().Add(execPatience)
 	for _, pid := range pids {
 		if h.leads(pid) || pid == os.Getpid() || pid == h.keeper {
 			continue
 		}
-		env, err := readEnviron(pid)
+		env, err := h.settledEnviron(pid, deadline)
 		if err != nil {
 			if err := starved(pid, err); err != nil {
 				return byRun, err
@@ -214,6 +215,26 @@ func (h *Host) bearers() (map[run][]int, error) {
 		}
 	}
 	return byRun, err
+}
+
+// execPatience is how long a process may be between one program and the next.
+const execPatience = 300 * time.Millisecond
+
+// settledEnviron reads the environment of a process. In the midst of an execve(2)
+// there is none: what was forked just before the death of its server may be there
+// for a while on a busy machine, and is asked again until the deadline.
+func (h *Host) settledEnviron(pid int, deadline time.Time) ([]byte, error) {
+	for {
+		env, err := readEnviron(pid)
+		if err != nil || len(env) > 0 || time.Now().After(deadline) {
+			return env, err
+		}
+		st, err := readStat(pid)
+		young := err == nil && !st.dead() && st.group == pid && st.startTicks+2*ticksPerSecond > h.began
+		if !young || !h.pause(5*time.Millisecond) {
+			return nil, nil
+		}
+	}
 }
 
 // trusts tells whether a process may be taken for what its environment says.
