@@ -52,6 +52,8 @@ type Link struct {
 	file *os.File
 	pid  int
 	gone chan struct{}
+	// follows: the keeper had a server before this one.
+	follows bool
 
 	// greeting is written by Run only, which comes before all that reads it.
 	greeting
@@ -75,7 +77,7 @@ func Attach() *Link {
 		return nil
 	}
 	unix.CloseOnExec(linkFD)
-	l := &Link{file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}), pid: keeperPID(), greeting: g}
+	l := &Link{file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}), pid: keeperPID(), follows: g.id != "", greeting: g}
 	// It ends with the keeper, or with the process.
 	go l.listen()
 	return l
@@ -183,6 +185,10 @@ func (l *Link) Init() bool { return l != nil && l.init }
 // Strangers tells whether other orphans come to the keeper than those of its
 // servers: it is PID 1, or had children before it started one.
 func (l *Link) Strangers() bool { return l != nil && (l.init || l.strangers) }
+
+// Follows tells whether the keeper had a server before this one, so that what that
+// left came to it.
+func (l *Link) Follows() bool { return l != nil && l.follows }
 
 // ID is the id of the server whose place this one takes; empty for the first
 // server of a keeper. Its children bear it.

@@ -17,6 +17,6 @@ func newHost(sink runtime.Sink, st *store.Store, runDir string, link *keeper.Lin
 	}
 	tree := cgroup.Open(cgroup.Options{ID: st.ID(), Logger: logger, Self: self})
 	return runtime.New(sink, runtime.Options{
-		Logger: logger, ID: st.ID(), Cgroups: tree, Keeper: link.PID(), Inherits: link.ID() != "", Strangers: link.Strangers(), RunDir: runDir,
+		Logger: logger, ID: st.ID(), Cgroups: tree, Keeper: link.PID(), Inherits: link.Follows(), Strangers: link.Strangers(), RunDir: runDir,
 	}), tree
 }
