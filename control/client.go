@@ -22,13 +22,38 @@ type Target struct {
 	Unix string
 	// TCP is its host:port.
 	TCP string
+	// Through opens connections to it in another way, over SSH.
+	Through Opener
+}
+
+// Opener opens connections to one server, one for each request. Its errors are
+// passed on as they are where they are *spec.Refusal or *Unreachable, and
+// become the latter else. String is where the server is, for people.
+type Opener interface {
+	Open(ctx context.Context) (net.Conn, error)
+	String() string
 }
 
 func (t Target) String() string {
-	if t.Unix != "" {
+	switch {
+	case t.Through != nil:
+		return t.Through.String()
+	case t.Unix != "":
 		return t.Unix
 	}
 	return t.TCP
+}
+
+// open connects to the server.
+func (t Target) open(ctx context.Context) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	switch {
+	case t.Through != nil:
+		return t.Through.Open(ctx)
+	case t.Unix != "":
+		return dialer.DialContext(ctx, "unix", t.Unix)
+	}
+	return dialer.DialContext(ctx, "tcp", t.TCP)
 }
 
 // Time limits of a Client. How long a command may take is up to its context.
@@ -55,17 +80,12 @@ type Client struct {
 // anew: a kept connection that the server has closed would make a command fail
 // without anybody knowing whether it was carried out.
 func Dial(target Target) *Client {
-	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &Client{target: target, http: &http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives:  true,
 			DisableCompression: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				network, address := "tcp", target.TCP
-				if target.Unix != "" {
-					network, address = "unix", target.Unix
-				}
-				nc, err := dialer.DialContext(ctx, network, address)
+				nc, err := target.open(ctx)
 				if err != nil {
 					return nil, err
 				}
@@ -201,7 +221,17 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return context.Cause(ctx)
 	}
-	var other *otherProtocol
+	var (
+		other       *otherProtocol
+		refusal     *spec.Refusal
+		unreachable *Unreachable
+	)
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.As(err, &unreachable):
+		return unreachable
+	}
 	if errors.As(err, &other) {
 		return &NotHTTP{Target: c.target, Reason: other.describe(), OldServer: !other.isSSH()}
 	}

@@ -22,8 +22,8 @@ type conn struct {
 	net.Conn
 	s         *Server
 	transport transport
-	// by names the peer, as in spec.Command.
-	by string
+	// asker is who is at the other end.
+	asker asker
 	// refusal, when set, is all the peer gets to hear.
 	refusal *spec.Refusal
 	// read are bytes that came too early: while the protocol was found out, or
@@ -114,16 +114,16 @@ func (s *Server) handle(c *conn) {
 func (s *Server) contain(c *conn) {
 	if v := recover(); v != nil {
 		s.panics.Add(1)
-		s.opt.Logger.Error("a connection's handler panicked", "by", c.by, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		s.opt.Logger.Error("a connection's handler panicked", "by", c.asker.by(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		_ = c.Close()
 	}
 }
 
-// identify names the peer, and sets what it is refused with.
+// identify says who the peer is, and sets what it is refused with.
 func (s *Server) identify(c *conn) {
 	if !c.transport.checkUID {
-		if host, _, err := net.SplitHostPort(c.RemoteAddr().String()); err == nil {
-			c.by = c.transport.network + ":" + host
+		if c.asker.peer == "" {
+			c.asker.peer = c.RemoteAddr().String()
 		}
 		return
 	}
@@ -132,10 +132,10 @@ func (s *Server) identify(c *conn) {
 	case err != nil:
 		c.refusal = spec.Refuse(codeForbidden, "", "", "cannot tell which user asks: %v", err)
 	case uid != 0 && uid != s.uid:
-		c.by = "unix:" + strconv.Itoa(uid)
+		c.asker.peer = strconv.Itoa(uid)
 		c.refusal = spec.Refuse(codeForbidden, "", "", "user %d may not use this socket, only root and user %d may", uid, s.uid)
 	default:
-		c.by = "unix:" + strconv.Itoa(uid)
+		c.asker.peer = strconv.Itoa(uid)
 	}
 }
 

@@ -100,7 +100,7 @@ func (a *api) outcome(w http.ResponseWriter, c spec.Command, out spec.Outcome, e
 // by names who asks.
 func by(r *http.Request) string {
 	if c := connOf(r.Context()); c != nil {
-		return c.by
+		return c.asker.by()
 	}
 	return "http"
 }

@@ -97,7 +97,7 @@ func (s *Server) take(c *conn, h Handed) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.lost++
-		s.opt.Logger.Warn("cannot hand a connection over", "by", c.by, "error", err)
+		s.opt.Logger.Warn("cannot hand a connection over", "by", c.asker.by(), "error", err)
 		return
 	}
 	h.FD, h.Network = fd, c.transport.network

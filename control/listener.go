@@ -145,7 +145,7 @@ func (s *Server) admit(nc net.Conn, t transport) {
 		s.refuse(nc, t)
 		return
 	}
-	c := &conn{Conn: nc, s: s, transport: t, by: t.network}
+	c := &conn{Conn: nc, s: s, transport: t, asker: asker{via: t.network}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -188,7 +188,7 @@ func (l *cappedListener) Accept() (net.Conn, error) {
 			l.s.refuse(nc, t)
 			continue
 		}
-		c := &conn{Conn: nc, s: l.s, transport: t, by: "tcp", handed: true, isMetrics: true}
+		c := &conn{Conn: nc, s: l.s, transport: t, asker: asker{via: "tcp"}, handed: true, isMetrics: true}
 		if !l.s.track(c) {
 			_ = c.Close()
 			return nil, net.ErrClosed

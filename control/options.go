@@ -2,9 +2,15 @@ package control
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"kita/spec"
 )
 
 // Options of NewServer. Only Service is required.
@@ -25,6 +31,16 @@ type Options struct {
 	// Encrypt: over TCP nothing but SSH is served. The unix socket is not
 	// concerned.
 	Encrypt bool
+	// Config is server.yml as it is in force now: where the keys are, what each
+	// may do, where the audit log is. It is called for each connection and each
+	// request; nil means the defaults.
+	Config func() *spec.Server
+	// HostKey is what the server proves itself with over SSH; without it SSH is
+	// refused.
+	HostKey ssh.Signer
+	// Exec carries out a command line that came over SSH and returns its exit
+	// status; without it such are refused.
+	Exec func(ctx context.Context, e Exec) (status int)
 	// AllowedHosts are names under which this server may be asked over HTTP,
 	// besides IP addresses, localhost and the machine's own name.
 	AllowedHosts []string
@@ -34,6 +50,18 @@ type Options struct {
 	MaxTCP, MaxUnix int
 	// Timing has the time limits; a zero field means its default.
 	Timing Timing
+}
+
+// Exec is a command line that came over SSH, as from OpenSSH's client.
+type Exec struct {
+	// Line is as it came, at most 64 KiB.
+	Line string
+	// By says who asks, as in spec.Command.
+	By             string
+	Stdout, Stderr io.Writer
+	// Dial opens a connection to the API of this server, with the rights of the
+	// key that asks.
+	Dial func(context.Context) (net.Conn, error)
 }
 
 // Timing has the time limits of a Server.
@@ -72,6 +100,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ObserveCommand == nil {
 		o.ObserveCommand = func(string, string) {}
+	}
+	if o.Config == nil {
+		o.Config = spec.DefaultServer
 	}
 	if o.MaxTCP <= 0 {
 		o.MaxTCP = defaultMaxTCP

@@ -54,7 +54,7 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 		t = transport{network: "unix", slots: s.unixSlots, checkUID: true}
 	}
 	c := &conn{
-		Conn: nc, s: s, transport: t, by: t.network,
+		Conn: nc, s: s, transport: t, asker: asker{via: t.network},
 		read: h.Read, ended: h.Ended, isMetrics: h.Stage == StageMetrics,
 	}
 	select {

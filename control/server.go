@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kita/control/audit"
 )
 
 // Server serves the wire. Make one with NewServer, give it listeners with
@@ -19,6 +21,7 @@ type Server struct {
 	// uid is the server's own, whose processes may use the unix socket.
 	uid int
 
+	audit        *audit.Log
 	answers      *api
 	api          *http.Server
 	apiConns     *handedOver
@@ -88,6 +91,7 @@ func NewServer(opt Options) *Server {
 		protocolText: s.serveText,
 	}
 	s.handing, s.handingOut = context.WithCancel(context.Background())
+	s.audit = audit.New(func() string { return s.opt.Config().AuditLog }, opt.Logger)
 	s.answers = newAPI(opt, s.observed(), s.quit, s.count)
 	s.api = s.newHTTPServer(s.answers.handler())
 	s.metrics = s.newHTTPServer(metricsOnly(opt))

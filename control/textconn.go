@@ -23,7 +23,7 @@ func (s *Server) answerText(ctx context.Context, c *conn, resume *spec.Pending) 
 	_, _ = c.Write(answer)
 	s.finish(c)
 	if kill {
-		s.opt.Service.Kill(c.by)
+		s.opt.Service.Kill(c.asker.by())
 	}
 	s.linger(c)
 }
@@ -32,7 +32,7 @@ func (s *Server) textAnswer(ctx context.Context, svc legacy.Service, c *conn) (a
 	if c.refusal != nil {
 		return []byte(c.refusal.Message), false
 	}
-	return legacy.Answer(ctx, svc, c.read, legacy.Options{Encrypt: c.transport.encrypt, By: c.by})
+	return legacy.Answer(ctx, svc, c.read, legacy.Options{Encrypt: c.transport.encrypt, By: c.asker.by()})
 }
 
 // textService is what one request of the text protocol is answered with.

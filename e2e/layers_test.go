@@ -41,7 +41,10 @@ var layers = []struct {
 	{"keeper", layer{imports: []string{"failpoint", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
 	{"reconciler", layer{imports: []string{"failpoint", "spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},
 	{"metrics", layer{imports: []string{"spec"}, modules: []string{"github.com/prometheus"}}},
-	{"control", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys", "golang.org/x/crypto"}}},
+	{"control", layer{imports: []string{"spec"}, modules: []string{
+		"golang.org/x/sys", "golang.org/x/crypto", "github.com/skeema/knownhosts", "github.com/kevinburke/ssh_config", "github.com/youmark/pkcs8",
+		"go.yaml.in/yaml/v3",
+	}}},
 	{"cmd", layer{
 		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime", "keeper", "reconciler", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "github.com/prometheus", "golang.org/x/sys", "golang.org/x/term", "sigs.k8s.io/yaml"},

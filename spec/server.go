@@ -42,6 +42,14 @@ type Server struct {
 	Encrypt bool `json:"encrypt"`
 	// PubKeysPath are directories of public keys.
 	PubKeysPath []string `json:"pub_keys_path,omitempty"`
+	// LegacyKeysPath are directories of public keys, as written, with which the
+	// replayable packets of supervisor-rs are accepted; a key must also lie in
+	// PubKeysPath.
+	LegacyKeysPath []string `json:"legacy_keys_path,omitempty"`
+	// Access says what each key may do; nil means everything.
+	Access Access `json:"access,omitempty"`
+	// AuditLog is the absolute path of the audit log; empty means none.
+	AuditLog string `json:"audit_log,omitempty"`
 	// Listen is the address and port to serve: listener_addr, or "::" with
 	// ipv6 and "0.0.0.0" without; port, or DefaultPort.
 	Listen netip.AddrPort `json:"listen"`

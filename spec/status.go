@@ -221,8 +221,11 @@ type Info struct {
 	// Listeners are the addresses served, "unix:/run/kita/kita.sock" or
 	// "tcp:0.0.0.0:33889".
 	Listeners []string `json:"listeners"`
-	StateDir  string   `json:"state_dir"`
-	RunDir    string   `json:"run_dir"`
+	// HostKey is the fingerprint of the key that the server proves itself with
+	// over SSH, "SHA256:…"; empty where it has none.
+	HostKey  string `json:"host_key,omitempty"`
+	StateDir string `json:"state_dir"`
+	RunDir   string `json:"run_dir"`
 	// Running are the names of the children that are alive, sorted.
 	Running []string `json:"running"`
 	// Problems are one line each: a broken server.yml, a missing load path, an

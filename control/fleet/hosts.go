@@ -5,17 +5,30 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 
 	"kita/spec"
 )
 
-// Host is one server to ask.
+// Host is one server to ask, and how.
 type Host struct {
-	// Name is a host name or an IP address, without brackets.
+	// Name is a host name or an IP address, without brackets; with SSH also an
+	// alias of ~/.ssh/config.
 	Name string
+	// Port is that of the server; with SSH that of the host's sshd, 0 for what
+	// ~/.ssh/config says or 22.
 	Port uint16
+	// SSH: the server is asked through the host's own sshd, as in
+	// ssh://user@host.
+	SSH bool
+	// User is the login of SSH; empty means what ~/.ssh/config says, or one's own.
+	User string
+	// Key is the private key, a file or agent:NAME; empty means that of `with`.
+	Key string
+	// Label is the name that it has in hosts.yml; empty where it is not from there.
+	Label string
 }
 
 // Local is the server of this host, which is asked when no host is named.
@@ -24,8 +37,26 @@ var Local = Host{Name: "127.0.0.1", Port: spec.DefaultPort}
 // Addr is what net.Dial takes.
 func (h Host) Addr() string { return net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port))) }
 
-// String is Addr, the form in which results name a host.
-func (h Host) String() string { return h.Addr() }
+// String is the form in which results name a host: its label, else its
+// ssh:// URL, else Addr.
+func (h Host) String() string {
+	switch {
+	case h.Label != "":
+		return h.Label
+	case !h.SSH:
+		return h.Addr()
+	}
+	u := url.URL{Scheme: "ssh", Host: h.Name}
+	if h.Port != 0 {
+		u.Host = h.Addr()
+	} else if strings.Contains(h.Name, ":") {
+		u.Host = "[" + h.Name + "]"
+	}
+	if h.User != "" {
+		u.User = url.User(h.User)
+	}
+	return u.String()
+}
 
 // ParseHosts reads the words after each `on`: hosts separated by commas and
 // spaces, each a name, an IPv4 or IPv6 address, with or without a port; IPv6
