@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kita/control/audit"
+	"kita/control/keyring"
 )
 
 // Server serves the wire. Make one with NewServer, give it listeners with
@@ -21,7 +22,11 @@ type Server struct {
 	// uid is the server's own, whose processes may use the unix socket.
 	uid int
 
-	audit        *audit.Log
+	audit *audit.Log
+	// keys are those that may connect, legacyKeys those of which old packets are
+	// accepted, too.
+	keys, legacyKeys *keyring.Ring
+
 	answers      *api
 	api          *http.Server
 	apiConns     *handedOver
@@ -91,6 +96,7 @@ func NewServer(opt Options) *Server {
 		protocolText: s.serveText,
 	}
 	s.handing, s.handingOut = context.WithCancel(context.Background())
+	s.keys, s.legacyKeys = newKeys(opt), newLegacyKeys(opt)
 	s.audit = audit.New(func() string { return s.opt.Config().AuditLog }, opt.Logger)
 	s.answers = newAPI(opt, s.observed(), s.quit, s.count)
 	s.api = s.newHTTPServer(s.answers.handler())

@@ -1,0 +1,15 @@
+package control
+
+import "kita/control/keyring"
+
+// newKeys makes the ring of the keys that may connect, which lie in
+// pub_keys_path.
+func newKeys(opt Options) *keyring.Ring {
+	return keyring.NewRing(func() []string { return opt.Config().PubKeysPath })
+}
+
+// newLegacyKeys makes the ring of those whose replayable packets are accepted
+// besides: a key must lie in both.
+func newLegacyKeys(opt Options) *keyring.Ring {
+	return keyring.NewRing(func() []string { return opt.Config().LegacyKeysPath })
+}
