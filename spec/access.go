@@ -1,6 +1,9 @@
 package spec
 
-import "path"
+import (
+	"path"
+	"slices"
+)
 
 // Right is a class of verbs that a key may be given.
 type Right string
@@ -28,10 +31,14 @@ type Access []AccessRule
 
 // Allows tells whether the key may do to the child what takes the right. A
 // child of "" is none in particular: the rule's children do not matter. All is
-// every child, so only a rule for "*" will do.
+// every child, so only a rule for "*" will do. No name at all, "", is none that
+// a rule could be for.
 func (a Access) Allows(key string, right Right, child string) bool {
 	if a == nil {
 		return true
+	}
+	if key == "" {
+		return false
 	}
 	for _, rule := range a {
 		if rule.grants(right) && matchesAny(rule.Keys, key) && rule.covers(child) {
@@ -41,23 +48,25 @@ func (a Access) Allows(key string, right Right, child string) bool {
 	return false
 }
 
-func (r AccessRule) grants(right Right) bool {
-	for _, granted := range r.Rights {
-		if granted == right || granted == Admin {
-			return true
+// Rights are what the key may do to any child at all, in the order read,
+// operate, admin.
+func (a Access) Rights(key string) []Right {
+	var rights []Right
+	for _, right := range []Right{Read, Operate, Admin} {
+		if slices.ContainsFunc(a, func(r AccessRule) bool { return slices.Contains(r.Rights, right) && matchesAny(r.Keys, key) }) {
+			rights = append(rights, right)
 		}
 	}
-	return false
+	return rights
+}
+
+func (r AccessRule) grants(right Right) bool {
+	return slices.Contains(r.Rights, right) || slices.Contains(r.Rights, Admin)
 }
 
 func (r AccessRule) covers(child string) bool {
 	if child == All {
-		for _, glob := range r.Children {
-			if glob == "*" {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(r.Children, "*")
 	}
 	return child == "" || matchesAny(r.Children, child)
 }

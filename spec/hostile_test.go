@@ -78,6 +78,11 @@ func checkServer(t *testing.T, data []byte) {
 	if s.OnExit != "" && s.OnExit != Leave && s.OnExit != StopChildren || s.ExitWith != "" && ValidName(s.ExitWith) != nil {
 		t.Fatalf("%q: on_exit %q, exit_with %q", data, s.OnExit, s.ExitWith)
 	}
+	for _, r := range s.Access {
+		if len(r.Keys) == 0 || len(r.Rights) == 0 || len(r.Children) == 0 {
+			t.Fatalf("%q: access %+v", data, r)
+		}
+	}
 }
 
 const goodChild = `# a child
@@ -115,6 +120,13 @@ startup:
   - web
 encrypt: on
 pub_keys_path: [/srv/keys]
+legacy_keys_path: [/srv/old]
+access:
+  - {keys: [ops], verbs: [admin]}
+  - keys: ["ci-*"]
+    verbs: &v [read, operate]
+    children: [web, "api-[0-9]"]
+audit_log: audit.log
 listener_addr: ::1
 ipv6: true
 port: 33889
@@ -210,6 +222,9 @@ func hostile() map[string]string {
 		"alias of a wide map":    "stop: &m {" + many(20_000, "k%d: 1, ") + "}\noutput: [" + strings.Repeat("*m, ", 20_000) + "]\n",
 		"alias of a legal map":   "limits: &m {nofile: 1}\noutput: [" + strings.Repeat("*m, ", 40_000) + "]\n",
 		"alias within itself":    "command: &a [*a, *a]\nargs: *a\nenv: &e {A: *e}\n",
+		"alias of a wide rule":   "defaults: &m {" + many(20_000, "k%d: 1, ") + "}\naccess: [" + strings.Repeat("*m, ", 20_000) + "]\n",
+		"alias of a legal rule":  "access: [&r {keys: [a], verbs: [read]}" + strings.Repeat(", *r", 40_000) + "]\n",
+		"long patterns":          "access: [{verbs: [read], keys: ['" + strings.Repeat("*a", 100_000) + "', '" + strings.Repeat("[", 100_000) + "']}]",
 		"keys":                   counted("k%d: 1\n"),
 		"keys within the bounds": many(20_000, "k%d: 1\n"),
 		"items":                  "args:\n" + fill("- a\n")[:MaxFileSize-8],

@@ -47,7 +47,7 @@ type Server struct {
 	// PubKeysPath.
 	LegacyKeysPath []string `json:"legacy_keys_path,omitempty"`
 	// Access says what each key may do; nil means everything.
-	Access Access `json:"access,omitempty"`
+	Access Access `json:"access,omitzero"`
 	// AuditLog is the absolute path of the audit log; empty means none.
 	AuditLog string `json:"audit_log,omitempty"`
 	// Listen is the address and port to serve: listener_addr, or "::" with

@@ -41,8 +41,16 @@ func serverRules() []rule[serverDraft] {
 				}
 			}},
 		{Key{Name: "pub_keys_path", Forms: []Form{List}, Example: "pub_keys_path: [/srv/keys]",
-			Doc: "directories of public keys"},
+			Doc: "directories of public keys, NAME.pem or NAME.pub"},
 			func(v value, s *serverDraft) { s.PubKeysPath = v.texts(value.filledText) }},
+		{Key{Name: "legacy_keys_path", Forms: []Form{List}, Example: "legacy_keys_path: [/srv/old-keys]",
+			Doc: "directories of the keys whose replayable packets, those of supervisor-rs, are accepted; default: none"},
+			func(v value, s *serverDraft) { s.LegacyKeysPath = v.texts(value.filledText) }},
+		{Key{Name: "access", Forms: []Form{List}, Example: "access: [" + accessExample + "]", Keys: keysOf(accessRules()),
+			Doc: "what each key may do; without it every key may do everything"}, readAccess},
+		{Key{Name: "audit_log", Forms: []Form{Scalar}, Example: "audit_log: /var/log/kita-audit.log",
+			Doc: "a file with a line of JSON for each command; a relative path is relative to this file"},
+			func(v value, s *serverDraft) { readText(v, &s.AuditLog) }},
 		{Key{Name: "listener_addr", Forms: []Form{Scalar}, Example: "listener_addr: 127.0.0.1",
 			Doc: "the IP address to serve, default 0.0.0.0"}, readListenerAddr},
 		{Key{Name: "ipv6", Forms: []Form{Scalar}, Example: "ipv6: true", Values: []string{"true", "false"},
@@ -186,9 +194,9 @@ func (d serverDraft) finish() (*Server, error) {
 		return nil, fmt.Errorf("path of %s: %w", s.File, err)
 	}
 	s.File = file
-	for _, dir := range []*string{&s.StateDir, &s.RunDir} {
-		if *dir != "" {
-			*dir = within(filepath.Dir(file), *dir)
+	for _, path := range []*string{&s.StateDir, &s.RunDir, &s.AuditLog} {
+		if *path != "" {
+			*path = within(filepath.Dir(file), *path)
 		}
 	}
 	return &s, nil
