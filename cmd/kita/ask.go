@@ -39,12 +39,14 @@ func isSocket(path string) bool {
 
 // ask calls fn with a client for each host of r, side by side, and returns the
 // results in the order of the hosts.
-func ask[T any](ctx context.Context, r request, fn func(context.Context, *control.Client) (T, error)) []fleet.Result[T] {
+func ask[T any](ctx context.Context, p *program, r request, fn func(context.Context, *control.Client) (T, error)) []fleet.Result[T] {
 	return fleet.Each(ctx, r.hosts, fleet.Limits{Timeout: r.timeout}, func(ctx context.Context, h fleet.Host) (T, error) {
-		target := control.Target{TCP: h.Addr()}
-		if r.socket != "" {
-			target = control.Target{Unix: r.socket}
+		target, closer, err := p.target(ctx, r, h)
+		if err != nil {
+			var none T
+			return none, err
 		}
+		defer closer.Close()
 		client := control.Dial(target)
 		defer client.Close()
 		return fn(ctx, client)

@@ -15,7 +15,7 @@ import (
 // change carries out start, stop, restart or trystart.
 func (p *program) change(ctx context.Context, r request) error {
 	command := spec.Command{Verb: r.verb, Child: r.child, NoWait: r.noWait}
-	results := ask(ctx, r, func(ctx context.Context, c *control.Client) (spec.Outcome, error) {
+	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.Outcome, error) {
 		outcome, err := c.Do(ctx, command)
 		return outcome, waitedTooLong(r, err)
 	})
@@ -27,7 +27,7 @@ func (p *program) change(ctx context.Context, r request) error {
 
 // kill ends servers.
 func (p *program) kill(ctx context.Context, r request) error {
-	results := ask(ctx, r, func(ctx context.Context, c *control.Client) (struct{}, error) {
+	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (struct{}, error) {
 		return struct{}{}, c.Kill(ctx)
 	})
 	return report(p, r, results, func(w io.Writer, _ struct{}, prefix string) error {
@@ -37,7 +37,7 @@ func (p *program) kill(ctx context.Context, r request) error {
 }
 
 func (p *program) info(ctx context.Context, r request) error {
-	results := ask(ctx, r, func(ctx context.Context, c *control.Client) (spec.Info, error) { return c.Info(ctx) })
+	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.Info, error) { return c.Info(ctx) })
 	return report(p, r, results, p.writeInfo)
 }
 
@@ -128,7 +128,7 @@ func (p *program) check(ctx context.Context, r request) error {
 	if r.child != "" && r.child != spec.All {
 		return p.checkOne(ctx, r)
 	}
-	results := ask(ctx, r, func(ctx context.Context, c *control.Client) (checked, error) {
+	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (checked, error) {
 		views, err := c.List(ctx)
 		if err != nil {
 			return checked{}, err
@@ -160,7 +160,7 @@ func (p *program) check(ctx context.Context, r request) error {
 }
 
 func (p *program) checkOne(ctx context.Context, r request) error {
-	results := ask(ctx, r, func(ctx context.Context, c *control.Client) (spec.View, error) { return c.Get(ctx, r.child) })
+	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.View, error) { return c.Get(ctx, r.child) })
 	status := exitOK
 	for _, result := range results {
 		if result.Err == nil && !result.Value.Status.Alive() {

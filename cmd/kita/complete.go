@@ -41,9 +41,6 @@ func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []str
 	if err != nil {
 		return nil
 	}
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	var names []string
 	seen := map[string]bool{}
 	offer := func(name, about string) {
@@ -52,11 +49,16 @@ func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []str
 			names = append(names, printable(name)+"\t"+about)
 		}
 	}
-	for _, result := range ask(ctx, r, func(ctx context.Context, c *control.Client) ([]spec.View, error) { return c.List(ctx) }) {
-		for _, v := range result.Value {
-			offer(v.Name, string(v.Status.Phase))
+	// A press of a key is no time for a question.
+	r.keys = newKeychain(func(string) ([]byte, error) { return nil, errNoTerminal })
+	_ = p.withKeys(ctx, r, func(ctx context.Context) error {
+		for _, result := range ask(ctx, p, r, func(ctx context.Context, c *control.Client) ([]spec.View, error) { return c.List(ctx) }) {
+			for _, v := range result.Value {
+				offer(v.Name, string(v.Status.Phase))
+			}
 		}
-	}
+		return nil
+	})
 	if verb == spec.VerbStop {
 		offer(spec.All, "every child")
 	}

@@ -40,9 +40,7 @@ func (p *program) oldClient(args []string) error {
 		return p.oldHelp()
 	}
 	if words.Key != "" {
-		if err := checkKeys([]string{words.Key}); err != nil {
-			return err
-		}
+		return fmt.Errorf("with %s: encrypted connections are not supported by this version of kita; nothing was sent", words.Key)
 	}
 	hosts, err := fleet.ParseHosts(words.Hosts)
 	if err != nil {

@@ -78,7 +78,7 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return v.run(p, c.Context(), r)
+			return p.withKeys(c.Context(), r, func(ctx context.Context) error { return v.run(p, ctx, r) })
 		},
 	}
 	f.register(c, v.verb)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type program struct {
 	// name is what it was called by; it begins every complaint.
 	name     string
 	out, err io.Writer
+	// saying is held while complain writes, from whichever goroutine.
+	saying sync.Mutex
 	// colour: out is a terminal that may be sent colours.
 	colour bool
 	now    func() time.Time
@@ -60,6 +63,8 @@ func (p *program) complain(host string, err error) {
 	if len(fileErrors(err)) > 0 {
 		prefix = ""
 	}
+	p.saying.Lock()
+	defer p.saying.Unlock()
 	for _, line := range errorLines(err) {
 		fmt.Fprintf(p.err, "%s%s%s\n", prefix, host, printable(line))
 	}

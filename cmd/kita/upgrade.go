@@ -35,7 +35,7 @@ been replaced. SIGUSR2 to the server does the same.`,
 			if err != nil {
 				return err
 			}
-			return p.upgrade(c.Context(), r, binary)
+			return p.withKeys(c.Context(), r, func(ctx context.Context) error { return p.upgrade(ctx, r, binary) })
 		},
 	}
 	f.register(c, spec.VerbInfo)
@@ -55,7 +55,7 @@ func (p *program) upgrade(ctx context.Context, r request, binary string) error {
 		}
 		binary = absolute
 	}
-	results := ask(ctx, r, func(ctx context.Context, c *control.Client) (spec.Upgraded, error) {
+	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.Upgraded, error) {
 		done, err := c.Upgrade(ctx, binary)
 		return done, waitedTooLong(r, err)
 	})

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kita/control"
 	"kita/control/fleet"
+	"kita/control/keyring"
 	"kita/spec"
 )
 
@@ -32,12 +32,18 @@ type flags struct {
 	timeout  time.Duration
 	noWait   bool
 	socket   string
+	// passphraseFile, hostKeyChecking and legacy belong to with.
+	passphraseFile  string
+	hostKeyChecking string
+	legacy          bool
 }
 
 func (f *flags) register(c *cobra.Command, verb spec.Verb) {
 	set := c.Flags()
 	set.StringArrayVar(&f.on, "on", nil, "`HOSTS` to ask, separated by commas; like the words 'on HOSTS'")
-	set.StringArrayVar(&f.with, "with", nil, "private `KEY` file for encrypted connections; like the words 'with KEY'")
+	set.StringArrayVar(&f.with, "with", nil, "private `KEY` for encrypted connections, a file or agent:NAME; like the words 'with KEY'")
+	set.StringVar(&f.passphraseFile, "key-passphrase-file", "", "`FILE` whose first line is the passphrase of the key, instead of asking for it")
+	set.StringVar(&f.hostKeyChecking, "host-key-checking", string(acceptNew), "a server that is not known yet: `strict` refuses it, accept-new shows and remembers its key")
 	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
 	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long each host may take")
 	set.StringVar(&f.socket, "socket", "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
@@ -45,6 +51,7 @@ func (f *flags) register(c *cobra.Command, verb spec.Verb) {
 		set.BoolVar(&f.noWait, "no-wait", false, "return once the wish is written, before it is fulfilled")
 	}
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("host-key-checking", cobra.FixedCompletions([]string{string(acceptNew), string(strict)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("on", cobra.NoFileCompletions)
 }
 
@@ -57,11 +64,16 @@ type request struct {
 	format  format
 	timeout time.Duration
 	noWait  bool
+	// key is the private key of `with`, a file or agent:NAME; empty for none.
+	key string
+	// keys are the private keys of all hosts, hostKeys the servers that the
+	// user knows.
+	keys     *keychain
+	hostKeys *keyring.KnownHosts
 }
 
 // request reads the words of a command and its flags, which say the same
-// things and may be mixed. All errors are wrong use, but for a key: that one
-// is not supported.
+// things and may be mixed. All errors are wrong use.
 func (p *program) request(verb spec.Verb, args []string, f flags) (request, error) {
 	words, err := control.ParseWords(append([]string{string(verb)}, args...))
 	if err != nil {
@@ -90,11 +102,7 @@ func (p *program) understand(verb spec.Verb, words control.Words, f flags) (requ
 	if f.timeout <= 0 {
 		return request{}, usagef("--timeout %v: it must be longer than nothing", f.timeout)
 	}
-	keys := f.with
-	if words.Key != "" {
-		keys = append([]string{words.Key}, keys...)
-	}
-	if err := checkKeys(keys); err != nil {
+	if err := p.keysOf(&r, words.Key, f); err != nil {
 		return request{}, err
 	}
 	err := p.route(&r, append(words.Hosts, f.on...), f.socket)
@@ -103,8 +111,11 @@ func (p *program) understand(verb spec.Verb, words control.Words, f flags) (requ
 
 // route says whom to ask.
 func (p *program) route(r *request, named []string, socket string) error {
-	if len(named) > 0 && socket != "" {
+	switch {
+	case len(named) > 0 && socket != "":
 		return usagef("--socket is for the server of this host, it cannot be combined with `on`")
+	case r.key != "" && socket != "":
+		return usagef("--socket needs no key, it cannot be combined with `with`")
 	}
 	for _, hosts := range named {
 		if hosts == "" {
@@ -116,7 +127,9 @@ func (p *program) route(r *request, named []string, socket string) error {
 		return &usageError{err}
 	}
 	r.hosts = hosts
-	if len(named) > 0 {
+	// With a key the server of this host is asked over its port, where the key
+	// means something.
+	if len(named) > 0 || r.key != "" {
 		return nil
 	}
 	if socket != "" {
@@ -128,21 +141,4 @@ func (p *program) route(r *request, named []string, socket string) error {
 		r.socket = path
 	}
 	return nil
-}
-
-// checkKeys refuses keys: what would have been encrypted must never be sent in
-// plain text instead.
-func checkKeys(keys []string) error {
-	switch {
-	case len(keys) == 0:
-		return nil
-	case len(keys) > 1:
-		return usagef("`with` is given twice, once for %s and once for %s: one command uses one key", keys[0], keys[1])
-	case keys[0] == "":
-		return usagef("--with: no key is given")
-	}
-	if _, err := spec.ReadFile(keys[0]); err != nil {
-		return fmt.Errorf("with %s: cannot read the key: %w", keys[0], err)
-	}
-	return fmt.Errorf("with %s: encrypted connections are not supported by this version of kita; nothing was sent", keys[0])
 }

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"kita/control/fleet"
+	"kita/control/keyring"
+)
+
+// keychain has the private keys of one command. Each is opened once, and its
+// passphrase asked for once, however many hosts there are.
+type keychain struct {
+	passphrase keyring.Passphrase
+
+	// mu guards opened. It is held while a key is opened: two questions at once
+	// would leave nobody knowing which one he answers.
+	mu     sync.Mutex
+	opened map[string]openedKey
+}
+
+type openedKey struct {
+	key *keyring.Private
+	err error
+}
+
+func newKeychain(passphrase keyring.Passphrase) *keychain {
+	return &keychain{passphrase: passphrase, opened: map[string]openedKey{}}
+}
+
+// open opens the key that is written so, a file or agent:NAME, unless that was
+// done. A key of the agent is of use until ctx ends.
+func (k *keychain) open(ctx context.Context, with string) (*keyring.Private, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o, ok := k.opened[with]
+	if !ok {
+		o.key, o.err = keyring.OpenPrivate(ctx, with, k.passphrase)
+		k.opened[with] = o
+	}
+	return o.key, o.err
+}
+
+// get returns a key that withKeys has opened.
+func (k *keychain) get(with string) (*keyring.Private, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o, ok := k.opened[with]
+	if !ok {
+		return nil, fmt.Errorf("with %s: the key has not been opened", with)
+	}
+	return o.key, o.err
+}
+
+// withKeys opens the keys of all hosts, and then runs fn. They are asked for
+// before any host has a time limit. A key of the command line that cannot be
+// used ends the command before anything is sent; that of one host in hosts.yml
+// is the error of that host alone.
+func (p *program) withKeys(ctx context.Context, r request, fn func(context.Context) error) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	// The agent's connection ends with the command.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, h := range r.hosts {
+		with := r.keyOf(h)
+		if with == "" {
+			continue
+		}
+		if _, err := r.keys.open(ctx, with); err != nil && with == r.key {
+			return err
+		}
+	}
+	return fn(ctx)
+}
+
+// hostKeyChecking is what becomes of a server that is not known yet.
+type hostKeyChecking string
+
+const (
+	strict    hostKeyChecking = "strict"
+	acceptNew hostKeyChecking = "accept-new"
+)
+
+// keysOf reads the key and what belongs to it. That several are given, or an
+// empty one, is never ignored: what would have been encrypted must not be sent
+// in plain text instead.
+func (p *program) keysOf(r *request, word string, f flags) error {
+	with := f.with
+	if word != "" {
+		with = append([]string{word}, with...)
+	}
+	switch {
+	case len(with) > 1:
+		return usagef("`with` is given twice, once for %s and once for %s: one command uses one key", with[0], with[1])
+	case len(with) == 1 && with[0] == "":
+		return usagef("--with: no key is given")
+	case len(with) == 1:
+		r.key = with[0]
+	}
+	checking := hostKeyChecking(f.hostKeyChecking)
+	if checking != strict && checking != acceptNew {
+		return usagef("--host-key-checking %s: give strict or accept-new", f.hostKeyChecking)
+	}
+	r.keys = newKeychain(newPassphrases(f.passphraseFile).of)
+	r.hostKeys = &keyring.KnownHosts{Strict: checking == strict, Notice: p.notice}
+	return nil
+}
+
+// notice tells the user something that is no error, in a line.
+func (p *program) notice(line string) { p.complain("", errors.New(line)) }
+
+// keyOf is the key for a host: that of the command line, else its own of
+// hosts.yml; empty for none.
+func (r request) keyOf(h fleet.Host) string {
+	if r.key != "" {
+		return r.key
+	}
+	return h.Key
+}

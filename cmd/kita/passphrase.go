@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// maxPassphrase bounds a passphrase, in bytes.
+const maxPassphrase = 4096
+
+// passphrases are those of private keys: from the file that the command line
+// names, or typed in. Each key is asked about once.
+type passphrases struct {
+	// file is --key-passphrase-file; empty means the terminal.
+	file string
+	// terminal asks the user; see askOnTerminal.
+	terminal func(prompt string) ([]byte, error)
+
+	// mu guards given. It is held during a question, so that there is one at a
+	// time.
+	mu    sync.Mutex
+	given map[string]passphrase
+}
+
+type passphrase struct {
+	text []byte
+	err  error
+}
+
+func newPassphrases(file string) *passphrases {
+	return &passphrases{file: file, terminal: askOnTerminal, given: map[string]passphrase{}}
+}
+
+// of is a keyring.Passphrase.
+func (p *passphrases) of(key string) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known, ok := p.given[key]
+	if !ok {
+		known.text, known.err = p.find(key)
+		p.given[key] = known
+	}
+	return bytes.Clone(known.text), known.err
+}
+
+func (p *passphrases) find(key string) ([]byte, error) {
+	if p.file != "" {
+		return readPassphrase(p.file)
+	}
+	text, err := p.terminal("Passphrase of " + printable(key) + ": ")
+	if errors.Is(err, errNoTerminal) {
+		return nil, errors.New("its passphrase is needed and there is no terminal to ask on: give --key-passphrase-file FILE, or add the key to the ssh-agent and say `with agent:NAME`")
+	}
+	return text, err
+}
+
+// readPassphrase is the first line of a file, which may be a pipe: that is what
+// a shell makes of <(command).
+func readPassphrase(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("--key-passphrase-file: %w", err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxPassphrase+2))
+	if err != nil {
+		return nil, fmt.Errorf("--key-passphrase-file: %w", err)
+	}
+	line, _, _ := bytes.Cut(content, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	switch {
+	case len(line) == 0:
+		return nil, fmt.Errorf("--key-passphrase-file %s: its first line is empty", file)
+	case len(line) > maxPassphrase:
+		return nil, fmt.Errorf("--key-passphrase-file %s: its first line is longer than %d bytes", file, maxPassphrase)
+	}
+	return line, nil
+}
+
+var (
+	errNoTerminal  = errors.New("no terminal")
+	errInterrupted = errors.New("no passphrase was given")
+)
+
+// askOnTerminal asks the user of this process's own terminal, wherever stdin
+// and stdout go, and does not show what is typed.
+func askOnTerminal(prompt string) ([]byte, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	defer tty.Close()
+	// Raw, so that ^C arrives here as a byte and cannot end the program while
+	// the terminal shows nothing of what is typed.
+	state, err := term.MakeRaw(int(tty.Fd()))
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	defer func() { _ = term.Restore(int(tty.Fd()), state) }()
+	text, err := term.NewTerminal(tty, "").ReadPassword(prompt)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errInterrupted
+	case err != nil:
+		return nil, fmt.Errorf("ask for the passphrase: %w", err)
+	}
+	return []byte(text), nil
+}
