@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 )
@@ -16,6 +18,8 @@ type Limits struct {
 	Parallel int
 	// Timeout is what one host has, from when it is asked; 0 means no limit.
 	Timeout time.Duration
+	// StopAtFailure: after the first failure no further host is asked.
+	StopAtFailure bool
 }
 
 // Result is one host's answer.
@@ -25,41 +29,128 @@ type Result[T any] struct {
 	Err   error
 }
 
+// NotAsked is the error of a host that was not sent anything.
+type NotAsked struct {
+	// Because is why.
+	Because error
+}
+
+func (n *NotAsked) Error() string { return "not asked, because " + n.Because.Error() }
+func (n *NotAsked) Unwrap() error { return n.Because }
+
 // Each calls fn once for every host and returns when all calls have, with a
 // result for each host in the order of hosts. fn must honour its context. A
-// host whose turn had not come when ctx ended has ctx's error.
+// host whose turn had not come when ctx ended, or at a failure that stops the
+// rest, has a *NotAsked.
 func Each[T any](ctx context.Context, hosts []Host, limits Limits, fn func(context.Context, Host) (T, error)) []Result[T] {
-	parallel := limits.Parallel
-	if parallel <= 0 {
-		parallel = DefaultParallel
-	}
 	results := make([]Result[T], len(hosts))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(parallel, len(hosts)) {
-		workers.Go(func() {
-			for i := range next {
-				results[i] = ask(ctx, hosts[i], limits.Timeout, fn)
-			}
-		})
+	for i, result := range Stream(ctx, hosts, limits, fn) {
+		results[i] = result
 	}
-	for i := range hosts {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
 	return results
 }
 
-func ask[T any](ctx context.Context, h Host, timeout time.Duration, fn func(context.Context, Host) (T, error)) Result[T] {
-	if ctx.Err() != nil {
-		return Result[T]{Host: h, Err: fmt.Errorf("%s was not asked: %w", h, context.Cause(ctx))}
+// Stream is Each for a caller who does not wait for the last host: it yields
+// every result, with its place in hosts, as soon as it is there. Hosts are asked
+// in their order. When the loop that reads it is left, fn's contexts end, and
+// it returns when all calls have.
+func Stream[T any](ctx context.Context, hosts []Host, limits Limits, fn func(context.Context, Host) (T, error)) iter.Seq2[int, Result[T]] {
+	return func(yield func(int, Result[T]) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		a := asking[T]{hosts: hosts, limits: limits, fn: fn, answers: make(chan answer[T])}
+		parallel := limits.Parallel
+		if parallel <= 0 {
+			parallel = DefaultParallel
+		}
+		var workers sync.WaitGroup
+		for range min(parallel, len(hosts)) {
+			workers.Go(func() { a.work(ctx) })
+		}
+		go func() {
+			workers.Wait()
+			close(a.answers)
+		}()
+		listening := true
+		for answer := range a.answers {
+			if listening && !yield(answer.at, answer.Result) {
+				listening = false
+				cancel()
+			}
+		}
 	}
-	if timeout > 0 {
+}
+
+// answer is the result of the host at its place.
+type answer[T any] struct {
+	at int
+	Result[T]
+}
+
+// asking is one Stream.
+type asking[T any] struct {
+	hosts   []Host
+	limits  Limits
+	fn      func(context.Context, Host) (T, error)
+	answers chan answer[T]
+
+	mu      sync.Mutex
+	next    int   // owned by mu: the first host nobody has taken
+	stopped error // owned by mu: why no further host is asked
+}
+
+// work asks one host after the other until none is left.
+func (a *asking[T]) work(ctx context.Context) {
+	for {
+		at, stopped, more := a.take()
+		if !more {
+			return
+		}
+		result := Result[T]{Host: a.hosts[at]}
+		switch {
+		case stopped != nil:
+			result.Err = &NotAsked{stopped}
+		case ctx.Err() != nil:
+			result.Err = &NotAsked{context.Cause(ctx)}
+		default:
+			result.Value, result.Err = a.ask(ctx, result.Host)
+			if result.Err != nil && a.limits.StopAtFailure {
+				a.stop(result.Host)
+			}
+		}
+		a.answers <- answer[T]{at, result}
+	}
+}
+
+func (a *asking[T]) take() (at int, stopped error, more bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.next == len(a.hosts) {
+		return 0, nil, false
+	}
+	a.next++
+	return a.next - 1, a.stopped, true
+}
+
+func (a *asking[T]) stop(failed Host) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped == nil {
+		a.stopped = fmt.Errorf("%s failed", failed)
+	}
+}
+
+func (a *asking[T]) ask(ctx context.Context, h Host) (T, error) {
+	if a.limits.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
+		ctx, cancel = context.WithTimeout(ctx, a.limits.Timeout)
 		defer cancel()
 	}
-	value, err := fn(ctx, h)
-	return Result[T]{Host: h, Value: value, Err: err}
+	return a.fn(ctx, h)
+}
+
+// WasAsked tells whether the host with this error was sent anything.
+func WasAsked(err error) bool {
+	var not *NotAsked
+	return !errors.As(err, &not)
 }

@@ -3,9 +3,11 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,9 +40,41 @@ func TestParseHosts(t *testing.T) {
 	}
 }
 
+func TestParseHostsOverSSH(t *testing.T) {
+	for text, want := range map[string]Host{
+		"ssh://web":                       {SSH: true, Name: "web"},
+		"SSH://Ops@Web-1:2222":            {SSH: true, User: "Ops", Name: "Web-1", Port: 2222},
+		"ssh://root@10.0.0.1":             {SSH: true, User: "root", Name: "10.0.0.1"},
+		"ssh://[::1]:22":                  {SSH: true, Name: "::1", Port: 22},
+		"ssh://u@[0:0::1]":                {SSH: true, User: "u", Name: "::1"},
+		"ssh://u@realm@[fe80::1%25eth0]":  {SSH: true, User: "u@realm", Name: "fe80::1%eth0"},
+		"ssh://DOMAIN%5cu@h.example.com.": {SSH: true, User: `DOMAIN\u`, Name: "h.example.com."},
+	} {
+		got, err := ParseHosts([]string{text})
+		if err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("%s: got %+v, %v, want %+v", text, got, err, want)
+			continue
+		}
+		again, err := ParseHosts([]string{got[0].String()})
+		if err != nil || again[0] != want {
+			t.Errorf("%s: %s reads again as %+v, %v", text, got[0], again, err)
+		}
+	}
+}
+
 func TestParseHostsErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"ssh://ops@h":     "ssh:// is not supported yet",
+		"ssh://":          "the name is empty",
+		"ssh://@h":        "the user before the @ is empty",
+		"ssh://ops:x@h":   "a password cannot be given here",
+		"ssh://h/":        `"/" stands after the host: write ssh://user@host:port`,
+		"ssh://h?x=1":     `"?x=1" stands after the host`,
+		"ssh://h:0":       `"0" is no port`,
+		"ssh://::1":       "an IPv6 address needs brackets here, as in ssh://[::1]",
+		"ssh://-x@h":      `"-x" is no name of a user`,
+		"ssh://a%0ab@h":   "is no name of a user",
+		"ssh://%zz@h":     "invalid URL escape",
+		"ssh://-oProxy":   "neither an address nor a host name",
 		"http://h":        "http:// is not supported, write the host alone",
 		"h:0":             `"0" is no port`,
 		"h:65536":         `"65536" is no port`,
@@ -87,7 +121,7 @@ func TestAddressesReadAgainAsTheyAreWritten(t *testing.T) {
 }
 
 func FuzzParseHosts(f *testing.F) {
-	for _, seed := range []string{"a,b c", "[::1]:1234", "::1", "h:1", "ssh://x@y", "[", "1.2.3.4"} {
+	for _, seed := range []string{"a,b c", "[::1]:1234", "::1", "h:1", "ssh://x@y", "ssh://%40@[::1%25a]:1", "[", "1.2.3.4"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -96,7 +130,7 @@ func FuzzParseHosts(f *testing.F) {
 			return
 		}
 		for _, h := range hosts {
-			again, err := ParseHosts([]string{h.Addr()})
+			again, err := ParseHosts([]string{h.String()})
 			if err != nil || len(again) != 1 || again[0] != h {
 				t.Errorf("%q: %v reads again as %v, %v", text, h, again, err)
 			}
@@ -166,4 +200,77 @@ func TestEachWithAnEndedContextAsksNobody(t *testing.T) {
 	if len(got) != 2 {
 		t.Errorf("%d results", len(got))
 	}
+}
+
+func TestStreamYieldsEachResultAsSoonAsItIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var order []string
+		for i, result := range Stream(t.Context(), hosts("3s", "1s", "2s"), Limits{}, func(_ context.Context, h Host) (string, error) {
+			d, err := time.ParseDuration(h.Name)
+			time.Sleep(d)
+			return h.Name, err
+		}) {
+			order = append(order, result.Value)
+			if took := time.Since(start).String(); took != result.Value || hosts("3s", "1s", "2s")[i] != result.Host {
+				t.Errorf("%v, place %d, after %v", result, i, took)
+			}
+		}
+		if want := []string{"1s", "2s", "3s"}; !slices.Equal(order, want) {
+			t.Errorf("got %q, want %q", order, want)
+		}
+	})
+}
+
+func TestLeavingAStreamEndsWhatItAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := 0
+		for range Stream(t.Context(), hosts("fast", "hangs", "never"), Limits{Parallel: 2}, func(ctx context.Context, h Host) (int, error) {
+			switch h.Name {
+			case "hangs":
+				<-ctx.Done()
+				ended++
+			case "never":
+				// It may have its turn before the loop is left.
+				<-ctx.Done()
+			}
+			return 0, nil
+		}) {
+			break
+		}
+		if ended != 1 {
+			t.Errorf("the host that hangs has ended %d times", ended)
+		}
+	})
+}
+
+func TestAFailureStopsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := map[string]bool{}
+		list := hosts("a", "b", "c", "d", "e")
+		var mu sync.Mutex
+		got := Each(t.Context(), list, Limits{Parallel: 2, StopAtFailure: true}, func(_ context.Context, h Host) (int, error) {
+			mu.Lock()
+			asked[h.Name] = true
+			mu.Unlock()
+			time.Sleep(time.Second)
+			if h.Name == "b" || h.Name == "c" {
+				time.Sleep(time.Second)
+				return 0, errors.New("broken")
+			}
+			return 0, nil
+		})
+		// c had been asked when b failed; it is left to end.
+		if want := map[string]bool{"a": true, "b": true, "c": true}; !reflect.DeepEqual(asked, want) {
+			t.Errorf("asked %v, want %v", asked, want)
+		}
+		for i, want := range []string{"", "broken", "broken", "not asked, because b:1 failed", "not asked, because b:1 failed"} {
+			if text := fmt.Sprint(got[i].Err); text != want && (want != "" || got[i].Err != nil) {
+				t.Errorf("%v: %v, want %q", list[i], got[i].Err, want)
+			}
+			if WasAsked(got[i].Err) != asked[list[i].Name] {
+				t.Errorf("%v: asked %v", got[i].Err, WasAsked(got[i].Err))
+			}
+		}
+	})
 }
