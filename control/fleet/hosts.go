@@ -60,7 +60,8 @@ func (h Host) String() string {
 
 // ParseHosts reads the words after each `on`: hosts separated by commas and
 // spaces, each a name, an IPv4 or IPv6 address, with or without a port; IPv6
-// needs brackets to have one. A host given twice is there once. No words at
+// needs brackets to have one. ssh://user@host:port goes through the host's own
+// sshd. A host given twice is there once. No words at
 // all mean Local. The error names every word that is wrong.
 func ParseHosts(words []string) ([]Host, error) {
 	if len(words) == 0 {
@@ -98,20 +99,17 @@ func isSeparator(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r ==
 func parseHost(text string) (Host, error) {
 	if scheme, _, found := strings.Cut(text, "://"); found {
 		if strings.EqualFold(scheme, "ssh") {
-			return Host{}, errors.New("ssh:// is not supported yet")
+			return parseSSH(text[len("ssh://"):])
 		}
 		return Host{}, fmt.Errorf("%s:// is not supported, write the host alone", scheme)
 	}
-	name, port, err := splitPort(text)
+	name, port, err := splitPort(text, spec.DefaultPort)
 	if err != nil {
 		return Host{}, err
 	}
 	if addr, err := netip.ParseAddr(name); err == nil {
-		if strings.ContainsFunc(addr.Zone(), func(r rune) bool { return r != '.' && !isNameRune(r) }) {
-			return Host{}, fmt.Errorf("%q is no zone of an address", addr.Zone())
-		}
 		// One spelling, so that ::1 and 0:0::1 are the same host.
-		return Host{Name: addr.String(), Port: port}, nil
+		return Host{Name: addr.String(), Port: port}, checkZone(addr)
 	}
 	if err := checkName(name); err != nil {
 		return Host{}, err
@@ -119,10 +117,11 @@ func parseHost(text string) (Host, error) {
 	return Host{Name: strings.ToLower(name), Port: port}, nil
 }
 
-// splitPort takes brackets and the port off.
-func splitPort(text string) (name string, port uint16, err error) {
+// splitPort takes brackets and the port off; otherwise is the port of a host
+// that gives none.
+func splitPort(text string, otherwise uint16) (name string, port uint16, err error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
-		return addr.String(), spec.DefaultPort, nil
+		return addr.String(), otherwise, nil
 	}
 	if inner, found := strings.CutPrefix(text, "["); found {
 		inside, after, closed := strings.Cut(inner, "]")
@@ -133,7 +132,7 @@ func splitPort(text string) (name string, port uint16, err error) {
 		case err != nil || !addr.Is6():
 			return "", 0, errors.New("brackets are for an IPv6 address, as in [::1]:1234")
 		case after == "":
-			return inside, spec.DefaultPort, nil
+			return inside, otherwise, nil
 		case after[0] != ':':
 			return "", 0, fmt.Errorf("%q stands after the ]", after)
 		}
@@ -142,7 +141,7 @@ func splitPort(text string) (name string, port uint16, err error) {
 	}
 	name, digits, found := strings.Cut(text, ":")
 	if !found {
-		return name, spec.DefaultPort, nil
+		return name, otherwise, nil
 	}
 	if strings.Contains(digits, ":") {
 		return "", 0, errors.New("it has several colons and is no IPv6 address; with a port write [::1]:1234")
@@ -157,6 +156,14 @@ func parsePort(digits string) (uint16, error) {
 		return 0, fmt.Errorf("%q is no port, give a number from 1 to 65535", digits)
 	}
 	return uint16(port), nil
+}
+
+// checkZone refuses a zone that could not be written with a port.
+func checkZone(addr netip.Addr) error {
+	if strings.ContainsFunc(addr.Zone(), func(r rune) bool { return r != '.' && !isNameRune(r) }) {
+		return fmt.Errorf("%q is no zone of an address", addr.Zone())
+	}
+	return nil
 }
 
 // checkName accepts what RFC 1123 does and the underscore many networks use.
