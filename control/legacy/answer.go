@@ -26,6 +26,9 @@ type Options struct {
 	Encrypt bool
 	// By is the asker, as in spec.Command.
 	By string
+	// May says whether the asker may do a command: nil, or why not. It is asked
+	// once for each request that makes sense; without it all may be done.
+	May func(verb spec.Verb, child string) error
 	// Location is the time zone of the times shown; nil means the local one.
 	Location *time.Location
 }
@@ -53,6 +56,9 @@ func Answer(ctx context.Context, svc Service, packet []byte, opt Options) (answe
 	if err != nil {
 		return []byte(err.Error()), false
 	}
+	if err := opt.may(r); err != nil {
+		return []byte(err.Error()), false
+	}
 	switch r.verb {
 	case spec.VerbKill:
 		return []byte("I am dying. last error: \n"), true
@@ -68,6 +74,13 @@ func Answer(ctx context.Context, svc Service, packet []byte, opt Options) (answe
 		return []byte(refusal(r, err)), false
 	}
 	return []byte(success(r, out)), false
+}
+
+func (o Options) may(r request) error {
+	if o.May == nil {
+		return nil
+	}
+	return o.May(r.verb, r.child)
 }
 
 func (o Options) location() *time.Location {
