@@ -1,0 +1,290 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	extPEM     = ".pem"
+	extOpenSSH = ".pub"
+	// maxKeyFile bounds a key's file, in bytes; RSA of 16,384 bits takes 12 KiB.
+	maxKeyFile = 64 << 10
+	// maxName is what file systems leave beside the extension, in bytes.
+	maxName = 255 - len(extPEM)
+)
+
+// file is a key's file.
+type file struct {
+	path, name string
+	// public is set where the file has a key, even one that must not be used;
+	// wire is its form in the protocol.
+	public ssh.PublicKey
+	wire   []byte
+	// err says why it is not used, unsafe why nothing in its directory is.
+	err, unsafe error
+}
+
+func (f file) problem() error {
+	if f.err != nil {
+		return f.err
+	}
+	return f.unsafe
+}
+
+// cached is what a file had when it was read.
+type cached struct {
+	file
+	identity identity
+}
+
+// identity is the same only while nobody has touched the file.
+type identity struct {
+	dev, inode   uint64
+	size         int64
+	mtime, ctime int64 // in nanoseconds since 1970
+	mode, uid    uint32
+}
+
+// identify is the identity of what st describes. The widths of the fields are
+// those of the system.
+func identify(st *unix.Stat_t) identity {
+	return identity{
+		dev: uint64(st.Dev), inode: uint64(st.Ino), size: st.Size,
+		mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(),
+		mode: uint32(st.Mode), uid: st.Uid,
+	}
+}
+
+// settle is how long after its last change a file may still change without a
+// trace, because the clock of the file system has not moved on.
+const settle = 2 * time.Second
+
+// settled tells whether a file that was read at now would show a later change.
+// One that could not be read has no identity.
+func (i identity) settled(now time.Time) bool {
+	return i != identity{} && now.UnixNano()-i.ctime > int64(settle)
+}
+
+// saneName tells whether a name can be written into a log, into a rule of
+// access, and before the @ of an address.
+func saneName(name string) bool {
+	if name == "" || len(name) > maxName || name[0] == '.' || !utf8.ValidString(name) || strings.ContainsAny(name, "@/") {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) })
+}
+
+// lookAround looks at every file, and forgets those that are gone.
+func (r *Ring) lookAround() look {
+	l := look{}
+	known, fresh := r.remembered(), map[string]cached{}
+	r.eachDir(&l, func(dir string, unsafe error) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			l.problems = append(l.problems, fmt.Sprintf("%s: cannot be read: %v", dir, reasonOf(err)))
+			return
+		}
+		for _, entry := range entries {
+			name, extension := splitName(entry.Name())
+			if extension == "" || strings.HasPrefix(name, ".") {
+				// A file of something else, or an editor's.
+				continue
+			}
+			path := filepath.Join(dir, entry.Name())
+			if !saneName(name) {
+				l.problems = append(l.problems, fmt.Sprintf("%q: is not used, because the name of a key has no spaces, no @ and no control characters", path))
+				continue
+			}
+			r.add(&l, path, name, unsafe, known, fresh)
+		}
+	})
+	r.remember(fresh)
+	return l
+}
+
+// lookFor looks at the files of one name.
+func (r *Ring) lookFor(name string) look {
+	l := look{}
+	known, fresh := r.remembered(), map[string]cached{}
+	changed := false
+	var paths []string
+	r.eachDir(&l, func(dir string, unsafe error) {
+		for _, extension := range []string{extPEM, extOpenSSH} {
+			path := filepath.Join(dir, name+extension)
+			r.add(&l, path, name, unsafe, known, fresh)
+			changed = changed || known[path].identity != fresh[path].identity
+			paths = append(paths, path)
+		}
+	})
+	if changed {
+		// Others read known meanwhile.
+		known = maps.Clone(known)
+		for _, path := range paths {
+			delete(known, path)
+		}
+		maps.Copy(known, fresh)
+		r.remember(known)
+	}
+	return l
+}
+
+// remembered is the cache, which nobody writes to: it is replaced as a whole, so
+// that no lock is held while files are read.
+func (r *Ring) remembered() map[string]cached {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cache
+}
+
+func (r *Ring) remember(fresh map[string]cached) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cache = fresh
+}
+
+// splitName is extension "" for a file that is no key's.
+func splitName(base string) (name, extension string) {
+	for _, extension := range []string{extPEM, extOpenSSH} {
+		if name, ok := strings.CutSuffix(base, extension); ok {
+			return name, extension
+		}
+	}
+	return base, ""
+}
+
+// eachDir calls visit for each directory once, however it is spelled; unsafe
+// says why none of its files may be used.
+func (r *Ring) eachDir(l *look, visit func(dir string, unsafe error)) {
+	var seen []identity
+	for _, dir := range r.dirs() {
+		dir = filepath.Clean(dir)
+		l.dirs = append(l.dirs, dir)
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err != nil {
+			l.problems = append(l.problems, fmt.Sprintf("%s: cannot be read: %v", dir, err))
+			continue
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			l.problems = append(l.problems, dir+": is no directory")
+			continue
+		}
+		id := identify(&st)
+		if slices.ContainsFunc(seen, func(i identity) bool { return i.dev == id.dev && i.inode == id.inode }) {
+			continue
+		}
+		seen = append(seen, id)
+		var unsafe error
+		if err := checkOwner(id); err != nil {
+			l.problems = append(l.problems, fmt.Sprintf("%s: %v", dir, err))
+			unsafe = fmt.Errorf("its directory %w", err)
+		}
+		visit(dir, unsafe)
+	}
+}
+
+// checkOwner says why a file or a directory is not safe from other users, as
+// StrictModes of sshd does.
+func checkOwner(id identity) error {
+	switch euid := os.Geteuid(); {
+	case id.uid != 0 && int(id.uid) != euid:
+		return fmt.Errorf("belongs to user %d, who could change it, it must belong to root or to user %d", id.uid, euid)
+	case id.mode&unix.S_IWOTH != 0:
+		return errors.New("can be written by others: chmod o-w")
+	}
+	return nil
+}
+
+// add adds the file at path if there is one.
+func (r *Ring) add(l *look, path, name string, unsafe error, known, fresh map[string]cached) {
+	c, ok := examine(path, name, known[path])
+	if !ok {
+		return
+	}
+	if c.identity.settled(r.now()) {
+		fresh[path] = c
+	}
+	f := c.file
+	f.unsafe = unsafe
+	l.files = append(l.files, f)
+}
+
+// examine reads a file, unless it is the one that was read before; false where
+// there is none.
+func examine(path, name string, before cached) (cached, bool) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	if errors.Is(err, unix.ENOENT) && unix.Lstat(path, &st) != nil {
+		return cached{}, false
+	}
+	c := cached{file: file{path: path, name: name, err: err}}
+	if err != nil {
+		c.err = fmt.Errorf("cannot be read: %w", err)
+		return c, true
+	}
+	if before.path == path && before.identity == identify(&st) {
+		return before, true
+	}
+	text, id, err := readKeyFile(path)
+	if err != nil {
+		// Not to be kept: what the identity is of has not been read.
+		c.err = err
+		return c, true
+	}
+	_, extension := splitName(filepath.Base(path))
+	c.identity = id
+	if c.public, c.err = parsePublic(extension, text); c.public != nil {
+		c.wire = c.public.Marshal()
+	}
+	if err := checkOwner(id); err != nil {
+		c.err = err
+	}
+	return c, true
+}
+
+// readKeyFile reads a file that may be anything: a FIFO would block, a device
+// have no end.
+func readKeyFile(path string) ([]byte, identity, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, identity{}, fmt.Errorf("cannot be read: %w", reasonOf(err))
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, identity{}, fmt.Errorf("cannot be read: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, identity{}, errors.New("is no regular file")
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		return nil, identity{}, fmt.Errorf("cannot be read: %w", reasonOf(err))
+	}
+	if len(text) > maxKeyFile {
+		return nil, identity{}, fmt.Errorf("is longer than %d bytes, a key is not", maxKeyFile)
+	}
+	return text, identify(&st), nil
+}
+
+// reasonOf is an error of the system without the path, which the line has
+// already.
+func reasonOf(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
