@@ -40,7 +40,12 @@ func isSocket(path string) bool {
 // ask calls fn with a client for each host of r, side by side, and returns the
 // results in the order of the hosts.
 func ask[T any](ctx context.Context, p *program, r request, fn func(context.Context, *control.Client) (T, error)) []fleet.Result[T] {
-	return fleet.Each(ctx, r.hosts, fleet.Limits{Timeout: r.timeout}, func(ctx context.Context, h fleet.Host) (T, error) {
+	return fleet.Each(ctx, r.hosts, r.limits(), asking(p, r, fn))
+}
+
+// asking is fn with a client of the host it is called for.
+func asking[T any](p *program, r request, fn func(context.Context, *control.Client) (T, error)) func(context.Context, fleet.Host) (T, error) {
+	return func(ctx context.Context, h fleet.Host) (T, error) {
 		target, closer, err := p.target(ctx, r, h)
 		if err != nil {
 			var none T
@@ -50,7 +55,7 @@ func ask[T any](ctx context.Context, p *program, r request, fn func(context.Cont
 		client := control.Dial(target)
 		defer client.Close()
 		return fn(ctx, client)
-	})
+	}
 }
 
 // waitedTooLong tells a server that took a command and did not answer in time
@@ -69,9 +74,9 @@ func waitedTooLong(r request, err error) error {
 	return spec.Refuse(spec.TimedOut, r.verb, r.child, "%s %s: no answer within %v; the server goes on with it, see `kita check`", r.verb, r.child, r.timeout)
 }
 
-// label names a host in what is printed; it is empty when only one was asked.
+// label names a host in what is printed; it is empty when only one was meant.
 func label(r request, h fleet.Host) string {
-	if len(r.hosts) < 2 {
+	if !r.many {
 		return ""
 	}
 	return h.String()

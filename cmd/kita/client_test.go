@@ -182,7 +182,8 @@ func TestHostsAreAnsweredForInTheOrderGiven(t *testing.T) {
 	if got, want := replaced.Replace(out), "A: web started, PID 101\n"; got != want {
 		t.Errorf("stdout %q, want %q", got, want)
 	}
-	want := "kita: B: start web: no file of that name in the load paths\nkita: DEAD: nothing listens on DEAD, is kita serve running there?\n"
+	want := "kita: B: start web: no file of that name in the load paths\nkita: DEAD: nothing listens on DEAD, is kita serve running there?\n" +
+		"kita: 2 of 3 hosts failed: B (not found), DEAD (unreachable)\n"
 	if got := replaced.Replace(stderr); got != want {
 		t.Errorf("stderr %q, want %q", got, want)
 	}

@@ -2,75 +2,44 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"kita/control"
-	"kita/control/fleet"
 	"kita/spec"
 )
 
 // change carries out start, stop, restart or trystart.
 func (p *program) change(ctx context.Context, r request) error {
 	command := spec.Command{Verb: r.verb, Child: r.child, NoWait: r.noWait}
-	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.Outcome, error) {
+	return fanOut(ctx, p, r, showing[spec.Outcome]{
+		text: func(w io.Writer, out spec.Outcome, prefix string) error {
+			_, err := fmt.Fprintf(w, "%s%s\n", prefix, printable(outcomeText(out, r.noWait)))
+			return err
+		},
+	}, func(ctx context.Context, c *control.Client) (spec.Outcome, error) {
 		outcome, err := c.Do(ctx, command)
+		if err == nil && r.rolling {
+			outcome, err = settled(ctx, c, outcome)
+		}
 		return outcome, waitedTooLong(r, err)
-	})
-	return report(p, r, results, func(w io.Writer, out spec.Outcome, prefix string) error {
-		_, err := fmt.Fprintf(w, "%s%s\n", prefix, printable(outcomeText(out, r.noWait)))
-		return err
 	})
 }
 
 // kill ends servers.
 func (p *program) kill(ctx context.Context, r request) error {
-	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (struct{}, error) {
-		return struct{}{}, c.Kill(ctx)
-	})
-	return report(p, r, results, func(w io.Writer, _ struct{}, prefix string) error {
-		_, err := fmt.Fprintf(w, "%sthe server stops all its children and ends\n", prefix)
-		return err
-	})
+	return fanOut(ctx, p, r, showing[struct{}]{
+		text: func(w io.Writer, _ struct{}, prefix string) error {
+			_, err := fmt.Fprintf(w, "%sthe server stops all its children and ends\n", prefix)
+			return err
+		},
+	}, func(ctx context.Context, c *control.Client) (struct{}, error) { return struct{}{}, c.Kill(ctx) })
 }
 
 func (p *program) info(ctx context.Context, r request) error {
-	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.Info, error) { return c.Info(ctx) })
-	return report(p, r, results, p.writeInfo)
-}
-
-// report prints each host's answer, in order, and returns the worst status.
-// text prints one answer, every line after a prefix.
-func report[T any](p *program, r request, results []fleet.Result[T], text func(w io.Writer, answer T, prefix string) error) error {
-	status := exitOK
-	for _, result := range results {
-		status = worst(status, exitStatus(result.Err))
-	}
-	if r.format == formatJSON || r.format == formatYAML {
-		if err := writeResults(p.out, r.format, results); err != nil {
-			return err
-		}
-	}
-	for _, result := range results {
-		host := label(r, result.Host)
-		if result.Err != nil {
-			p.complain(host, result.Err)
-			continue
-		}
-		if r.format == formatJSON || r.format == formatYAML {
-			continue
-		}
-		prefix := ""
-		if host != "" {
-			prefix = host + ": "
-		}
-		if err := text(p.out, result.Value, prefix); err != nil {
-			return fmt.Errorf("write the answer: %w", err)
-		}
-	}
-	return withStatus(status)
+	return fanOut(ctx, p, r, showing[spec.Info]{text: p.writeInfo},
+		func(ctx context.Context, c *control.Client) (spec.Info, error) { return c.Info(ctx) })
 }
 
 // outcomeText says in a line what a command did.
@@ -128,7 +97,22 @@ func (p *program) check(ctx context.Context, r request) error {
 	if r.child != "" && r.child != spec.All {
 		return p.checkOne(ctx, r)
 	}
-	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (checked, error) {
+	return fanOut(ctx, p, r, showing[checked]{
+		text: func(w io.Writer, c checked, prefix string) error {
+			if len(c.views) == 0 {
+				_, err := fmt.Fprintf(w, "%sno children\n", prefix)
+				return err
+			}
+			return p.writeTable(w, c.views, r.format == formatWide, prefix)
+		},
+		data: func(c checked) any {
+			if c.views == nil {
+				return []spec.View{} // an empty list, not null
+			}
+			return c.views
+		},
+		warnings: func(c checked) []string { return c.problems },
+	}, func(ctx context.Context, c *control.Client) (checked, error) {
 		views, err := c.List(ctx)
 		if err != nil {
 			return checked{}, err
@@ -136,41 +120,16 @@ func (p *program) check(ctx context.Context, r request) error {
 		info, err := c.Info(ctx)
 		return checked{views, info.Problems}, err
 	})
-	lists := make([]fleet.Result[[]spec.View], len(results))
-	for i, result := range results {
-		views := result.Value.views
-		if views == nil {
-			views = []spec.View{} // an empty list, not null
-		}
-		lists[i] = fleet.Result[[]spec.View]{Host: result.Host, Value: views, Err: result.Err}
-	}
-	err := report(p, r, lists, func(w io.Writer, views []spec.View, prefix string) error {
-		if len(views) == 0 {
-			_, err := fmt.Fprintf(w, "%sno children\n", prefix)
-			return err
-		}
-		return p.writeTable(w, views, r.format == formatWide, prefix)
-	})
-	for _, result := range results {
-		for _, problem := range result.Value.problems {
-			p.complain(label(r, result.Host), errors.New("warning: "+problem))
-		}
-	}
-	return err
 }
 
 func (p *program) checkOne(ctx context.Context, r request) error {
-	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.View, error) { return c.Get(ctx, r.child) })
-	status := exitOK
-	for _, result := range results {
-		if result.Err == nil && !result.Value.Status.Alive() {
-			status = exitNotRunning
-		}
-	}
-	err := report(p, r, results, p.writeDetail)
-	var said *statusError
-	if err != nil && !errors.As(err, &said) {
-		return err
-	}
-	return withStatus(worst(status, exitStatus(err)))
+	return fanOut(ctx, p, r, showing[spec.View]{
+		text: p.writeDetail,
+		judge: func(v spec.View) int {
+			if v.Status.Alive() {
+				return exitOK
+			}
+			return exitNotRunning
+		},
+	}, func(ctx context.Context, c *control.Client) (spec.View, error) { return c.Get(ctx, r.child) })
 }

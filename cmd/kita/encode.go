@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,8 +23,11 @@ func failureOf(err error) failure {
 	var (
 		refusal     *spec.Refusal
 		unreachable *control.Unreachable
+		not         *fleet.NotAsked
 	)
 	switch {
+	case errors.As(err, &not):
+		return failure{err.Error(), "not-asked"}
 	case errors.As(err, &refusal):
 		return failure{err.Error(), refusal.Code}
 	case errors.As(err, &unreachable):
@@ -34,46 +36,52 @@ func failureOf(err error) failure {
 	return failure{err.Error(), "failed"}
 }
 
-// writeResults prints answers as JSON or YAML: that of one host as it is,
-// those of several as one mapping, keyed by host, in the order asked. The one
-// host without an answer prints nothing, its error goes to stderr.
-func writeResults[T any](w io.Writer, f format, results []fleet.Result[T]) error {
-	if len(results) == 1 {
-		if results[0].Err != nil {
-			return nil
-		}
-		return encode(w, f, results[0].Value)
+// encoder prints answers as JSON or YAML: that of one host as it is, those of
+// several as one mapping, keyed by host, in the order in which they are added.
+// The one host without an answer prints nothing, its error goes to stderr.
+type encoder struct {
+	w      io.Writer
+	format format
+	keyed  bool
+	begun  bool
+}
+
+func newEncoder(w io.Writer, r request) *encoder {
+	return &encoder{w: w, format: r.format, keyed: r.many}
+}
+
+// add prints the answer of h, or what stands for it when there is err.
+func (e *encoder) add(h fleet.Host, answer any, err error) error {
+	switch {
+	case !e.keyed && err != nil:
+		return nil
+	case !e.keyed:
+		return encode(e.w, e.format, answer)
+	case err != nil:
+		answer = failureOf(err)
 	}
-	answers := make([]any, len(results))
-	for i, r := range results {
-		answers[i] = r.Value
-		if r.Err != nil {
-			answers[i] = failureOf(r.Err)
-		}
-	}
-	if f == formatYAML {
+	if e.format == formatYAML {
 		// One mapping, written key by key so that it keeps its order.
-		for i, r := range results {
-			if err := encode(w, f, map[string]any{r.Host.String(): answers[i]}); err != nil {
-				return err
-			}
-		}
+		return encode(e.w, e.format, map[string]any{h.String(): answer})
+	}
+	key, _ := json.Marshal(h.String())
+	value, err := json.MarshalIndent(answer, "  ", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the answer of %s: %w", h, err)
+	}
+	before := map[bool]string{false: "{", true: ","}[e.begun]
+	e.begun = true
+	_, err = fmt.Fprintf(e.w, "%s\n  %s: %s", before, key, value)
+	return err
+}
+
+// end completes what was printed.
+func (e *encoder) end() error {
+	if !e.begun {
 		return nil
 	}
-	var b bytes.Buffer
-	for i, r := range results {
-		key, _ := json.Marshal(r.Host.String())
-		value, err := json.Marshal(answers[i])
-		if err != nil {
-			return fmt.Errorf("encode the answer of %s: %w", r.Host, err)
-		}
-		b.WriteString(map[bool]string{true: "{", false: ","}[i == 0])
-		b.Write(key)
-		b.WriteByte(':')
-		b.Write(value)
-	}
-	b.WriteByte('}')
-	return encode(w, f, json.RawMessage(b.Bytes()))
+	_, err := io.WriteString(e.w, "\n}\n")
+	return err
 }
 
 func encode(w io.Writer, f format, v any) error {

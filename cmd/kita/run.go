@@ -18,6 +18,8 @@ type program struct {
 	saying sync.Mutex
 	// colour: out is a terminal that may be sent colours.
 	colour bool
+	// screen is where progress is shown; nil where stderr is no terminal.
+	screen *screen
 	now    func() time.Time
 	// defaultSocket finds the socket of this host's server.
 	defaultSocket func() (path string, named bool)
@@ -25,7 +27,8 @@ type program struct {
 
 // run is the whole program; args begin with the name it was called by.
 func run(args []string, out, err io.Writer) int {
-	p := &program{name: "kita", out: out, err: err, colour: wantsColour(out), now: time.Now, defaultSocket: localSocket}
+	p := &program{name: "kita", colour: wantsColour(out), screen: newScreen(err), now: time.Now, defaultSocket: localSocket}
+	p.out, p.err = p.screen.over(out), p.screen.over(err)
 	var rest []string
 	if len(args) > 0 {
 		rest = args[1:]

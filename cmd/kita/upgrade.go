@@ -39,6 +39,7 @@ been replaced. SIGUSR2 to the server does the same.`,
 		},
 	}
 	f.register(c, spec.VerbInfo)
+	f.registerRolling(c)
 	c.Flags().StringVar(&binary, "binary", "", "`PATH` of the new version, on this host")
 	return []*cobra.Command{c, p.upgradeCheckCommand()}
 }
@@ -55,12 +56,13 @@ func (p *program) upgrade(ctx context.Context, r request, binary string) error {
 		}
 		binary = absolute
 	}
-	results := ask(ctx, p, r, func(ctx context.Context, c *control.Client) (spec.Upgraded, error) {
+	return fanOut(ctx, p, r, showing[spec.Upgraded]{
+		text: func(w io.Writer, done spec.Upgraded, prefix string) error {
+			_, err := fmt.Fprintf(w, "%supgraded from %s to %s, PID %d as before\n", prefix, printable(done.From), printable(done.To), done.PID)
+			return err
+		},
+	}, func(ctx context.Context, c *control.Client) (spec.Upgraded, error) {
 		done, err := c.Upgrade(ctx, binary)
 		return done, waitedTooLong(r, err)
-	})
-	return report(p, r, results, func(w io.Writer, done spec.Upgraded, prefix string) error {
-		_, err := fmt.Fprintf(w, "%supgraded from %s to %s, PID %d as before\n", prefix, printable(done.From), printable(done.To), done.PID)
-		return err
 	})
 }

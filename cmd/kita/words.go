@@ -36,6 +36,9 @@ type flags struct {
 	passphraseFile  string
 	hostKeyChecking string
 	legacy          bool
+	// hostsFile is where hosts.yml is, fan is how many hosts are asked.
+	hostsFile string
+	fan       fanFlags
 }
 
 func (f *flags) register(c *cobra.Command, verb spec.Verb) {
@@ -47,23 +50,30 @@ func (f *flags) register(c *cobra.Command, verb spec.Verb) {
 	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
 	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long each host may take")
 	set.StringVar(&f.socket, "socket", "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
+	f.registerFan(c)
 	if verb.Changes() {
+		f.registerRolling(c)
 		set.BoolVar(&f.noWait, "no-wait", false, "return once the wish is written, before it is fulfilled")
 	}
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("host-key-checking", cobra.FixedCompletions([]string{string(acceptNew), string(strict)}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("on", cobra.NoFileCompletions)
 }
 
 // request is a client's command line, understood.
 type request struct {
-	verb    spec.Verb
-	child   string
-	hosts   []fleet.Host
-	socket  string // of the local server; empty when hosts are asked over TCP
-	format  format
-	timeout time.Duration
-	noWait  bool
+	verb  spec.Verb
+	child string
+	hosts []fleet.Host
+	// many: several hosts are meant, even if it came to one.
+	many bool
+	// parallel is how many of them are asked at once; rolling: the first
+	// failure stops the rest.
+	parallel int
+	rolling  bool
+	socket   string // of the local server; empty when hosts are asked over TCP
+	format   format
+	timeout  time.Duration
+	noWait   bool
 	// key is the private key of `with`, a file or agent:NAME; empty for none.
 	key string
 	// keys are the private keys of all hosts, hostKeys the servers that the
@@ -105,12 +115,16 @@ func (p *program) understand(verb spec.Verb, words control.Words, f flags) (requ
 	if err := p.keysOf(&r, words.Key, f); err != nil {
 		return request{}, err
 	}
-	err := p.route(&r, append(words.Hosts, f.on...), f.socket)
+	if err := f.fan.apply(&r); err != nil {
+		return request{}, err
+	}
+	err := p.route(&r, append(words.Hosts, f.on...), f)
 	return r, err
 }
 
 // route says whom to ask.
-func (p *program) route(r *request, named []string, socket string) error {
+func (p *program) route(r *request, named []string, f flags) error {
+	socket := f.socket
 	switch {
 	case len(named) > 0 && socket != "":
 		return usagef("--socket is for the server of this host, it cannot be combined with `on`")
@@ -122,11 +136,9 @@ func (p *program) route(r *request, named []string, socket string) error {
 			return usagef("--on: no host is given")
 		}
 	}
-	hosts, err := fleet.ParseHosts(named)
-	if err != nil {
-		return &usageError{err}
+	if err := r.choose(named, f.hostsFile); err != nil {
+		return err
 	}
-	r.hosts = hosts
 	// With a key the server of this host is asked over its port, where the key
 	// means something.
 	if len(named) > 0 || r.key != "" {

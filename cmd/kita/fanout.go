@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"kita/control"
+	"kita/control/fleet"
+)
+
+// showing is how the answers of one command are told.
+type showing[T any] struct {
+	// text prints one answer, every line after a prefix.
+	text func(w io.Writer, answer T, prefix string) error
+	// data is what json and yaml have of an answer; nil: all of it.
+	data func(T) any
+	// judge is the exit status of an answer; nil: exitOK.
+	judge func(T) int
+	// warnings are what is said of an answer on stderr; nil: nothing.
+	warnings func(T) []string
+}
+
+// fanOut asks every host of r with fn and shows each answer, in the order of
+// the hosts, as soon as it and all before it are there. The error is nil or has
+// the worst status; who failed and why has been said.
+//
+// A first Ctrl-C ends the waits and asks no further host, a second one ends the
+// program. For one host alone the first one does.
+func fanOut[T any](ctx context.Context, p *program, r request, show showing[T], fn func(context.Context, *control.Client) (T, error)) error {
+	if len(r.hosts) > 1 {
+		var stop func()
+		ctx, stop = interruptible(ctx)
+		defer stop()
+	}
+	progress := p.startProgress(len(r.hosts))
+	defer progress.end()
+	var (
+		out    = newEncoder(p.out, r)
+		told   = newSummary(r)
+		status = exitOK
+		// waiting are the answers that came before their turn.
+		waiting = map[int]fleet.Result[T]{}
+		next    = 0
+	)
+	for at, result := range fleet.Stream(ctx, r.hosts, r.limits(), asking(p, r, fn)) {
+		progress.count(result.Err != nil)
+		waiting[at] = result
+		for result, there := waiting[next]; there; result, there = waiting[next] {
+			delete(waiting, next)
+			next++
+			s := exitStatus(result.Err)
+			if result.Err == nil && show.judge != nil {
+				s = show.judge(result.Value)
+			}
+			status = worst(status, s)
+			told.add(result.Host, s, result.Err)
+			if err := showResult(p, r, show, out, result); err != nil {
+				return fmt.Errorf("write the answer: %w", err)
+			}
+		}
+	}
+	progress.end()
+	if err := out.end(); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	if line := told.line(); line != "" {
+		p.complain("", errors.New(line))
+	}
+	return withStatus(status)
+}
+
+// showResult prints the answer of one host, or why there is none.
+func showResult[T any](p *program, r request, show showing[T], out *encoder, result fleet.Result[T]) error {
+	host := label(r, result.Host)
+	switch {
+	case r.format == formatJSON || r.format == formatYAML:
+		var data any = result.Value
+		if show.data != nil {
+			data = show.data(result.Value)
+		}
+		if err := out.add(result.Host, data, result.Err); err != nil {
+			return err
+		}
+	case result.Err == nil:
+		prefix := ""
+		if host != "" {
+			prefix = host + ": "
+		}
+		if err := show.text(p.out, result.Value, prefix); err != nil {
+			return err
+		}
+	}
+	if result.Err != nil {
+		p.complain(host, result.Err)
+	} else if show.warnings != nil {
+		for _, warning := range show.warnings(result.Value) {
+			p.complain(host, errors.New("warning: "+warning))
+		}
+	}
+	return nil
+}
+
+// errCtrlC is what Ctrl-C does to a command.
+var errCtrlC = errors.New("the command was interrupted")
+
+// interruptible ends ctx at the first Ctrl-C. From then on a further one has
+// its usual effect.
+func interruptible(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-signals:
+			signal.Stop(signals)
+			cancel(errCtrlC)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+		<-done
+	}
+}
