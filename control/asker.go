@@ -2,16 +2,18 @@ package control
 
 import "net"
 
-// How an asker came: the networks of a transport, and these.
+// How an asker came.
 const (
-	viaSSH = "ssh"
+	viaUnix = "unix"
+	viaTCP  = "tcp"
+	viaSSH  = "ssh"
 	// viaOld is a signed packet of supervisor-rs.
 	viaOld = "old"
 )
 
 // asker is who is at the other end of a connection.
 type asker struct {
-	// via is "unix", "tcp", viaSSH or viaOld.
+	// via is viaUnix, viaTCP, viaSSH or viaOld.
 	via string
 	// peer is the address and port; over the unix socket the user's number.
 	peer string

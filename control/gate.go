@@ -1,21 +1,124 @@
 package control
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"kita/control/audit"
 	"kita/spec"
 )
 
+// Verbs of the audit log besides those of package spec.
+const (
+	verbWatch    = "watch"
+	verbMetrics  = "metrics"
+	verbValidate = "validate"
+	verbUpgrade  = "upgrade"
+	// verbConnect is a connection that came to no command.
+	verbConnect = "connect"
+)
+
+// resultOK is what the audit log calls success.
+const resultOK = "ok"
+
+// gate decides what each asker may do, and writes down what became of it.
+// server.yml is read anew at each question, so an edit counts at once.
+type gate struct {
+	config  func() *spec.Server
+	audit   *audit.Log
+	observe func(verb, result string)
+}
+
+func newGate(opt Options) *gate {
+	path := func() string { return opt.Config().AuditLog }
+	return &gate{config: opt.Config, audit: audit.New(path, opt.Logger), observe: opt.ObserveCommand}
+}
+
 // may is nil where the asker may do to the child what verb says and right is
-// needed for.
-func (s *Server) may(a asker, verb string, right spec.Right, child string) *spec.Refusal { return nil }
+// needed for. A child of "" is none in particular, spec.All is the whole
+// server. It answers alike whether the child exists or not.
+func (g *gate) may(a asker, verb string, right spec.Right, child string) *spec.Refusal {
+	access := g.config().Access
+	if isAllowed(access, a, right, child) {
+		return nil
+	}
+	g.observe(verb, string(codeForbidden))
+	return spec.Refuse(codeForbidden, spec.Verb(verb), nameOf(verb, child), "%s", denial(access, a, verb, right, child))
+}
+
+// mayRead tells the same of reading, for what is left out of a list.
+func (g *gate) mayRead(a asker, child string) bool {
+	return isAllowed(g.config().Access, a, spec.Read, child)
+}
+
+// isAllowed: who uses the unix socket could change server.yml as well. Where
+// access is set, only who has proved a key can have a right.
+func isAllowed(access spec.Access, a asker, right spec.Right, child string) bool {
+	return a.via == viaUnix || access == nil || a.key != "" && access.Allows(a.key, right, child)
+}
+
+// denial is the refusal in words.
+func denial(access spec.Access, a asker, verb string, right spec.Right, child string) string {
+	what := verb
+	if named := nameOf(verb, child); named != "" {
+		what += " " + shown(named)
+	}
+	switch {
+	case a.key == "" && verb == verbMetrics:
+		return "metrics: access is set in server.yml, so nothing is read here without a key: set metrics_addr there and read them from that address"
+	case a.key == "":
+		return what + ": access is set in server.yml, so a key is needed: ask with KEY, or on the server's own host over the unix socket"
+	case child == spec.All:
+		return fmt.Sprintf(`key %q may not %s: that takes a rule with verbs: [%s] and children: ["*"] in access of server.yml`, a.key, what, right)
+	case child == "":
+		return fmt.Sprintf("key %q may not %s: access in server.yml gives it %s", a.key, what, inWords(access.Rights(a.key)))
+	}
+	var rights []spec.Right
+	for _, right := range access.Rights(a.key) {
+		if access.Allows(a.key, right, child) {
+			rights = append(rights, right)
+		}
+	}
+	return fmt.Sprintf("key %q may not %s: access in server.yml gives it %s for this child", a.key, what, inWords(rights))
+}
+
+func inWords(rights []spec.Right) string {
+	var words []string
+	for _, right := range rights {
+		words = append(words, string(right))
+	}
+	if len(words) == 0 {
+		return "nothing"
+	}
+	return strings.Join(words, " and ")
+}
+
+// shown is a name that anybody may have made up.
+func shown(child string) string {
+	if child == spec.All || spec.ValidName(child) == nil {
+		return child
+	}
+	return fmt.Sprintf("%.100q", child)
+}
+
+// nameOf is the child as it was named: only stop names all of them.
+func nameOf(verb, child string) string {
+	if child == spec.All && verb != string(spec.VerbStop) {
+		return ""
+	}
+	return child
+}
 
 // record writes a line to the audit log. result is "ok" or a code, detail the
 // refusal in words.
-func (s *Server) record(a asker, verb, child, result, detail string) {
-	s.audit.Write(audit.Event{
-		Time: time.Now(), Key: a.key, Peer: a.peer, Via: a.via,
+func (g *gate) record(a asker, verb, child, result, detail string) {
+	peer := a.peer
+	if a.via == viaUnix && peer != "" {
+		peer = "uid:" + peer
+	}
+	g.audit.Write(audit.Event{
+		Time: time.Now().UTC(), Key: a.key, Peer: peer, Via: a.via,
 		Verb: verb, Child: child, Result: result, Detail: detail,
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"kita/control/audit"
 	"kita/control/keyring"
 )
 
@@ -22,7 +21,8 @@ type Server struct {
 	// uid is the server's own, whose processes may use the unix socket.
 	uid int
 
-	audit *audit.Log
+	// The gate is asked before anything is done for anybody.
+	*gate
 	// keys are those that may connect, legacyKeys those of which old packets are
 	// accepted, too.
 	keys, legacyKeys *keyring.Ring
@@ -65,6 +65,8 @@ type Server struct {
 	refused, panics atomic.Uint64
 	refusedLog      seldom
 	acceptLog       seldom
+	// refusals limits the lines of the audit log on refused connections.
+	refusals refusals
 }
 
 // Stats counts what happened to connections.
@@ -97,7 +99,7 @@ func NewServer(opt Options) *Server {
 	}
 	s.handing, s.handingOut = context.WithCancel(context.Background())
 	s.keys, s.legacyKeys = newKeys(opt), newLegacyKeys(opt)
-	s.audit = audit.New(func() string { return s.opt.Config().AuditLog }, opt.Logger)
+	s.gate = newGate(opt)
 	s.answers = newAPI(opt, s.observed(), s.quit, s.count)
 	s.api = s.newHTTPServer(s.answers.handler())
 	s.metrics = s.newHTTPServer(metricsOnly(opt))
@@ -179,6 +181,10 @@ func (s *Server) breakOff() {
 	_ = s.metrics.Close()
 	s.closeConns()
 	s.tasks.Wait()
+	s.recordRest()
+	if err := s.audit.Close(); err != nil {
+		s.opt.Logger.Warn("cannot close the audit log", "error", err)
+	}
 }
 
 // drain waits for every goroutine; when ctx ends it takes their connections away.

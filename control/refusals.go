@@ -1,0 +1,81 @@
+package control
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"kita/spec"
+)
+
+// Refused connections are written to the audit log at most refusalBurst at
+// once, and one each refusalEvery from then on: a flood must not fill the disk.
+const (
+	refusalBurst = 100
+	refusalEvery = time.Second
+)
+
+// refusals is the bucket of tokens that lines on refused connections are paid
+// from.
+type refusals struct {
+	mu sync.Mutex
+	// spent are the tokens that are gone, at the time last. Owned by mu.
+	spent int
+	last  time.Time
+	// left are the lines left out since the last one written. Owned by mu.
+	left int
+}
+
+// allow tells whether a line may be written, and how many were left out before
+// it.
+func (r *refusals) allow(now time.Time) (ok bool, left int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Before(r.last) {
+		// The clock was set back.
+		r.last = now
+	}
+	back := int(min(now.Sub(r.last)/refusalEvery, refusalBurst))
+	if back >= r.spent {
+		r.spent, r.last = 0, now
+	} else {
+		r.spent -= back
+		r.last = r.last.Add(time.Duration(back) * refusalEvery)
+	}
+	if r.spent >= refusalBurst {
+		r.left++
+		return false, 0
+	}
+	r.spent++
+	left, r.left = r.left, 0
+	return true, left
+}
+
+// rest returns how many lines were left out and not told of, once.
+func (r *refusals) rest() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := r.left
+	r.left = 0
+	return left
+}
+
+// recordRefused writes to the audit log that a connection came to no command,
+// unless there were too many of late: the next line says how many then.
+func (s *Server) recordRefused(a asker, code spec.Code, reason string) {
+	ok, left := s.refusals.allow(time.Now())
+	if !ok {
+		return
+	}
+	if left > 0 {
+		reason += fmt.Sprintf(" (%d refused connections before this one are not listed)", left)
+	}
+	s.record(a, "connect", "", string(code), reason)
+}
+
+// recordRest writes how many refused connections no line told of.
+func (s *Server) recordRest() {
+	if left := s.refusals.rest(); left > 0 {
+		s.record(asker{}, "connect", "", string(codeForbidden), fmt.Sprintf("%d refused connections are not listed", left))
+	}
+}
