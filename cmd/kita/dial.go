@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"kita/control"
 	"kita/control/fleet"
+	"kita/control/keyring"
+	"kita/control/tunnel"
 )
 
 // target finds the way to the server of h. What it took is freed by the closer,
@@ -25,12 +28,36 @@ func (p *program) target(ctx context.Context, r request, h fleet.Host) (control.
 }
 
 // keyTarget is a server that is asked over SSH on its own port.
-func (p *program) keyTarget(_ context.Context, r request, h fleet.Host) (control.Target, io.Closer, error) {
-	_, err := r.keys.get(r.keyOf(h))
-	if err == nil {
-		err = errors.New("encrypted connections are not supported by this version of kita; nothing was sent")
+func (p *program) keyTarget(ctx context.Context, r request, h fleet.Host) (control.Target, io.Closer, error) {
+	key, err := r.keys.get(r.keyOf(h))
+	if err == nil && len(r.hostKeys.Files) == 0 {
+		err = fmt.Errorf("with %s: there is no directory for known_hosts: set HOME or XDG_CONFIG_HOME", r.keyOf(h))
 	}
-	return control.Target{}, nil, err
+	if err != nil {
+		return control.Target{}, nil, err
+	}
+	conn, err := tunnel.Dial(ctx, h.Addr(), tunnel.Config{User: key.Name, Signer: key.Signer, HostKeys: r.hostKeys})
+	if err != nil {
+		return control.Target{}, nil, explainDial(ctx, h.Addr(), err)
+	}
+	return control.Target{Through: conn}, conn, nil
+}
+
+// explainDial tells a server that cannot be reached from one that was, and that
+// cannot be spoken with.
+func explainDial(ctx context.Context, addr string, err error) error {
+	var (
+		hostKey *keyring.HostKeyError
+		refused *tunnel.KeyRefused
+		notSSH  *tunnel.NotSSH
+		failed  *tunnel.Failed
+	)
+	switch {
+	case errors.As(err, &hostKey), errors.As(err, &refused), errors.As(err, &notSSH), errors.As(err, &failed),
+		errors.Is(ctx.Err(), context.Canceled):
+		return err
+	}
+	return &control.Unreachable{Host: addr, Err: err}
 }
 
 // noCloser is what a plain connection leaves to be closed.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"kita/control/fleet"
@@ -65,13 +67,19 @@ func (p *program) withKeys(ctx context.Context, r request, fn func(context.Conte
 	// The agent's connection ends with the command.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	warned := map[string]bool{}
 	for _, h := range r.hosts {
 		with := r.keyOf(h)
 		if with == "" {
 			continue
 		}
-		if _, err := r.keys.open(ctx, with); err != nil && with == r.key {
+		key, err := r.keys.open(ctx, with)
+		switch {
+		case err != nil && with == r.key:
 			return err
+		case err == nil && key.Warning != "" && !warned[with]:
+			warned[with] = true
+			p.notice("warning: " + key.Warning)
 		}
 	}
 	return fn(ctx)
@@ -107,6 +115,9 @@ func (p *program) keysOf(r *request, word string, f flags) error {
 	}
 	r.keys = newKeychain(newPassphrases(f.passphraseFile).of)
 	r.hostKeys = &keyring.KnownHosts{Strict: checking == strict, Notice: p.notice}
+	if dir, err := os.UserConfigDir(); err == nil {
+		r.hostKeys.Files = []string{filepath.Join(dir, "kita", "known_hosts")}
+	}
 	return nil
 }
 

@@ -1,0 +1,194 @@
+package tunnel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/crypto/ssh"
+
+	"kita/control/keyring"
+)
+
+// KeyRefused is the error of a server that does not admit the key.
+type KeyRefused struct {
+	Addr string
+	// User is the login, Fingerprint that of the key.
+	User, Fingerprint string
+}
+
+// Error is one line for people.
+func (k *KeyRefused) Error() string {
+	return fmt.Sprintf("%s refuses the key %s (%s): its public half must lie there as NAME.pem or NAME.pub in pub_keys_path", k.Addr, k.User, k.Fingerprint)
+}
+
+// NotSSH is the error of a server that answered, but not with SSH.
+type NotSSH struct {
+	Addr string
+	// Said is the first line that came.
+	Said string
+}
+
+// Error is one line for people.
+func (n *NotSSH) Error() string {
+	return fmt.Sprintf("%s does not speak SSH, it says %q: ask it without `with`, or with --legacy if it is a server of supervisor-rs", n.Addr, n.Said)
+}
+
+// Failed is the error of a handshake that failed for neither of these reasons,
+// nor for one of the network.
+type Failed struct {
+	Addr string
+	Err  error
+}
+
+func (f *Failed) Error() string { return fmt.Sprintf("%s: %v", f.Addr, f.Err) }
+func (f *Failed) Unwrap() error { return f.Err }
+
+// handshaking notes what goes wrong on the way to a connection: the errors of
+// package ssh do not tell.
+type handshaking struct {
+	addr   string
+	config Config
+	first  *firstWords
+	key    *signer
+	// offered: the key was offered, and the server answered. It belongs to the
+	// goroutine of the handshake, as key does.
+	offered bool
+
+	// mu guards hostKey: why the server is not trusted. A handshake that is
+	// broken off may still be asking.
+	mu      sync.Mutex
+	hostKey error
+}
+
+func newHandshaking(nc net.Conn, addr string, config Config) *handshaking {
+	return &handshaking{addr: addr, config: config, first: &firstWords{Conn: nc}, key: &signer{Signer: config.Signer}}
+}
+
+// clientConfig has the algorithms of a kita server, which proves itself with
+// an Ed25519 key.
+func (h *handshaking) clientConfig() *ssh.ClientConfig {
+	known := h.config.HostKeys.Callback()
+	return &ssh.ClientConfig{
+		Config: ssh.Config{
+			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256},
+			Ciphers:      []string{ssh.CipherChaCha20Poly1305, ssh.CipherAES256GCM, ssh.CipherAES128GCM, ssh.CipherAES256CTR, ssh.CipherAES128CTR},
+			MACs:         []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},
+		},
+		User:              h.config.User,
+		ClientVersion:     version,
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {
+			err := known(host, remote, key)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.hostKey = err
+			return err
+		},
+		AuthCallback: func(tried *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+			if slices.Contains(tried.TriedMethods, "publickey") {
+				h.offered = true
+				return nil, nil
+			}
+			return ssh.PublicKeys(h.key), nil
+		},
+	}
+}
+
+// explain is the error of Dial for one of package ssh.
+func (h *handshaking) explain(err error) error {
+	var distrust *keyring.HostKeyError
+	said, isSSH := h.first.said()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case errors.As(h.hostKey, &distrust):
+		return distrust
+	case h.hostKey != nil:
+		return &Failed{h.addr, h.hostKey}
+	case h.key.failed != nil:
+		return &Failed{h.addr, fmt.Errorf("sign with the key %s: %w", h.config.User, h.key.failed)}
+	case !isSSH && said != "":
+		return &NotSSH{h.addr, said}
+	case isNetwork(err):
+		return err
+	case h.offered:
+		return &KeyRefused{h.addr, h.config.User, ssh.FingerprintSHA256(h.config.Signer.PublicKey())}
+	}
+	return &Failed{h.addr, err}
+}
+
+// isNetwork tells whether the peer is gone, late, or never was there.
+func isNetwork(err error) bool {
+	var (
+		network net.Error
+		number  syscall.Errno
+	)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.As(err, &network) || errors.As(err, &number)
+}
+
+// firstWords keeps the beginning of what a server says, for the case that it is
+// not SSH.
+type firstWords struct {
+	net.Conn
+	mu   sync.Mutex
+	text []byte // guarded by mu
+}
+
+// maxWords is enough of a line to see what it is.
+const maxWords = 200
+
+func (f *firstWords) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if room := maxWords - len(f.text); room > 0 && n > 0 {
+		f.text = append(f.text, p[:min(n, room)]...)
+	}
+	return n, err
+}
+
+// said returns the first line.
+func (f *firstWords) said() (line string, isSSH bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first, _, _ := bytes.Cut(f.text, []byte("\n"))
+	return strings.TrimSpace(string(first)), bytes.HasPrefix(f.text, []byte("SSH-"))
+}
+
+// signer signs without SHA-1, and keeps the error.
+type signer struct {
+	ssh.Signer
+	failed error
+}
+
+var _ ssh.MultiAlgorithmSigner = (*signer)(nil)
+
+// Algorithms are those that the key may be used with, the best first.
+func (s *signer) Algorithms() []string {
+	if s.PublicKey().Type() == ssh.KeyAlgoRSA {
+		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
+	}
+	return []string{s.PublicKey().Type()}
+}
+
+func (s *signer) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return s.SignWithAlgorithm(rand, data, s.Algorithms()[0])
+}
+
+func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (signature *ssh.Signature, err error) {
+	if chooses, ok := s.Signer.(ssh.AlgorithmSigner); ok {
+		signature, err = chooses.SignWithAlgorithm(rand, data, algorithm)
+	} else {
+		signature, err = s.Signer.Sign(rand, data)
+	}
+	s.failed = err
+	return signature, err
+}
