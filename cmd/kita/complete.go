@@ -17,7 +17,7 @@ const completeTimeout = time.Second
 // prepositions.
 func (p *program) completeWords(verb spec.Verb, f *flags) cobra.CompletionFunc {
 	const directive = cobra.ShellCompDirectiveNoFileComp
-	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		takesChild := verb.Changes() || verb == spec.VerbCheck
 		if len(args) == 0 && takesChild {
 			return p.childNames(c.Context(), verb, *f), directive
@@ -25,7 +25,7 @@ func (p *program) completeWords(verb spec.Verb, f *flags) cobra.CompletionFunc {
 		if len(args) > 0 {
 			switch args[len(args)-1] {
 			case "on", "On":
-				return nil, directive
+				return f.completeHosts(c, args, word)
 			case "with", "With":
 				return nil, cobra.ShellCompDirectiveDefault
 			}
@@ -52,6 +52,9 @@ func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []str
 	// A press of a key is no time for a question.
 	r.keys = newKeychain(func(string) ([]byte, error) { return nil, errNoTerminal })
 	_ = p.withKeys(ctx, r, func(ctx context.Context) error {
+		// However many hosts there are.
+		ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+		defer cancel()
 		for _, result := range ask(ctx, p, r, func(ctx context.Context, c *control.Client) ([]spec.View, error) { return c.List(ctx) }) {
 			for _, v := range result.Value {
 				offer(v.Name, string(v.Status.Phase))

@@ -58,52 +58,24 @@ func (h Host) String() string {
 	return u.String()
 }
 
-// ParseHosts reads the words after each `on`: hosts separated by commas and
-// spaces, each a name, an IPv4 or IPv6 address, with or without a port; IPv6
-// needs brackets to have one. ssh://user@host:port goes through the host's own
-// sshd. A host given twice is there once. No words at
-// all mean Local. The error names every word that is wrong.
+// ParseHosts is Book.Select without a hosts.yml.
 func ParseHosts(words []string) ([]Host, error) {
-	if len(words) == 0 {
-		return []Host{Local}, nil
-	}
-	var (
-		hosts []Host
-		errs  []error
-		seen  = map[Host]bool{}
-	)
-	for _, word := range words {
-		for _, text := range strings.FieldsFunc(word, isSeparator) {
-			h, err := parseHost(text)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("host %q: %w", text, err))
-				continue
-			}
-			if !seen[h] {
-				seen[h] = true
-				hosts = append(hosts, h)
-			}
-		}
-	}
-	if len(hosts) == 0 && len(errs) == 0 {
-		errs = append(errs, errors.New("no host is named after `on`"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return hosts, nil
+	selection, err := new(Book).Select(words)
+	return selection.Hosts, err
 }
 
 func isSeparator(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' }
 
-func parseHost(text string) (Host, error) {
+// parseHost reads one host; otherwise is the port of one that gives none. With
+// ssh:// that is always 0.
+func parseHost(text string, otherwise uint16) (Host, error) {
 	if scheme, _, found := strings.Cut(text, "://"); found {
 		if strings.EqualFold(scheme, "ssh") {
 			return parseSSH(text[len("ssh://"):])
 		}
 		return Host{}, fmt.Errorf("%s:// is not supported, write the host alone", scheme)
 	}
-	name, port, err := splitPort(text, spec.DefaultPort)
+	name, port, err := splitPort(text, otherwise)
 	if err != nil {
 		return Host{}, err
 	}
