@@ -14,21 +14,28 @@ import (
 // The libraries for this let \n mean a line break and drop the backslash of
 // "\d"; a shell does neither.
 func SplitCommand(line string) ([]string, error) {
-	s := splitter{rest: strings.TrimLeft(line, " \t\r\n")}
-	for s.err == nil && s.rest != "" {
-		s.next()
-	}
-	s.endWord()
+	var s splitter
+	words, err := s.split(line)
 	switch {
-	case s.err != nil:
-		return nil, s.err
-	case len(s.words) == 0 || s.words[0] == "":
+	case err != nil:
+		return nil, err
+	case len(words) == 0 || words[0] == "":
 		return nil, errors.New("the program is empty, write ./server --port 80")
 	}
-	return s.words, nil
+	return words, nil
+}
+
+// SplitWords splits a command line that names no program, in the way of
+// SplitCommand: it may be empty, and begin with NAME=VALUE.
+func SplitWords(line string) ([]string, error) {
+	s := splitter{noProgram: true}
+	return s.split(line)
 }
 
 type splitter struct {
+	// noProgram: the first word is not one that a shell would run.
+	noProgram bool
+
 	rest  string
 	words []string
 	word  strings.Builder
@@ -38,6 +45,15 @@ type splitter struct {
 	// would not take the word for an assignment.
 	quotedName bool
 	err        error
+}
+
+func (s *splitter) split(line string) ([]string, error) {
+	s.rest = strings.TrimLeft(line, " \t\r\n")
+	for s.err == nil && s.rest != "" {
+		s.next()
+	}
+	s.endWord()
+	return s.words, s.err
 }
 
 // next takes one character, or one quoted part.
@@ -52,6 +68,9 @@ func (s *splitter) next() {
 			return
 		}
 		s.err = errors.New("a line break ends a command, " + asShell + ", or fold the lines with command: >")
+		if s.noProgram {
+			s.err = errors.New("a line break ends a command, give one at a time")
+		}
 	case '\\':
 		s.escape()
 		return
@@ -63,6 +82,9 @@ func (s *splitter) next() {
 		return
 	case '|', '&', ';', '<', '>', '(', ')', '`':
 		s.err = fmt.Errorf("%q has a meaning only a shell knows, %s, or put it in quotes", c, asShell)
+		if s.noProgram {
+			s.err = fmt.Errorf("%q has a meaning only a shell knows, and this is none: put it in quotes", c)
+		}
 	default:
 		s.word.WriteByte(c)
 		s.inWord = true
@@ -139,7 +161,7 @@ func (s *splitter) endWord() {
 		return
 	}
 	word := s.word.String()
-	if len(s.words) == 0 && !s.quotedName && isAssignment(word) {
+	if len(s.words) == 0 && !s.noProgram && !s.quotedName && isAssignment(word) {
 		s.err = fmt.Errorf("%s sets a variable only in a shell, write it under env", quoted(word))
 		return
 	}

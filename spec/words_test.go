@@ -59,6 +59,32 @@ func TestSplitCommand(t *testing.T) {
 	}
 }
 
+func TestSplitWords(t *testing.T) {
+	tests := []struct {
+		line string
+		want []string
+		err  string
+	}{
+		{"trystart web -o json", []string{"trystart", "web", "-o", "json"}, ""},
+		{`start "a b" 'c'`, []string{"start", "a b", "c"}, ""},
+		{" \n", nil, ""},
+		{`"" x`, []string{"", "x"}, ""},
+		{"A=b start", []string{"A=b", "start"}, ""},
+		{"check; kill", nil, "';' has a meaning only a shell knows, and this is none: put it in quotes"},
+		{"check\nkill", nil, "a line break ends a command, give one at a time"},
+		{`check "web`, nil, "the quote \" is not closed"},
+	}
+	for _, tt := range tests {
+		got, err := SplitWords(tt.line)
+		if tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%q: %q, %v, want error %s", tt.line, got, err, tt.err)
+		}
+		if tt.err == "" && (err != nil || !slices.Equal(got, tt.want)) {
+			t.Errorf("%q: %q, %v, want %q", tt.line, got, err, tt.want)
+		}
+	}
+}
+
 // What a real shell makes of a line is what SplitCommand makes of it, as far as
 // nothing in it is to be expanded.
 func TestSplitCommandAgreesWithTheShell(t *testing.T) {
