@@ -47,7 +47,7 @@ var layers = []struct {
 	}}},
 	{"cmd", layer{
 		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime", "keeper", "reconciler", "metrics", "control"},
-		modules: []string{"github.com/spf13/cobra", "github.com/prometheus", "golang.org/x/sys", "golang.org/x/term", "sigs.k8s.io/yaml"},
+		modules: []string{"github.com/spf13/cobra", "github.com/prometheus", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},
 	{"docs", layer{imports: []string{"spec", "metrics"}, modules: []string{"github.com/prometheus"}}},

@@ -23,6 +23,7 @@ func (r *Reconciler) Info() spec.Info {
 		Mode:       server.Mode,
 		Encrypt:    r.encrypt,
 		Listeners:  r.Listeners,
+		HostKey:    r.HostKey,
 		Keeper:     r.Keeper, Containment: r.Containment,
 		StateDir: r.StateDir,
 		RunDir:   r.RunDir,
@@ -35,6 +36,13 @@ func (r *Reconciler) Info() spec.Info {
 		}
 	}
 	return info
+}
+
+// Config is server.yml as it is in force. It looks at the file first, as Info
+// does.
+func (r *Reconciler) Config() *spec.Server {
+	r.refreshSettings()
+	return r.Settings.Server()
 }
 
 // problems are what an operator should know, one line each.

@@ -66,7 +66,8 @@ type Observer interface {
 	Forgotten(child string)
 }
 
-// Options are what a Reconciler is made of. All fields are required.
+// Options are what a Reconciler is made of. All fields are required, but for
+// what may be empty as it says.
 type Options struct {
 	Settings  *Settings
 	Catalogue *spec.Catalogue
@@ -78,6 +79,9 @@ type Options struct {
 	Version          string
 	Listeners        []string
 	StateDir, RunDir string
+	// HostKey is the fingerprint of the key that the server proves itself with
+	// over SSH, empty without one. Info shows it.
+	HostKey string
 	// Keeper is the PID of the keeper, 0 for none; Containment says what holds
 	// the processes of a child together. Info shows both.
 	Keeper      int

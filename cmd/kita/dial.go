@@ -17,6 +17,8 @@ import (
 // a host that does not answer are *control.Unreachable.
 func (p *program) target(ctx context.Context, r request, h fleet.Host) (control.Target, io.Closer, error) {
 	switch {
+	case p.through != nil:
+		return control.Target{Through: p.through}, noCloser{}, nil
 	case h.SSH:
 		return p.sshTarget(ctx, r, h)
 	case r.socket != "":

@@ -32,6 +32,9 @@ func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
 	f.add("encrypt", encrypt)
 	f.add("load paths", listText(i.LoadPaths))
 	f.add("listeners", listText(i.Listeners))
+	if i.HostKey != "" {
+		f.add("host key", printable(i.HostKey))
+	}
 	f.add("state dir", printable(i.StateDir))
 	f.add("run dir", printable(i.RunDir))
 	if i.Containment != "" {

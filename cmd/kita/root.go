@@ -31,9 +31,12 @@ type verbCommand struct {
 	run     func(*program, context.Context, request) error
 }
 
-// verbCommands has the spellings of spec.ParseVerb as aliases.
-func verbCommands() []verbCommand {
-	const where = " [on HOSTS] [with KEY]"
+// whereWords are those that say whom to ask.
+const whereWords = " [on HOSTS] [with KEY]"
+
+// verbCommands has the spellings of spec.ParseVerb as aliases; where is how the
+// use of each ends.
+func verbCommands(where string) []verbCommand {
 	return []verbCommand{
 		{spec.VerbStart, "start CHILD" + where, []string{"Start"}, "start a child that does not run", (*program).change},
 		{spec.VerbStop, "stop CHILD|all" + where, []string{"Stop"}, "stop a child, or all", (*program).change},
@@ -46,8 +49,22 @@ func verbCommands() []verbCommand {
 }
 
 func (p *program) rootCommand() *cobra.Command {
+	root := p.bareRoot("kita COMMAND", rootLong)
+	for _, v := range verbCommands(whereWords) {
+		root.AddCommand(p.verbCommand(v))
+	}
+	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
+	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand())
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	rejectExtraWords(root)
+	return root
+}
+
+// bareRoot is a root without commands.
+func (p *program) bareRoot(use, long string) *cobra.Command {
 	root := &cobra.Command{
-		Use: "kita COMMAND", Short: "a process supervisor", Long: rootLong,
+		Use: use, Short: "a process supervisor", Long: long,
 		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownCommand,
@@ -57,14 +74,6 @@ func (p *program) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w, see `%s --help`", err, c.CommandPath())
 	})
-	for _, v := range verbCommands() {
-		root.AddCommand(p.verbCommand(v))
-	}
-	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
-	root.AddCommand(p.upgradeCommands()...)
-	root.SetHelpCommand(helpCommand(root))
-	root.InitDefaultCompletionCmd()
-	rejectExtraWords(root)
 	return root
 }
 
@@ -81,7 +90,7 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 			return p.withKeys(c.Context(), r, func(ctx context.Context) error { return v.run(p, ctx, r) })
 		},
 	}
-	f.register(c, v.verb)
+	p.registerFlags(&f, c, v.verb)
 	c.ValidArgsFunction = p.completeWords(v.verb, &f)
 	return c
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"kita/control"
 )
 
 // program is what every command needs of its surroundings.
@@ -21,6 +23,9 @@ type program struct {
 	// screen is where progress is shown; nil where stderr is no terminal.
 	screen *screen
 	now    func() time.Time
+	// through is set in a server that carries out a command itself: the way to
+	// its own API, and to nothing else.
+	through control.Opener
 	// defaultSocket finds the socket of this host's server.
 	defaultSocket func() (path string, named bool)
 }

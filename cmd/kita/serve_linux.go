@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"kita/control"
 	"kita/keeper"
 	"kita/reconciler"
@@ -57,6 +59,10 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	defer func() { logFailure(logger, "close the store", st.Close()) }()
 	link.Run(st.ID(), dirs)
 
+	hostKey, err := openHostKey(dirs.State, config.Encrypt, logger)
+	if err != nil {
+		return err
+	}
 	// Only the owner of the store's lock may replace the socket in it.
 	listeners, err := before.listeners(config.Server, dirs.Run)
 	if err != nil {
@@ -66,7 +72,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, listeners.names()) {
 		logger.Warn(warning)
 	}
-	s := newServer(config, st, listeners, link, dirs, logger)
+	s := newServer(config, st, listeners, link, dirs, hostKey, logger)
 	defer s.cgroups.Close()
 	defer s.host.Close()
 	defer s.reconciler.Stop()
@@ -131,14 +137,14 @@ type server struct {
 var _ reconciler.Runtime = (*runtime.Host)(nil)
 var _ runtime.Sink = (*reconciler.Reconciler)(nil)
 
-func newServer(config configuration, st *store.Store, l *listeners, link *keeper.Link, dirs keeper.Dirs, logger *slog.Logger) *server {
+func newServer(config configuration, st *store.Store, l *listeners, link *keeper.Link, dirs keeper.Dirs, hostKey ssh.Signer, logger *slog.Logger) *server {
 	s := &server{logger: logger, link: link, store: st, dirs: dirs, listeners: l}
 	s.settings = newSettings(config, dirs.Run, logger)
 	m := newMetrics(s, st)
 	s.reconciler = reconciler.New(reconciler.Options{
 		Settings: s.settings, Catalogue: spec.NewCatalogue(), Store: st,
 		Observer: m, Logger: logger, Version: version, Listeners: l.names(),
-		StateDir: dirs.State, RunDir: dirs.Run, Keeper: link.PID(),
+		StateDir: dirs.State, RunDir: dirs.Run, HostKey: fingerprint(hostKey), Keeper: link.PID(),
 	})
 	s.host, s.cgroups = newHost(s.reconciler, st, dirs.Run, link, logger)
 	s.reconciler.Containment = s.host.Containment()
@@ -147,6 +153,8 @@ func newServer(config configuration, st *store.Store, l *listeners, link *keeper
 	}
 	s.control = control.NewServer(control.Options{
 		Service: service{crashOnly{s.reconciler, logger}, s}, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
+		Config: s.reconciler.Config, HostKey: hostKey,
+		Exec:           func(ctx context.Context, e control.Exec) int { return execLine(ctx, e, logger) },
 		AllowedHosts:   ownNames(),
 		Upgrade:        func(ctx context.Context, binary, by string) error { return s.upgrader.want(ctx, binary, by) },
 		ObserveCommand: func(verb, result string) { m.Command(verb, resultClass(result)) },

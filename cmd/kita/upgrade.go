@@ -12,9 +12,7 @@ import (
 	"kita/spec"
 )
 
-// upgradeCommands are the command of the client, and the one by which a server
-// asks a new version whether it can take over.
-func (p *program) upgradeCommands() []*cobra.Command {
+func (p *program) upgradeCommand() *cobra.Command {
 	var f flags
 	var binary string
 	c := &cobra.Command{
@@ -38,10 +36,12 @@ been replaced. SIGUSR2 to the server does the same.`,
 			return p.withKeys(c.Context(), r, func(ctx context.Context) error { return p.upgrade(ctx, r, binary) })
 		},
 	}
-	f.register(c, spec.VerbInfo)
-	f.registerRolling(c)
-	c.Flags().StringVar(&binary, "binary", "", "`PATH` of the new version, on this host")
-	return []*cobra.Command{c, p.upgradeCheckCommand()}
+	p.registerFlags(&f, c, spec.VerbInfo)
+	if p.through == nil {
+		f.registerRolling(c)
+		c.Flags().StringVar(&binary, "binary", "", "`PATH` of the new version, on this host")
+	}
+	return c
 }
 
 // upgrade upgrades servers.

@@ -41,19 +41,37 @@ type flags struct {
 	fan       fanFlags
 }
 
-func (f *flags) register(c *cobra.Command, verb spec.Verb) {
+// registerFlags gives c the flags of a command to a server. Who came over SSH has
+// no say in whom to ask, and nothing is completed there: package cobra never
+// forgets a completion.
+func (p *program) registerFlags(f *flags, c *cobra.Command, verb spec.Verb) {
+	f.registerAnswer(c, verb)
+	if p.through == nil {
+		f.registerPlace(c, verb)
+	}
+}
+
+// registerAnswer is for what is waited for, and how it is shown.
+func (f *flags) registerAnswer(c *cobra.Command, verb spec.Verb) {
+	set := c.Flags()
+	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
+	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long each host may take")
+	if verb.Changes() {
+		set.BoolVar(&f.noWait, "no-wait", false, "return once the wish is written, before it is fulfilled")
+	}
+}
+
+// registerPlace is for whom to ask, and how.
+func (f *flags) registerPlace(c *cobra.Command, verb spec.Verb) {
 	set := c.Flags()
 	set.StringArrayVar(&f.on, "on", nil, "`HOSTS` to ask, separated by commas; like the words 'on HOSTS'")
 	set.StringArrayVar(&f.with, "with", nil, "private `KEY` for encrypted connections, a file or agent:NAME; like the words 'with KEY'")
 	set.StringVar(&f.passphraseFile, "key-passphrase-file", "", "`FILE` whose first line is the passphrase of the key, instead of asking for it")
 	set.StringVar(&f.hostKeyChecking, "host-key-checking", string(acceptNew), "a server that is not known yet: `strict` refuses it, accept-new shows and remembers its key")
-	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
-	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long each host may take")
 	set.StringVar(&f.socket, "socket", "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
 	f.registerFan(c)
 	if verb.Changes() {
 		f.registerRolling(c)
-		set.BoolVar(&f.noWait, "no-wait", false, "return once the wish is written, before it is fulfilled")
 	}
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("host-key-checking", cobra.FixedCompletions([]string{string(acceptNew), string(strict)}, cobra.ShellCompDirectiveNoFileComp))
@@ -111,6 +129,9 @@ func (p *program) understand(verb spec.Verb, words control.Words, f flags) (requ
 	}
 	if f.timeout <= 0 {
 		return request{}, usagef("--timeout %v: it must be longer than nothing", f.timeout)
+	}
+	if p.through != nil {
+		return p.remoteRequest(r, words)
 	}
 	if err := p.keysOf(&r, words.Key, f); err != nil {
 		return request{}, err
