@@ -216,9 +216,5 @@ func newSigner(raw any) (ssh.MultiAlgorithmSigner, error) {
 
 // restrict keeps a signer from SHA-1, with which RSA keys would sign by default.
 func restrict(signer ssh.AlgorithmSigner) (ssh.MultiAlgorithmSigner, error) {
-	algorithms := []string{signer.PublicKey().Type()}
-	if algorithms[0] == ssh.KeyAlgoRSA {
-		algorithms = []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
-	}
-	return ssh.NewSignerWithAlgorithms(signer, algorithms)
+	return ssh.NewSignerWithAlgorithms(signer, algorithmsOf(signer.PublicKey()))
 }

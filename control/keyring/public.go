@@ -59,6 +59,14 @@ func checkRSA(key *rsa.PublicKey) error {
 	return nil
 }
 
+// algorithmsOf are the algorithms to sign with a key, the best first.
+func algorithmsOf(public ssh.PublicKey) []string {
+	if public.Type() == ssh.KeyAlgoRSA {
+		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
+	}
+	return []string{public.Type()}
+}
+
 // kindName names the kind of a key as ssh-keygen does.
 func kindName(public ssh.PublicKey) string {
 	switch public.Type() {
