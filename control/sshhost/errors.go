@@ -1,0 +1,48 @@
+package sshhost
+
+import (
+	"fmt"
+	"strings"
+)
+
+// AuthError is the error of a host that lets nobody in with the keys there are.
+type AuthError struct {
+	// Host is what was dialled, User the login there.
+	Host, User string
+	// Reason is the rest of the line, with the remedy.
+	Reason string
+}
+
+func (a *AuthError) Error() string {
+	return fmt.Sprintf("%s does not let %s in: %s", a.Host, a.User, a.Reason)
+}
+
+// NoServerError is the error of a host that was reached, and has no kita server
+// that could be.
+type NoServerError struct {
+	// Tried has each way, and what came of it.
+	Tried []string
+}
+
+func (n *NoServerError) Error() string {
+	return "no kita server could be reached there: " + strings.Join(n.Tried, "; ")
+}
+
+// OnlyOldError is the error of a host with supervisor-rs-client and without
+// kita: Host.RunOld is the way to ask its server.
+type OnlyOldError struct {
+	// Client is the path of supervisor-rs-client there.
+	Client string
+}
+
+func (o *OnlyOldError) Error() string {
+	return "there is no kita, only supervisor-rs (" + o.Client + ")"
+}
+
+// opaque is an error of the network that must not be taken for one of a
+// connection to kita itself, so what it wraps is only told.
+type opaque struct{ text string }
+
+func (o *opaque) Error() string { return o.text }
+
+func opaquef(format string, args ...any) error { return &opaque{fmt.Sprintf(format, args...)} }
