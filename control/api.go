@@ -32,6 +32,7 @@ type api struct {
 	opt   Options
 	svc   Service
 	guard guard
+	gate  *gate
 	// handing ends when the server hands its connections over.
 	handing context.Context
 	// quit ends the watches.
@@ -40,44 +41,11 @@ type api struct {
 	panicked func()
 }
 
-func newAPI(opt Options, svc observed, quit context.Context, panicked func()) *api {
+func newAPI(opt Options, svc observed, g *gate, quit context.Context, panicked func()) *api {
 	return &api{
-		opt: opt, svc: svc, handing: svc.handing,
+		opt: opt, svc: svc, handing: svc.handing, gate: g,
 		guard: newGuard(opt.AllowedHosts), quit: quit, panicked: panicked,
 	}
-}
-
-// route is one operation. Its handler gets the whole body, which is nil unless
-// the operation changes something.
-type route struct {
-	method, path string
-	handle       func(w http.ResponseWriter, r *http.Request, body []byte)
-}
-
-func (a *api) routes() []route {
-	routes := []route{
-		{http.MethodGet, "/v1/children", a.children},
-		{http.MethodGet, "/v1/children/{name}", a.child},
-		{http.MethodPost, "/v1/children/{name}/start", a.command(spec.VerbStart)},
-		{http.MethodPost, "/v1/children/{name}/stop", a.command(spec.VerbStop)},
-		{http.MethodPost, "/v1/children/{name}/restart", a.command(spec.VerbRestart)},
-		{http.MethodPost, "/v1/children/{name}/trystart", a.command(spec.VerbTrystart)},
-		{http.MethodPost, "/v1/stop", a.stopAll},
-		{http.MethodPost, "/v1/kill", a.kill},
-		{http.MethodPost, "/v1/validate", a.validate},
-		{http.MethodGet, "/v1/info", a.info},
-		{http.MethodGet, "/v1/watch", a.watch},
-		{http.MethodGet, "/healthz", a.healthz},
-		{http.MethodGet, "/readyz", a.readyz},
-		{http.MethodGet, "/openapi.yaml", a.openapi},
-	}
-	if a.opt.Upgrade != nil {
-		routes = append(routes, route{http.MethodPost, "/v1/upgrade", a.upgrade})
-	}
-	if a.opt.Metrics != nil {
-		routes = append(routes, route{http.MethodGet, "/metrics", a.metrics})
-	}
-	return routes
 }
 
 // handler is the whole API.
@@ -115,6 +83,9 @@ func (a *api) outermost(next http.Handler) http.Handler {
 			w.Header().Set("Connection", "close")
 		}
 		if refusal := a.guard.refuse(r); refusal != nil {
+			if c := connOf(r.Context()); c != nil {
+				c.s.recordRefused(c.asker, refusal.Code, refusal.Message)
+			}
 			a.problem(w, refusal)
 			return
 		}
@@ -142,7 +113,7 @@ func (a *api) noSuchPath(w http.ResponseWriter, r *http.Request) {
 	a.problem(w, spec.Refuse(codeNoSuchPath, "", "", "%s is no path of the API, see /openapi.yaml", r.URL.Path))
 }
 
-// dispatch picks the operation by the method and reads the body.
+// dispatch picks the operation by the method.
 func (a *api) dispatch(pattern string, methods map[string]route) http.Handler {
 	var allow []string
 	for method := range methods {
@@ -163,24 +134,7 @@ func (a *api) dispatch(pattern string, methods map[string]route) http.Handler {
 			a.problem(w, spec.Refuse(codeMethod, "", "", "%s has no method %s, it has %s", pattern, r.Method, strings.Join(allow, ", ")))
 			return
 		}
-		if r.URL.RawQuery != "" {
-			a.problem(w, spec.Refuse(spec.BadRequest, "", "", "%s takes no query parameters", pattern))
-			return
-		}
-		if method == http.MethodGet && r.ContentLength != 0 {
-			a.problem(w, spec.Refuse(spec.BadRequest, "", "", "GET %s takes no body", pattern))
-			return
-		}
-		if method == http.MethodGet {
-			op.handle(w, r, nil)
-			return
-		}
-		body, refusal := a.readBody(w, r)
-		if refusal != nil {
-			a.problem(w, refusal)
-			return
-		}
-		op.handle(w, r, body)
+		a.perform(w, r, op)
 	})
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,12 @@ const (
 	verbConnect = "connect"
 )
 
-// resultOK is what the audit log calls success.
-const resultOK = "ok"
+// Results of the audit log besides codes.
+const (
+	resultOK = "ok"
+	// resultGone: the client left before the result was known.
+	resultGone = "gone"
+)
 
 // gate decides what each asker may do, and writes down what became of it.
 // server.yml is read anew at each question, so an edit counts at once.
@@ -28,11 +33,13 @@ type gate struct {
 	config  func() *spec.Server
 	audit   *audit.Log
 	observe func(verb, result string)
+	// problems are those of the keys, one line each.
+	problems func() []string
 }
 
-func newGate(opt Options) *gate {
+func newGate(opt Options, problems func() []string) *gate {
 	path := func() string { return opt.Config().AuditLog }
-	return &gate{config: opt.Config, audit: audit.New(path, opt.Logger), observe: opt.ObserveCommand}
+	return &gate{config: opt.Config, audit: audit.New(path, opt.Logger), observe: opt.ObserveCommand, problems: problems}
 }
 
 // may is nil where the asker may do to the child what verb says and right is
@@ -50,6 +57,51 @@ func (g *gate) may(a asker, verb string, right spec.Right, child string) *spec.R
 // mayRead tells the same of reading, for what is left out of a list.
 func (g *gate) mayRead(a asker, child string) bool {
 	return isAllowed(g.config().Access, a, spec.Read, child)
+}
+
+// readable are the views of children that the asker may read.
+func (g *gate) readable(a asker, views []spec.View) []spec.View {
+	access := g.config().Access
+	return kept(views, func(v spec.View) bool { return isAllowed(access, a, spec.Read, v.Name) })
+}
+
+// inform cuts i down to what the asker may read, and adds what only package
+// control knows. A problem may be about any child, so who may not read all of
+// them gets none.
+func (g *gate) inform(a asker, i spec.Info) spec.Info {
+	access := g.config().Access
+	i.Running = kept(i.Running, func(name string) bool { return isAllowed(access, a, spec.Read, name) })
+	if !isAllowed(access, a, spec.Read, spec.All) {
+		i.Problems = nil
+		return i
+	}
+	i.Problems = append(slices.Clip(i.Problems), g.problems()...)
+	if err := g.audit.Err(); err != nil {
+		i.Problems = append(i.Problems, fmt.Sprintf("the audit log cannot be written, commands are carried out without it: %v", err))
+	}
+	return i
+}
+
+// kept are the elements that are to be kept; the list stays as it is.
+func kept[T any](list []T, keep func(T) bool) []T {
+	var some []T
+	for _, element := range list {
+		if keep(element) {
+			some = append(some, element)
+		}
+	}
+	return some
+}
+
+// rightTo is the right that a verb takes.
+func rightTo(verb string) spec.Right {
+	switch verb {
+	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics:
+		return spec.Read
+	case string(spec.VerbStart), string(spec.VerbStop), string(spec.VerbRestart), string(spec.VerbTrystart):
+		return spec.Operate
+	}
+	return spec.Admin
 }
 
 // isAllowed: who uses the unix socket could change server.yml as well. Where
@@ -108,6 +160,15 @@ func nameOf(verb, child string) string {
 		return ""
 	}
 	return child
+}
+
+// recordAnswer writes a line for a command that was answered.
+func (g *gate) recordAnswer(a asker, verb, child string, refusal *spec.Refusal) {
+	result, detail := resultOK, ""
+	if refusal != nil {
+		result, detail = string(refusal.Code), refusal.Message
+	}
+	g.record(a, verb, child, result, detail)
 }
 
 // record writes a line to the audit log. result is "ok" or a code, detail the

@@ -40,7 +40,11 @@ const (
 type Handed struct {
 	FD      int    `json:"fd"`
 	Network string `json:"network"`
-	Stage   Stage  `json:"stage"`
+	// Via and Key are how the client came and the key that it proved to own:
+	// the next server does not ask for it again.
+	Via   string `json:"via,omitempty"`
+	Key   string `json:"key,omitempty"`
+	Stage Stage  `json:"stage"`
 	// Read are the bytes that came and are not answered.
 	Read []byte `json:"read,omitempty"`
 	// Ended: the client has closed its side.

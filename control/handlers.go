@@ -32,77 +32,67 @@ type (
 	}
 )
 
-func (a *api) children(w http.ResponseWriter, _ *http.Request, _ []byte) {
-	views := a.svc.List()
+func (a *api) children(w http.ResponseWriter, r *http.Request, _ []byte) error {
+	views := a.gate.readable(askerOf(r.Context()), a.svc.List())
 	if views == nil {
 		views = []spec.View{}
 	}
 	a.json(w, http.StatusOK, childrenAnswer{views})
+	return nil
 }
 
-func (a *api) child(w http.ResponseWriter, r *http.Request, _ []byte) {
+func (a *api) child(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	name := r.PathValue("name")
 	view, ok := a.svc.Get(name)
 	if !ok {
-		a.problem(w, spec.Refuse(spec.NotFound, "", name, "there is no child %q: no file of that name is in the load paths", name))
-		return
+		return spec.Refuse(spec.NotFound, "", name, "there is no child %q: no file of that name is in the load paths", name)
 	}
 	a.json(w, http.StatusOK, view)
+	return nil
 }
 
-func (a *api) command(verb spec.Verb) func(http.ResponseWriter, *http.Request, []byte) {
-	return func(w http.ResponseWriter, r *http.Request, body []byte) {
+func (a *api) command(verb spec.Verb) func(http.ResponseWriter, *http.Request, []byte) error {
+	return func(w http.ResponseWriter, r *http.Request, body []byte) error {
 		name := r.PathValue("name")
 		if spec.Reserved(name) {
 			// `stop all` has a path of its own, so that no name means more
 			// than one child.
-			a.problem(w, spec.Refuse(spec.BadRequest, verb, name, "%s %s: %q is reserved, no child has that name", verb, name, name))
-			return
+			return spec.Refuse(spec.BadRequest, verb, name, "%s %s: %q is reserved, no child has that name", verb, name, name)
 		}
-		a.do(w, r, spec.Command{Verb: verb, Child: name}, body)
+		return a.do(w, r, spec.Command{Verb: verb, Child: name}, body)
 	}
 }
 
-func (a *api) stopAll(w http.ResponseWriter, r *http.Request, body []byte) {
-	a.do(w, r, spec.Command{Verb: spec.VerbStop, Child: spec.All}, body)
+func (a *api) stopAll(w http.ResponseWriter, r *http.Request, body []byte) error {
+	return a.do(w, r, spec.Command{Verb: spec.VerbStop, Child: spec.All}, body)
 }
 
 // do carries out c. The request's context ends when the client goes away: then
 // the wait ends, and what was written stays.
-func (a *api) do(w http.ResponseWriter, r *http.Request, c spec.Command, body []byte) {
+func (a *api) do(w http.ResponseWriter, r *http.Request, c spec.Command, body []byte) error {
 	var options commandBody
 	if err := decodeStrictly(body, &options); err != nil {
-		a.problem(w, spec.Refuse(spec.BadRequest, c.Verb, c.Child, "%s %s: the body: %v", c.Verb, c.Child, err))
-		return
+		return spec.Refuse(spec.BadRequest, c.Verb, c.Child, "%s %s: the body: %v", c.Verb, c.Child, err)
 	}
-	c.NoWait, c.By = options.NoWait, by(r)
+	c.NoWait, c.By = options.NoWait, askerOf(r.Context()).by()
 	out, err := a.svc.Do(r.Context(), c)
 	if pending := pendingIn(err); pending != nil {
-		a.surrender(w, r, Handed{Stage: StageCommand, Pending: pending})
-		return
+		return a.surrender(w, r, Handed{Stage: StageCommand, Pending: pending})
 	}
-	a.outcome(w, c, out, err)
+	if err != nil {
+		return err
+	}
+	a.outcome(w, c, out)
+	return nil
 }
 
-// outcome answers a command.
-func (a *api) outcome(w http.ResponseWriter, c spec.Command, out spec.Outcome, err error) {
-	if err != nil {
-		a.problem(w, refusalOf(err, c))
-		return
-	}
+// outcome answers a command that was carried out.
+func (a *api) outcome(w http.ResponseWriter, c spec.Command, out spec.Outcome) {
 	status := http.StatusOK
 	if c.NoWait {
 		status = http.StatusAccepted
 	}
 	a.json(w, status, out)
-}
-
-// by names who asks.
-func by(r *http.Request) string {
-	if c := connOf(r.Context()); c != nil {
-		return c.asker.by()
-	}
-	return "http"
 }
 
 // decodeStrictly reads one JSON object into v and refuses members that v does
@@ -125,32 +115,32 @@ func decodeStrictly(body []byte, v any) error {
 	return nil
 }
 
-func (a *api) kill(w http.ResponseWriter, r *http.Request, body []byte) {
+func (a *api) kill(w http.ResponseWriter, r *http.Request, body []byte) error {
 	if err := decodeStrictly(body, &struct{}{}); err != nil {
-		a.problem(w, spec.Refuse(spec.BadRequest, spec.VerbKill, "", "kill: the body: %v", err))
-		return
+		return spec.Refuse(spec.BadRequest, spec.VerbKill, "", "kill: the body: %v", err)
 	}
 	w.Header().Set("Connection", "close")
 	a.json(w, http.StatusAccepted, stateAnswer{"stopping"})
 	// The answer must be on its way before the server begins to end.
 	_ = http.NewResponseController(w).Flush()
-	a.svc.Kill(by(r))
+	a.svc.Kill(askerOf(r.Context()).by())
+	return nil
 }
 
-func (a *api) validate(w http.ResponseWriter, _ *http.Request, body []byte) {
+func (a *api) validate(w http.ResponseWriter, _ *http.Request, body []byte) error {
 	if err := decodeStrictly(body, &struct{}{}); err != nil {
-		a.problem(w, spec.Refuse(spec.BadRequest, "", "", "validate: the body: %v", err))
-		return
+		return spec.Refuse(spec.BadRequest, "", "", "validate: the body: %v", err)
 	}
 	checked, problems := a.svc.Validate()
 	if problems == nil {
 		problems = []string{}
 	}
 	a.json(w, http.StatusOK, validateAnswer{checked, problems})
+	return nil
 }
 
-func (a *api) info(w http.ResponseWriter, _ *http.Request, _ []byte) {
-	i := a.svc.Info()
+func (a *api) info(w http.ResponseWriter, r *http.Request, _ []byte) error {
+	i := a.gate.inform(askerOf(r.Context()), a.svc.Info())
 	// Lists are never null on the wire.
 	for _, list := range []*[]string{&i.LoadPaths, &i.Listeners, &i.Running} {
 		if *list == nil {
@@ -158,27 +148,31 @@ func (a *api) info(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		}
 	}
 	a.json(w, http.StatusOK, i)
+	return nil
 }
 
-func (a *api) healthz(w http.ResponseWriter, _ *http.Request, _ []byte) {
+func (a *api) healthz(w http.ResponseWriter, _ *http.Request, _ []byte) error {
 	a.json(w, http.StatusOK, stateAnswer{"ok"})
+	return nil
 }
 
-func (a *api) readyz(w http.ResponseWriter, _ *http.Request, _ []byte) {
+func (a *api) readyz(w http.ResponseWriter, _ *http.Request, _ []byte) error {
 	if err := a.svc.Ready(); err != nil {
-		a.problem(w, spec.Refuse(spec.Unavailable, "", "", "not ready: %v", err))
-		return
+		return spec.Refuse(spec.Unavailable, "", "", "not ready: %v", err)
 	}
 	a.json(w, http.StatusOK, stateAnswer{"ready"})
+	return nil
 }
 
-func (a *api) openapi(w http.ResponseWriter, _ *http.Request, _ []byte) {
+func (a *api) openapi(w http.ResponseWriter, _ *http.Request, _ []byte) error {
 	a.write(w, http.StatusOK, "application/yaml", OpenAPI)
+	return nil
 }
 
-func (a *api) metrics(w http.ResponseWriter, r *http.Request, _ []byte) {
+func (a *api) metrics(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	a.writeWithin(w)
 	a.opt.Metrics.ServeHTTP(w, r)
+	return nil
 }
 
 // metricsOnly is the handler of the listener that serves only /metrics. It

@@ -100,7 +100,7 @@ func (s *Server) take(c *conn, h Handed) {
 		s.opt.Logger.Warn("cannot hand a connection over", "by", c.asker.by(), "error", err)
 		return
 	}
-	h.FD, h.Network = fd, c.transport.network
+	h.FD, h.Network, h.Via, h.Key = fd, c.transport.network, c.asker.via, c.asker.key
 	s.handed = append(s.handed, h)
 }
 
@@ -111,16 +111,15 @@ func (s *Server) surrender(c *conn, h Handed) {
 }
 
 // surrender takes the connection of a request from the HTTP server and hands it
-// over unanswered; what came of a next request travels along.
-func (a *api) surrender(w http.ResponseWriter, r *http.Request, h Handed) {
+// over unanswered; what came of a next request travels along. The error is
+// errHandedOver, or why the request is to be answered here.
+func (a *api) surrender(w http.ResponseWriter, r *http.Request, h Handed) error {
 	c := connOf(r.Context())
 	if c == nil {
-		a.problem(w, refusalOf(context.Canceled, commandOf(h)))
-		return
+		return refusalOf(context.Canceled, commandOf(h))
 	}
 	if _, _, err := http.NewResponseController(w).Hijack(); err != nil {
-		a.problem(w, refusalOf(err, commandOf(h)))
-		return
+		return refusalOf(err, commandOf(h))
 	}
 	defer c.s.tasks.Done()
 	c.mu.Lock()
@@ -128,6 +127,7 @@ func (a *api) surrender(w http.ResponseWriter, r *http.Request, h Handed) {
 	h.Close = r.Close || !r.ProtoAtLeast(1, 1) || c.frame.endless
 	c.mu.Unlock()
 	c.s.surrender(c, h)
+	return errHandedOver
 }
 
 // keep waits for the next request of an HTTP connection that no HTTP server

@@ -47,7 +47,7 @@ func testAPI(svc Service) *api {
 		return spec.Refuse(spec.BadBinary, "", "", "the new version is no good")
 	}
 	s := NewServer(Options{Service: svc, Metrics: metrics, Upgrade: upgrade})
-	return newAPI(s.opt, s.observed(), context.Background(), func() {})
+	return newAPI(s.opt, s.observed(), s.gate, context.Background(), func() {})
 }
 
 func TestEveryRouteIsDescribed(t *testing.T) {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -54,7 +55,7 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 		t = transport{network: "unix", slots: s.unixSlots, checkUID: true}
 	}
 	c := &conn{
-		Conn: nc, s: s, transport: t, asker: asker{via: t.network},
+		Conn: nc, s: s, transport: t, asker: asker{via: cmp.Or(h.Via, t.network), key: h.Key},
 		read: h.Read, ended: h.Ended, isMetrics: h.Stage == StageMetrics,
 	}
 	select {
@@ -89,6 +90,7 @@ func (s *Server) carryOn(c *conn, h Handed, done spec.Upgraded, failure *spec.Re
 	case StageCommand:
 		s.answerCommand(c, h)
 	case StageUpgrade:
+		s.recordAnswer(c.asker, verbUpgrade, "", failure)
 		s.answerHTTP(c, h, func(w http.ResponseWriter) { s.answers.upgraded(w, done, failure) })
 	case StageWatch:
 		s.resumeWatch(c, h)
@@ -107,7 +109,19 @@ func (s *Server) answerCommand(c *conn, h Handed) {
 		s.surrender(c, h)
 		return
 	}
-	s.answerHTTP(c, h, func(w http.ResponseWriter) { s.answers.outcome(w, commandOf(h), out, err) })
+	command := commandOf(h)
+	var refusal *spec.Refusal
+	if err != nil {
+		refusal = refusalOf(err, command)
+	}
+	s.recordAnswer(c.asker, string(command.Verb), command.Child, refusal)
+	s.answerHTTP(c, h, func(w http.ResponseWriter) {
+		if refusal != nil {
+			s.answers.problem(w, refusal)
+			return
+		}
+		s.answers.outcome(w, command, out)
+	})
 }
 
 // answerHTTP writes an answer to a request that another server read.

@@ -13,3 +13,13 @@ func newKeys(opt Options) *keyring.Ring {
 func newLegacyKeys(opt Options) *keyring.Ring {
 	return keyring.NewRing(func() []string { return opt.Config().LegacyKeysPath })
 }
+
+// keyProblems has a line for each file and directory of keys that cannot be
+// used.
+func (s *Server) keyProblems() []string {
+	problems := s.keys.Problems()
+	if s.opt.Encrypt {
+		problems = append(problems, s.legacyKeys.Problems()...)
+	}
+	return problems
+}

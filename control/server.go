@@ -99,8 +99,8 @@ func NewServer(opt Options) *Server {
 	}
 	s.handing, s.handingOut = context.WithCancel(context.Background())
 	s.keys, s.legacyKeys = newKeys(opt), newLegacyKeys(opt)
-	s.gate = newGate(opt)
-	s.answers = newAPI(opt, s.observed(), s.quit, s.count)
+	s.gate = newGate(opt, s.keyProblems)
+	s.answers = newAPI(opt, s.observed(), s.gate, s.quit, s.count)
 	s.api = s.newHTTPServer(s.answers.handler())
 	s.metrics = s.newHTTPServer(metricsOnly(opt))
 	return s

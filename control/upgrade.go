@@ -20,33 +20,29 @@ type upgradeBody struct {
 // Which file that is can be said over the unix socket only. Whoever reaches the
 // TCP port may start children, but those are files of this host's own
 // directories; the path of any file would let them run any file.
-func (a *api) upgrade(w http.ResponseWriter, r *http.Request, body []byte) {
+func (a *api) upgrade(w http.ResponseWriter, r *http.Request, body []byte) error {
 	var options upgradeBody
 	if err := decodeStrictly(body, &options); err != nil {
-		a.problem(w, spec.Refuse(spec.BadRequest, "", "", "upgrade: the body: %v", err))
-		return
+		return spec.Refuse(spec.BadRequest, "", "", "upgrade: the body: %v", err)
 	}
-	c := connOf(r.Context())
-	switch isUnix := c != nil && c.transport.network == "unix"; {
-	case options.Binary != "" && !isUnix:
-		a.problem(w, spec.Refuse(codeForbidden, "", "", "upgrade: the binary can be named only over the unix socket, on the server's own host"))
-		return
+	who := askerOf(r.Context())
+	switch {
+	case options.Binary != "" && who.via != viaUnix:
+		return spec.Refuse(codeForbidden, "", "", "upgrade: the binary can be named only over the unix socket, on the server's own host")
 	case options.Binary != "" && !filepath.IsAbs(options.Binary):
-		a.problem(w, spec.Refuse(spec.BadRequest, "", "", "upgrade: %q is no absolute path", options.Binary))
-		return
+		return spec.Refuse(spec.BadRequest, "", "", "upgrade: %q is no absolute path", options.Binary)
 	}
 	ctx, stop := untilHandover(r.Context(), a.handing)
 	defer stop()
-	err := a.opt.Upgrade(ctx, options.Binary, by(r))
+	err := a.opt.Upgrade(ctx, options.Binary, who.by())
 	if errors.Is(context.Cause(ctx), spec.ErrHandover) {
-		a.surrender(w, r, Handed{Stage: StageUpgrade})
-		return
+		return a.surrender(w, r, Handed{Stage: StageUpgrade})
 	}
 	var refusal *spec.Refusal
-	if !errors.As(err, &refusal) {
-		refusal = spec.Refuse(spec.Unavailable, "", "", "upgrade: %v", err)
+	if errors.As(err, &refusal) || errors.Is(err, context.Canceled) {
+		return err
 	}
-	a.problem(w, refusal)
+	return spec.Refuse(spec.Unavailable, "", "", "upgrade: %v", err)
 }
 
 // upgraded is the answer to upgrade, given by the new version.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httputil"
+	"reflect"
 	"slices"
 	"time"
 
@@ -18,15 +19,15 @@ import (
 // nothing changed for a while, so that both sides notice when the other is
 // gone. A client that does not read within Timing.Write is cut off; the Service
 // coalesces meanwhile, so it costs nobody anything.
-func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) {
+func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	a.writeWithin(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
 	stream := http.NewResponseController(w)
 	if r.Method == http.MethodHead || stream.Flush() != nil {
-		return
+		return nil
 	}
-	s := changeStream{a: a, told: map[string]bool{}, write: func(line []byte) error {
+	s := changeStream{a: a, asker: askerOf(r.Context()), told: map[string]bool{}, write: func(line []byte) error {
 		a.writeWithin(w)
 		if _, err := w.Write(line); err != nil {
 			return err
@@ -34,8 +35,9 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) {
 		return stream.Flush()
 	}}
 	if s.run(r.Context()) {
-		a.surrender(w, r, Handed{Stage: StageWatch, Chunked: r.ProtoAtLeast(1, 1), Watched: s.names()})
+		return a.surrender(w, r, Handed{Stage: StageWatch, Chunked: r.ProtoAtLeast(1, 1), Watched: s.names()})
 	}
+	return nil
 }
 
 // resumeWatch goes on with a watch that an earlier server began. Its client is
@@ -45,7 +47,7 @@ func (s *Server) resumeWatch(c *conn, h Handed) {
 	if h.Chunked {
 		out = httputil.NewChunkedWriter(c.Conn)
 	}
-	stream := changeStream{a: s.answers, told: map[string]bool{}, missing: map[string]bool{}, write: func(line []byte) error {
+	stream := changeStream{a: s.answers, asker: c.asker, told: map[string]bool{}, missing: map[string]bool{}, write: func(line []byte) error {
 		_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
 		_, err := out.Write(line)
 		return err
@@ -69,10 +71,13 @@ func (s *Server) resumeWatch(c *conn, h Handed) {
 // changeStream writes the changes to one client.
 type changeStream struct {
 	a     *api
+	asker asker
 	write func(line []byte) error
 	// told are the children that the client knows of; missing those that it was
 	// told of by an earlier server and that have not been seen by this one.
 	told, missing map[string]bool
+	// access are the rules that the client was told by.
+	access spec.Access
 }
 
 func (s *changeStream) names() []string { return slices.Sorted(maps.Keys(s.told)) }
@@ -82,6 +87,10 @@ func (s *changeStream) names() []string { return slices.Sorted(maps.Keys(s.told)
 func (s *changeStream) run(ctx context.Context) (handOver bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.access = s.a.gate.config().Access
+	if !isAllowed(s.access, s.asker, spec.Read, "") {
+		return false
+	}
 	changes := s.a.svc.Watch(ctx)
 	heartbeat := time.NewTicker(s.a.opt.Timing.Heartbeat)
 	defer heartbeat.Stop()
@@ -93,12 +102,12 @@ func (s *changeStream) run(ctx context.Context) (handOver bool) {
 		}
 		select {
 		case change, open := <-changes:
-			if !open || !s.send(change) {
+			if !open || !s.keepUp() || !s.send(change) {
 				return false
 			}
 			heartbeat.Reset(s.a.opt.Timing.Heartbeat)
 		case <-heartbeat.C:
-			if s.write([]byte("\n")) != nil {
+			if !s.keepUp() || s.write([]byte("\n")) != nil {
 				return false
 			}
 		case <-s.a.handing.Done():
@@ -111,14 +120,52 @@ func (s *changeStream) run(ctx context.Context) (handOver bool) {
 	}
 }
 
-// send writes a change; before the first Synced of a resumed watch also what
-// was removed meanwhile.
+// keepUp looks whether the rules have been edited. What the client may no longer
+// read is removed for it, and what it may read now is told. It is false where
+// the client may read nothing any more, or is gone.
+func (s *changeStream) keepUp() bool {
+	access := s.a.gate.config().Access
+	if reflect.DeepEqual(access, s.access) {
+		return true
+	}
+	s.access = access
+	if !isAllowed(access, s.asker, spec.Read, "") {
+		return false
+	}
+	for _, name := range s.names() {
+		if !isAllowed(access, s.asker, spec.Read, name) && !s.send(spec.Change{Type: spec.Removed, View: spec.View{Name: name}}) {
+			return false
+		}
+	}
+	// What the watch is still to tell of is told twice then, which does no harm.
+	for _, view := range s.a.svc.List() {
+		if !s.told[view.Name] && !s.send(spec.Change{Type: spec.Present, View: view}) {
+			return false
+		}
+	}
+	return true
+}
+
+// send writes a change, if the client may read it; before the first Synced of a
+// resumed watch also what was removed meanwhile.
 func (s *changeStream) send(change spec.Change) bool {
 	switch name := change.View.Name; change.Type {
 	case spec.Present:
-		s.told[name] = true
 		delete(s.missing, name)
+		if !isAllowed(s.access, s.asker, spec.Read, name) {
+			if !s.told[name] {
+				return true
+			}
+			// It was told of under other rules, by an earlier server.
+			change = spec.Change{Type: spec.Removed, View: spec.View{Name: name}}
+			delete(s.told, name)
+			break
+		}
+		s.told[name] = true
 	case spec.Removed:
+		if !s.told[name] {
+			return true
+		}
 		delete(s.told, name)
 		delete(s.missing, name)
 	case spec.Synced:
