@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"kita/control/legacy"
+	"kita/control/sshd"
 	"kita/spec"
 )
 
@@ -34,6 +34,9 @@ type conn struct {
 	ended bool
 	// handed: an HTTP server owns it now. Owned by s.mu.
 	handed bool
+	// secured is what serves the connection where it speaks SSH. Owned by s.mu;
+	// it is set once, before there is a guest.
+	secured *sshd.Conn
 	// isMetrics: that is the server of the metrics.
 	isMetrics bool
 
@@ -59,7 +62,9 @@ func (c *conn) Close() error {
 		delete(c.s.conns, c)
 		c.s.noteEmpty()
 		c.s.mu.Unlock()
-		<-c.transport.slots
+		if c.transport.slots != nil {
+			<-c.transport.slots
+		}
 	})
 	return err
 }
@@ -67,7 +72,10 @@ func (c *conn) Close() error {
 // interrupt ends a wait for bytes; s.mu is held. An HTTP server looks after
 // those that it owns.
 func (c *conn) interrupt() {
-	if !c.handed {
+	switch {
+	case c.secured != nil:
+		c.secured.Leave()
+	case !c.handed:
 		_ = c.SetReadDeadline(longAgo)
 	}
 }
@@ -190,16 +198,6 @@ func final(all []byte) protocol {
 		return p
 	}
 	return protocolText
-}
-
-// refuseSSH answers in place of the SSH protocol, which this server does not
-// speak yet. A line before the banner is allowed by RFC 4253, 4.2, and shown by
-// clients.
-func (s *Server) refuseSSH(_ context.Context, c *conn) {
-	_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
-	_, _ = io.WriteString(c, "kita does not serve SSH yet\r\n")
-	s.finish(c)
-	s.linger(c)
 }
 
 // finish ends the server's side: the peer reads to the end.

@@ -139,7 +139,7 @@ func (h *house) handOver(opt Options, failure *spec.Refusal) []Handed {
 }
 
 // until waits for a condition that no event tells of.
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

@@ -13,7 +13,8 @@ import (
 // transport is what the connections of one listener have in common.
 type transport struct {
 	network string
-	// slots has room for as many connections as may be open.
+	// slots has room for as many connections as may be open; nil for those that
+	// are channels of another one, which counts them.
 	slots chan struct{}
 	// checkUID: the peer's user is asked of the kernel.
 	checkUID bool

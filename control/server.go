@@ -46,7 +46,10 @@ type Server struct {
 	handingOut context.CancelFunc
 
 	tcpSlots, unixSlots chan struct{}
-	startHTTP           sync.Once
+	// channelSlots has room for the SSH channels of all connections.
+	channelSlots chan struct{}
+	guests       guests
+	startHTTP    sync.Once
 	// tasks are the goroutines: accept loops, connections until they are
 	// handed over, HTTP servers.
 	tasks sync.WaitGroup
@@ -87,6 +90,8 @@ func NewServer(opt Options) *Server {
 		metricsConns: newHandedOver(),
 		tcpSlots:     make(chan struct{}, opt.MaxTCP),
 		unixSlots:    make(chan struct{}, opt.MaxUnix),
+		channelSlots: make(chan struct{}, opt.MaxTCP),
+		guests:       guests{present: map[*conn]*guest{}},
 		listeners:    map[net.Listener]struct{}{},
 		conns:        map[*conn]struct{}{},
 	}
@@ -94,7 +99,7 @@ func NewServer(opt Options) *Server {
 	s.quit, s.quitting = context.WithCancel(s.base)
 	s.handlers = map[protocol]func(context.Context, *conn){
 		protocolHTTP: s.serveHTTP,
-		protocolSSH:  s.refuseSSH,
+		protocolSSH:  s.serveSSH,
 		protocolText: s.serveText,
 	}
 	s.handing, s.handingOut = context.WithCancel(context.Background())

@@ -236,7 +236,7 @@ func TestSlowLorisIsCutOff(t *testing.T) {
 func TestSSHIsRefusedWithALine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipeServer(Options{})
-		if got := p.dial(t).say(t, time.Second, false, "SS", "H-2.0-OpenSSH_9.9\r\n"); got != "kita does not serve SSH yet\r\n" {
+		if got := p.dial(t).say(t, time.Second, false, "SS", "H-2.0-OpenSSH_9.9\r\n"); got != noHostKey+": its log says why\r\n" {
 			t.Errorf("answer %q", got)
 		}
 		p.end(t)

@@ -1,0 +1,162 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"kita/control/keyring"
+	"kita/control/sshd"
+	"kita/spec"
+)
+
+const noHostKey = "this server has no key to prove itself with, so it serves no SSH"
+
+// serveSSH serves SSH, with encryption on or off: clients can be given keys
+// before the plain protocols are switched off.
+func (s *Server) serveSSH(_ context.Context, c *conn) {
+	a := asker{via: viaSSH, peer: c.asker.peer}
+	if s.opt.HostKey == nil {
+		s.recordRefused(a, spec.Unavailable, noHostKey)
+		s.refuseSSH(c)
+		return
+	}
+	defer c.Close()
+	conn := sshd.New(c.Conn, c.read, sshd.Options{
+		HostKey: s.opt.HostKey,
+		Admit: func(login string, key ssh.PublicKey) (sshd.Guest, error) {
+			k, err := s.keys.Find(key, login)
+			if err != nil {
+				return nil, err
+			}
+			return &guest{s: s, over: c, key: k, asker: asker{via: viaSSH, peer: a.peer, key: k.Name}}, nil
+		},
+		Authenticated: func(g sshd.Guest) { s.welcome(c, g.(*guest)) },
+		Channels:      s.channelSlots,
+		Panicked: func(v any, stack []byte) {
+			s.panics.Add(1)
+			s.opt.Logger.Error("a command line's handler panicked", "by", a.by(), "panic", fmt.Sprint(v), "stack", string(stack))
+		},
+		Handshake: s.opt.Timing.Request, Idle: s.opt.Timing.Idle, Write: s.opt.Timing.Write, Linger: s.opt.Timing.Linger,
+	})
+	if over := s.secure(c, conn); over {
+		s.surrender(c, Handed{Stage: StageNew, Read: c.read})
+		return
+	}
+	err := conn.Serve()
+	s.guests.remove(c)
+	s.reportSSH(a, err)
+}
+
+// refuseSSH answers in place of the SSH protocol. A line before the banner is
+// allowed by RFC 4253, 4.2, and shown by clients.
+func (s *Server) refuseSSH(c *conn) {
+	_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
+	_, _ = io.WriteString(c.Conn, noHostKey+": its log says why\r\n")
+	s.finish(c)
+	s.linger(c)
+}
+
+// secure makes a connection one of SSH, which ends by itself when it is told
+// to. over means that the server hands its connections over, so that the next
+// one is to serve it: nothing was answered yet.
+func (s *Server) secure(c *conn, over *sshd.Conn) (handOver bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		return true
+	}
+	// Whatever waits for a request has set it.
+	_ = c.Conn.SetReadDeadline(time.Time{})
+	c.secured = over
+	if s.closed {
+		over.Leave()
+	}
+	return false
+}
+
+// reportSSH writes down why a client did not get in.
+func (s *Server) reportSSH(a asker, err error) {
+	refused, ok := err.(*sshd.Refused)
+	if !ok {
+		return
+	}
+	code := codeForbidden
+	switch refused.Fault {
+	case sshd.Ended:
+		return
+	case sshd.Stalled:
+		code = spec.TimedOut
+	case sshd.Malformed:
+		code = spec.BadRequest
+	case sshd.BadKey:
+		s.opt.Logger.Info("a client's keys are refused", "by", a.by(), "reason", refused.Reason)
+	}
+	s.recordRefused(a, code, refused.Reason)
+}
+
+// guest is a client that has proved its key.
+type guest struct {
+	s *Server
+	// over is the connection below SSH.
+	over  *conn
+	key   keyring.Key
+	asker asker
+	// expelled guards the one line that says that the key was revoked.
+	expelled sync.Once
+}
+
+var _ sshd.Guest = (*guest)(nil)
+
+// Check is nil as long as the key is admitted.
+func (g *guest) Check() error {
+	err := g.s.keys.Check(g.key)
+	if err == nil {
+		return nil
+	}
+	return g.s.revoked(g, err)
+}
+
+// API gives a channel to the HTTP server.
+func (g *guest) API(nc net.Conn) { _ = g.api(nc) }
+
+func (g *guest) api(nc net.Conn) error {
+	c := &conn{Conn: nc, s: g.s, transport: transport{network: viaSSH}, asker: g.asker}
+	if !g.s.track(c) {
+		_ = nc.Close()
+		return spec.Refuse(spec.Unavailable, "", "", "the server is about to end or to be upgraded, ask it again")
+	}
+	g.s.give(c, g.s.apiConns)
+	return nil
+}
+
+// Exec carries out a command line with the rights of the key.
+func (g *guest) Exec(ctx context.Context, line string, stdout, stderr io.Writer) int {
+	if g.s.opt.Exec == nil {
+		_, _ = io.WriteString(stderr, "kita: this server takes no command lines over SSH\n")
+		return 2
+	}
+	return g.s.opt.Exec(ctx, Exec{
+		Line: line, By: g.asker.by(), Stdout: stdout, Stderr: stderr,
+		Dial: func(context.Context) (net.Conn, error) { return g.dial(ctx) },
+	})
+}
+
+// dial connects a command line to the API, until ctx ends.
+func (g *guest) dial(ctx context.Context) (net.Conn, error) {
+	if err := g.Check(); err != nil {
+		return nil, spec.Refuse(codeForbidden, "", "", "%v", err)
+	}
+	client, server := net.Pipe()
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	if err := g.api(server); err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	return client, nil
+}
