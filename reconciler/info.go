@@ -61,23 +61,32 @@ func (r *Reconciler) problems() []string {
 	if err := r.Store.Damage(); err != nil {
 		lines = append(lines, err.Error())
 	}
-	return append(lines, ListenerWarnings(r.encrypt, r.Listeners)...)
+	return append(lines, ListenerWarnings(r.encrypt, r.Settings.Server(), r.Listeners)...)
 }
 
 // ListenerWarnings has a line for each listener beyond loopback that anybody
-// who reaches it may use, or one that says that nobody can use them.
-func ListenerWarnings(encrypt bool, listeners []string) []string {
-	if encrypt {
-		return []string{"encrypt is on, and this version serves no encrypted connections yet: only the unix socket answers commands"}
-	}
+// who reaches it may use, and for a port that nobody can use, or not as they may
+// expect. encrypt is what the listeners were opened with.
+func ListenerWarnings(encrypt bool, server *spec.Server, listeners []string) []string {
 	var lines []string
+	switch noKeys := len(server.PubKeysPath) == 0; {
+	case encrypt && noKeys:
+		lines = append(lines, "encrypt is on and pub_keys_path names no directory: nobody can use TCP, only the unix socket answers commands")
+	case !encrypt && server.Access != nil && noKeys:
+		lines = append(lines, "access is set and pub_keys_path names no directory: nobody can use TCP, only the unix socket answers commands")
+	case !encrypt && server.Access != nil:
+		lines = append(lines, "access is set and encrypt is off: over TCP only commands with KEY are carried out, plain ones are refused")
+	}
 	for _, l := range listeners {
-		address, isTCP := strings.CutPrefix(l, "tcp:")
+		network, address, _ := strings.Cut(l, ":")
 		at, err := netip.ParseAddrPort(address)
-		if !isTCP || err != nil || at.Addr().IsLoopback() {
-			continue
+		switch {
+		case err != nil || at.Addr().IsLoopback():
+		case network == "metrics":
+			lines = append(lines, fmt.Sprintf("%s is open: whoever reaches this address can read the metrics, which name every child", at))
+		case network == "tcp" && !encrypt && server.Access == nil:
+			lines = append(lines, fmt.Sprintf("%s is open: encrypt is off, so whoever reaches this address can start and stop children", at))
 		}
-		lines = append(lines, fmt.Sprintf("%s is open: encrypt is off, so whoever reaches this address can start and stop children", at))
 	}
 	return lines
 }

@@ -69,7 +69,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 		return err
 	}
 	defer listeners.close()
-	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, listeners.names()) {
+	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, config.Server, listeners.names()) {
 		logger.Warn(warning)
 	}
 	s := newServer(config, st, listeners, link, dirs, hostKey, logger)
