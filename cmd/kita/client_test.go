@@ -23,7 +23,16 @@ func TestMain(m *testing.M) {
 	enter()
 	// Times are shown in the local zone; the golden files have this one.
 	time.Local = time.UTC
-	os.Exit(m.Run())
+	// What the user who runs the tests has configured is none of theirs.
+	home, err := os.MkdirTemp("", "kita-home")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("HOME", home)
+	os.Unsetenv("XDG_CONFIG_HOME")
+	status := m.Run()
+	os.RemoveAll(home)
+	os.Exit(status)
 }
 
 // golden compares got with testdata/name.golden.

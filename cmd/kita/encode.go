@@ -28,6 +28,8 @@ func failureOf(err error) failure {
 	switch {
 	case errors.As(err, &not):
 		return failure{err.Error(), "not-asked"}
+	case errors.Is(err, errCtrlC):
+		return failure{err.Error(), "interrupted"}
 	case errors.As(err, &refusal):
 		return failure{err.Error(), refusal.Code}
 	case errors.As(err, &unreachable):
