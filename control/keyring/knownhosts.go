@@ -87,11 +87,7 @@ func (k *KnownHosts) Algorithms(addr string) []string {
 		algorithms = append(algorithms, algorithmsOf(learnt.public)...)
 	}
 	return slices.DeleteFunc(algorithms, func(algorithm string) bool {
-		switch algorithm {
-		case ssh.KeyAlgoRSA, ssh.InsecureKeyAlgoDSA, ssh.CertAlgoRSAv01, ssh.InsecureCertAlgoDSAv01:
-			return true
-		}
-		return false
+		return algorithm == ssh.KeyAlgoRSA || algorithm == ssh.CertAlgoRSAv01 || strings.HasPrefix(algorithm, "ssh-dss")
 	})
 }
 

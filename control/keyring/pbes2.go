@@ -20,9 +20,9 @@ import (
 // encryptedPKCS8 is the PEM type of what OpenSSL 3 writes for an encrypted key.
 const encryptedPKCS8 = "ENCRYPTED PRIVATE KEY"
 
-// maxIterations bounds the time that a file can take, to some seconds. OpenSSL
+// maxIterations bounds the time that a file can take, to a few seconds. OpenSSL
 // writes 2,048, password managers up to a million.
-const maxIterations = 10_000_000
+const maxIterations = 5_000_000
 
 // The object identifiers of RFC 8018, appendix C, and of NIST's AES.
 var (
