@@ -120,7 +120,7 @@ func denial(access spec.Access, a asker, verb string, right spec.Right, child st
 	case a.key == "" && verb == verbMetrics:
 		return "metrics: access is set in server.yml, so nothing is read here without a key: set metrics_addr there and read them from that address"
 	case a.key == "":
-		return what + ": access is set in server.yml, so a key is needed: ask with KEY, or on the server's own host over the unix socket"
+		return what + ": access is set in server.yml, so over TCP a key is needed, as in `kita check on HOST with KEY`; on the server's own host use the unix socket"
 	case child == spec.All:
 		return fmt.Sprintf(`key %q may not %s: that takes a rule with verbs: [%s] and children: ["*"] in access of server.yml`, a.key, what, right)
 	case child == "":

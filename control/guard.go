@@ -35,7 +35,7 @@ func (g guard) refuse(r *http.Request) *spec.Refusal {
 		return c.refusal
 	}
 	if c != nil && c.transport.encrypt {
-		return spec.Refuse(codeForbidden, "", "", "this server runs in encrypt mode: over TCP it speaks SSH only; on its own host use the unix socket")
+		return refusePlain(r)
 	}
 	// No browser can reach a unix socket, so its clients may say any name.
 	isUnix := c != nil && c.transport.network == "unix"
@@ -51,6 +51,14 @@ func (g guard) refuse(r *http.Request) *spec.Refusal {
 	default:
 		return spec.Refuse(codeForbidden, "", "", "requests from the web page of another site (%s) are refused", site)
 	}
+}
+
+// refusePlain refuses a request to a server that takes none in plain text.
+func refusePlain(r *http.Request) *spec.Refusal {
+	if r.URL.Path == "/metrics" {
+		return spec.Refuse(codeForbidden, "", "", "this server runs in encrypt mode, so its port has no metrics for who shows no key: set metrics_addr in server.yml and read them there")
+	}
+	return spec.Refuse(codeForbidden, "", "", "this server runs in encrypt mode: over TCP it answers only to keys, as in `kita check on HOST with KEY`; on its own host use the unix socket")
 }
 
 func (g guard) knows(hostport string) bool {

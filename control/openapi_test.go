@@ -52,18 +52,27 @@ func testAPI(svc Service) *api {
 
 func TestEveryRouteIsDescribed(t *testing.T) {
 	doc, _ := loadOpenAPI(t)
-	described := map[string]bool{}
+	// The right that each takes.
+	described := map[string]string{}
 	for path, item := range doc.Paths.Map() {
-		for method := range item.Operations() {
-			described[method+" "+path] = true
+		for method, operation := range item.Operations() {
+			right, _ := operation.Extensions["x-right"].(string)
+			described[method+" "+path] = right
+			if operation.Responses.Value("403") == nil {
+				t.Errorf("%s %s cannot be forbidden", method, path)
+			}
 		}
 	}
-	served := map[string]bool{}
+	served := map[string]string{}
 	for _, r := range testAPI(testService()).routes() {
-		served[r.method+" "+r.path] = true
+		right := ""
+		if r.verb != "" {
+			right = string(rightTo(r.verb))
+		}
+		served[r.method+" "+r.path] = right
 	}
 	if !maps.Equal(described, served) {
-		t.Errorf("described:\n%q\nserved:\n%q", slices.Sorted(maps.Keys(described)), slices.Sorted(maps.Keys(served)))
+		t.Errorf("described:\n%q\nserved:\n%q", described, served)
 	}
 }
 
