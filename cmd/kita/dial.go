@@ -38,7 +38,7 @@ func (p *program) keyTarget(ctx context.Context, r request, h fleet.Host) (contr
 	if err != nil {
 		return control.Target{}, nil, err
 	}
-	conn, err := tunnel.Dial(ctx, h.Addr(), tunnel.Config{User: key.Name, Signer: key.Signer, HostKeys: r.hostKeys})
+	conn, err := tunnel.Dial(ctx, h.Addr(), tunnel.Config{User: key.Name, Signer: key, HostKeys: r.hostKeys})
 	if err != nil {
 		return control.Target{}, nil, explainDial(ctx, h.Addr(), err)
 	}

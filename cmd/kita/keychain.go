@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"kita/control/fleet"
@@ -115,8 +113,8 @@ func (p *program) keysOf(r *request, word string, f flags) error {
 	}
 	r.keys = newKeychain(newPassphrases(f.passphraseFile).of)
 	r.hostKeys = &keyring.KnownHosts{Strict: checking == strict, Notice: p.notice}
-	if dir, err := os.UserConfigDir(); err == nil {
-		r.hostKeys.Files = []string{filepath.Join(dir, "kita", "known_hosts")}
+	if file, err := keyring.DefaultKnownHosts(); err == nil {
+		r.hostKeys.Files = []string{file}
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ type Config struct {
 	// User is the login, the name of the key. Where a key lies under several
 	// names at the server it chooses one.
 	User string
-	// Signer is the private key.
-	Signer ssh.Signer
+	// Signer is the private key. Its algorithms are without SHA-1.
+	Signer ssh.MultiAlgorithmSigner
 	// HostKeys are the servers that are known.
 	HostKeys *keyring.KnownHosts
 }

@@ -68,7 +68,7 @@ type handshaking struct {
 }
 
 func newHandshaking(nc net.Conn, addr string, config Config) *handshaking {
-	return &handshaking{addr: addr, config: config, first: &firstWords{Conn: nc}, key: &signer{Signer: config.Signer}}
+	return &handshaking{addr: addr, config: config, first: &firstWords{Conn: nc}, key: &signer{MultiAlgorithmSigner: config.Signer}}
 }
 
 // clientConfig has the algorithms of a kita server, which proves itself with
@@ -163,32 +163,14 @@ func (f *firstWords) said() (line string, isSSH bool) {
 	return strings.TrimSpace(string(first)), bytes.HasPrefix(f.text, []byte("SSH-"))
 }
 
-// signer signs without SHA-1, and keeps the error.
+// signer keeps the error of signing.
 type signer struct {
-	ssh.Signer
+	ssh.MultiAlgorithmSigner
 	failed error
 }
 
-var _ ssh.MultiAlgorithmSigner = (*signer)(nil)
-
-// Algorithms are those that the key may be used with, the best first.
-func (s *signer) Algorithms() []string {
-	if s.PublicKey().Type() == ssh.KeyAlgoRSA {
-		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
-	}
-	return []string{s.PublicKey().Type()}
-}
-
-func (s *signer) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
-	return s.SignWithAlgorithm(rand, data, s.Algorithms()[0])
-}
-
-func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (signature *ssh.Signature, err error) {
-	if chooses, ok := s.Signer.(ssh.AlgorithmSigner); ok {
-		signature, err = chooses.SignWithAlgorithm(rand, data, algorithm)
-	} else {
-		signature, err = s.Signer.Sign(rand, data)
-	}
+func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	signature, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 	s.failed = err
 	return signature, err
 }
