@@ -54,7 +54,8 @@ func asking[T any](p *program, r request, fn func(context.Context, *control.Clie
 		defer closer.Close()
 		client := control.Dial(target)
 		defer client.Close()
-		return fn(ctx, client)
+		value, err := fn(ctx, client)
+		return value, askOld(ctx, r, target, err)
 	}
 }
 

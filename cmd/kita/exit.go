@@ -59,12 +59,15 @@ func exitStatus(err error) int {
 		status      *statusError
 		usage       *usageError
 		unreachable *control.Unreachable
+		old         *oldAnswer
 	)
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &status):
 		return status.status
+	case errors.As(err, &old) && old.success:
+		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &unreachable):

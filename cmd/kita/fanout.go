@@ -94,6 +94,11 @@ func showResult[T any](p *program, r request, show showing[T], out *encoder, res
 			return err
 		}
 	}
+	var old *oldAnswer
+	if errors.As(result.Err, &old) {
+		_, err := fmt.Fprintf(p.out, "Server %s response:\n%s\n", result.Host, old.text)
+		return err
+	}
 	if result.Err != nil {
 		p.complain(host, result.Err)
 	} else if show.warnings != nil {

@@ -83,7 +83,8 @@ func (p *program) withKeys(ctx context.Context, r request, fn func(context.Conte
 	return fn(ctx)
 }
 
-// hostKeyChecking is what becomes of a server that is not known yet.
+// hostKeyChecking is what becomes of a server that is not known yet; empty where
+// the command line does not say.
 type hostKeyChecking string
 
 const (
@@ -108,10 +109,12 @@ func (p *program) keysOf(r *request, word string, f flags) error {
 		r.key = with[0]
 	}
 	checking := hostKeyChecking(f.hostKeyChecking)
-	if checking != strict && checking != acceptNew {
+	if checking != "" && checking != strict && checking != acceptNew {
 		return usagef("--host-key-checking %s: give strict or accept-new", f.hostKeyChecking)
 	}
-	r.keys = newKeychain(newPassphrases(f.passphraseFile).of)
+	passphrases := newPassphrases(f.passphraseFile)
+	r.keys = newKeychain(passphrases.of)
+	r.ssh = p.sshDialer(checking, passphrases.of)
 	r.hostKeys = &keyring.KnownHosts{Strict: checking == strict, Notice: p.notice}
 	if file, err := keyring.DefaultKnownHosts(); err == nil {
 		r.hostKeys.Files = []string{file}

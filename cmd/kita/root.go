@@ -54,7 +54,7 @@ func (p *program) rootCommand() *cobra.Command {
 		root.AddCommand(p.verbCommand(v))
 	}
 	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
-	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand())
+	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand(), p.proxyCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
 	rejectExtraWords(root)

@@ -3,13 +3,92 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"kita/control"
 	"kita/control/fleet"
+	"kita/control/keyring"
+	"kita/control/sshhost"
+	"kita/spec"
 )
 
+// sshDialer logs in to the hosts of one command. checking is what the command
+// line says of hosts that are not known; empty leaves it to ~/.ssh/config.
+func (p *program) sshDialer(checking hostKeyChecking, passphrase keyring.Passphrase) *sshhost.Dialer {
+	return &sshhost.Dialer{Config: sshhost.Config{
+		Strict: checking == strict, AcceptNew: checking == acceptNew,
+		Notice: p.notice, Passphrase: passphrase,
+	}}
+}
+
+// silentDialer asks and tells the user nothing, and learns no host.
+func silentDialer() *sshhost.Dialer {
+	return &sshhost.Dialer{Config: sshhost.Config{Strict: true}}
+}
+
 // sshTarget is a server that is asked through its host's own sshd.
-func (p *program) sshTarget(context.Context, request, fleet.Host) (control.Target, io.Closer, error) {
-	return control.Target{}, nil, errors.New("ssh:// is not supported yet")
+func (p *program) sshTarget(ctx context.Context, r request, h fleet.Host) (control.Target, io.Closer, error) {
+	target := sshhost.Target{Name: h.Name, User: h.User, Port: h.Port}
+	if with := r.keyOf(h); with != "" {
+		key, err := r.keys.get(with)
+		if err != nil {
+			return control.Target{}, nil, err
+		}
+		target.Key = key
+	}
+	host, err := r.ssh.Dial(ctx, target)
+	if err != nil {
+		return control.Target{}, nil, explainSSHDial(ctx, h, err)
+	}
+	return control.Target{Through: host}, host, nil
+}
+
+// explainSSHDial tells a host that cannot be reached from one that does not let
+// us in, and from a configuration that leads nowhere.
+func explainSSHDial(ctx context.Context, h fleet.Host, err error) error {
+	var network *sshhost.NetworkError
+	if errors.As(err, &network) && !errors.Is(ctx.Err(), context.Canceled) {
+		return &control.Unreachable{Host: h.String(), Err: err}
+	}
+	return err
+}
+
+// oldAnswer is an answer of supervisor-rs, where only its program could be
+// asked. It takes the place of an error because it is none of the answers that
+// a command expects.
+type oldAnswer struct {
+	text    string
+	success bool
+}
+
+func (o *oldAnswer) Error() string { return "supervisor-rs answered: " + o.text }
+
+// askOld asks a server of supervisor-rs by the program of its own host, where
+// err says that there is no kita. Any other error is returned as it is.
+func askOld(ctx context.Context, r request, target control.Target, err error) error {
+	var only *sshhost.OnlyOldError
+	host, ok := target.Through.(*sshhost.Host)
+	if !ok || !errors.As(err, &only) {
+		return err
+	}
+	switch {
+	case r.verb == "":
+		return fmt.Errorf("%w: it does not know this command", only)
+	case r.format != formatText:
+		return fmt.Errorf("%w: its answers are plain text, leave out -o %s", only, r.format)
+	case r.rolling:
+		return fmt.Errorf("%w: it does not say enough for --serial and --max-unavailable", only)
+	case r.noWait:
+		return fmt.Errorf("%w: it does not know --no-wait", only)
+	}
+	text, err := host.RunOld(ctx, only, strings.Fields(string(r.verb)+" "+r.child)...)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return spec.Refuse(spec.TimedOut, r.verb, r.child, "%s %s: supervisor-rs gave no answer within %v", r.verb, r.child, r.timeout)
+		}
+		return err
+	}
+	return &oldAnswer{text: text, success: oldSuccess(r.verb, r.child, text)}
 }

@@ -8,6 +8,7 @@ import (
 	"kita/control"
 	"kita/control/fleet"
 	"kita/control/keyring"
+	"kita/control/sshhost"
 	"kita/spec"
 )
 
@@ -67,7 +68,7 @@ func (f *flags) registerPlace(c *cobra.Command, verb spec.Verb) {
 	set.StringArrayVar(&f.on, "on", nil, "`HOSTS` to ask, separated by commas; like the words 'on HOSTS'")
 	set.StringArrayVar(&f.with, "with", nil, "private `KEY` for encrypted connections, a file or agent:NAME; like the words 'with KEY'")
 	set.StringVar(&f.passphraseFile, "key-passphrase-file", "", "`FILE` whose first line is the passphrase of the key, instead of asking for it")
-	set.StringVar(&f.hostKeyChecking, "host-key-checking", string(acceptNew), "a server that is not known yet: `strict` refuses it, accept-new shows and remembers its key")
+	set.StringVar(&f.hostKeyChecking, "host-key-checking", "", "a server that is not known yet: `strict` refuses it, accept-new shows and remembers its key (default accept-new, and with ssh:// what ~/.ssh/config says)")
 	set.StringVar(&f.socket, "socket", "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
 	f.registerFan(c)
 	if verb.Changes() {
@@ -98,6 +99,8 @@ type request struct {
 	// user knows.
 	keys     *keychain
 	hostKeys *keyring.KnownHosts
+	// ssh logs in to the hosts of ssh://.
+	ssh *sshhost.Dialer
 }
 
 // request reads the words of a command and its flags, which say the same

@@ -31,15 +31,15 @@ type Target struct {
 	// User and Port are what ~/.ssh/config says where they are empty and 0.
 	User string
 	Port uint16
+	// Key is the only key that the host is offered; nil means those of the
+	// ssh-agent and the identity files. Hosts on the way are always asked with
+	// the latter, as ssh does.
+	Key *keyring.Private
 }
 
 // Config is what the user wants besides. The zero value asks nobody anything,
 // and trusts hosts as ~/.ssh/config says.
 type Config struct {
-	// Key is the only key that the host is offered; nil means those of the
-	// ssh-agent and the identity files. Hosts on the way are always asked with
-	// the latter, as ssh does.
-	Key *keyring.Private
 	// Strict and AcceptNew override StrictHostKeyChecking of ~/.ssh/config.
 	Strict, AcceptNew bool
 	// Notice gets lines for the user: a new host's fingerprint, a key that
@@ -68,11 +68,17 @@ type Dialer struct {
 	// read of them.
 	mu    sync.Mutex
 	known map[string]*keyring.KnownHosts
+
+	// opening guards opened, the identity files that needed a passphrase, by
+	// their names. It is held while one is opened: two questions at once would
+	// leave nobody knowing which one he answers.
+	opening sync.Mutex
+	opened  map[string]openedIdentity
 }
 
-// Dial logs in to the host's sshd. The errors are *ConfigError, *AuthError and
-// *keyring.HostKeyError; any other is of the network, or says that a file of
-// known hosts cannot be used. ctx bounds the log-in, not the Host.
+// Dial logs in to the host's sshd. The errors are *ConfigError, *AuthError,
+// *keyring.HostKeyError, *NetworkError and that of a ctx that was cancelled; any
+// other says which file cannot be used. ctx bounds the log-in, not the Host.
 func (d *Dialer) Dial(ctx context.Context, t Target) (*Host, error) {
 	env, err := d.environment()
 	if err != nil {
@@ -83,12 +89,8 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Host, error) {
 		return nil, err
 	}
 	h := newHost(route[len(route)-1])
-	for i, hop := range route {
-		config := d.Config
-		if i < len(route)-1 {
-			config.Key = nil
-		}
-		if err := h.extend(ctx, hop, config, d.knownHosts(hop)); err != nil {
+	for _, hop := range route {
+		if err := h.extend(ctx, d, hop); err != nil {
 			_ = h.Close()
 			if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 				return nil, context.Cause(ctx)
@@ -152,12 +154,12 @@ func (env environment) route(t Target, seen []string) ([]settings, error) {
 }
 
 // extend logs in to the next host, through the last one where there is one.
-func (h *Host) extend(ctx context.Context, s settings, c Config, known *keyring.KnownHosts) error {
+func (h *Host) extend(ctx context.Context, d *Dialer, s settings) error {
 	nc, err := h.connect(ctx, s)
 	if err != nil {
 		return err
 	}
-	client, err := login(ctx, nc, s, c, known)
+	client, err := d.login(ctx, nc, s)
 	if err != nil {
 		_ = nc.Close()
 		return err
@@ -178,14 +180,14 @@ func (h *Host) connect(ctx context.Context, s settings) (net.Conn, error) {
 		var dialer net.Dialer
 		nc, err := dialer.DialContext(ctx, "tcp", s.addr())
 		if err != nil {
-			return nil, opaquef("connect to sshd at %s: %v", s.addr(), reason(err))
+			return nil, networkErrorf("connect to sshd at %s: %v", s.addr(), reason(err))
 		}
 		return nc, nil
 	}
 	through := h.chain[len(h.chain)-1]
 	ch, requests, err := h.channel(ctx, through, "direct-tcpip", directTCPIP{Host: s.host, Port: uint32(s.port), Origin: "127.0.0.1"})
 	if err != nil {
-		return nil, opaquef("connect to sshd at %s through %s: %v", s.addr(), through.RemoteAddr(), reason(err))
+		return nil, networkErrorf("connect to sshd at %s through %s: %v", s.addr(), through.RemoteAddr(), reason(err))
 	}
 	h.start(func() { ssh.DiscardRequests(requests) })
 	return h.conn(ch)
@@ -211,8 +213,9 @@ func reason(err error) error {
 }
 
 // login makes an SSH connection of nc, which it may leave open in an error.
-func login(ctx context.Context, nc net.Conn, s settings, c Config, known *keyring.KnownHosts) (*ssh.Client, error) {
-	keys := c.gather(ctx, s)
+func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Client, error) {
+	known := d.knownHosts(s)
+	keys := d.gather(ctx, s)
 	defer keys.close()
 	patience := newPatience(nc, handshakeTimeout)
 	defer patience.pause()
@@ -259,14 +262,14 @@ func explainLogin(ctx context.Context, err error, auth *authenticator, trusted b
 	case errors.As(err, &hostKey):
 		return hostKey
 	case auth.patience.over.Load(), errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return opaquef("sshd at %s did not answer in time", addr)
+		return networkErrorf("sshd at %s did not answer in time", addr)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case trusted && len(auth.offered) > 0 && !isEnd(err) && !errors.As(err, &network):
 		// Most servers give up after six keys.
 		return auth.failed(strings.TrimPrefix(err.Error(), "ssh: handshake failed: "))
 	}
-	return opaquef("log in to sshd at %s: %s", addr, strings.TrimPrefix(err.Error(), "ssh: handshake failed: "))
+	return networkErrorf("log in to sshd at %s: %s", addr, strings.TrimPrefix(err.Error(), "ssh: handshake failed: "))
 }
 
 // pinAlgorithms leaves out what rests on SHA-1, and where no key of the host is

@@ -39,10 +39,13 @@ func (o *OnlyOldError) Error() string {
 	return "there is no kita, only supervisor-rs (" + o.Client + ")"
 }
 
-// opaque is an error of the network that must not be taken for one of a
-// connection to kita itself, so what it wraps is only told.
-type opaque struct{ text string }
+// NetworkError is the error of a host that did not answer as an sshd does, or
+// not at all. What it comes from is only told and not wrapped: it must not be
+// taken for an error of the connection to kita itself.
+type NetworkError struct{ text string }
 
-func (o *opaque) Error() string { return o.text }
+func (n *NetworkError) Error() string { return n.text }
 
-func opaquef(format string, args ...any) error { return &opaque{fmt.Sprintf(format, args...)} }
+func networkErrorf(format string, args ...any) error {
+	return &NetworkError{fmt.Sprintf(format, args...)}
+}

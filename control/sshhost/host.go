@@ -20,6 +20,7 @@ import (
 // it has as long again to answer.
 const keepAliveEvery = 15 * time.Second
 
+// errClosed is of no use to anybody but the one who called Close.
 var errClosed = errors.New("the connection to the host is closed")
 
 // Host is a host that one is logged in to. Its methods may be called from many
@@ -96,14 +97,18 @@ func (h *Host) start(task func()) bool {
 
 // over is why nothing more can be asked: ctx has ended, or the connection.
 func (h *Host) over(ctx context.Context) error {
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		// Nothing was sent to kita, so its own deadline is not meant.
+		return networkErrorf("it did not answer in time")
+	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	select {
 	case <-h.ended:
 		return errClosed
 	case <-h.gone:
-		return opaquef("its sshd has closed the connection")
+		return networkErrorf("its sshd has closed the connection")
 	default:
 		return nil
 	}

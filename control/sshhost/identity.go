@@ -67,19 +67,19 @@ func (k *keys) close() {
 // ones that the configuration names, because a server hears only a few; then
 // the files; last those that need a passphrase, which is asked for when the
 // server wants that key. An explicit key is the only one.
-func (c Config) gather(ctx context.Context, s settings) *keys {
+func (d *Dialer) gather(ctx context.Context, s settings) *keys {
 	k := &keys{}
-	if c.Key != nil {
+	if s.key != nil {
 		k.candidates = []candidate{{
-			name: c.Key.Name, public: c.Key.PublicKey(),
-			signer: func() (ssh.Signer, error) { return c.Key.Signer, nil },
+			name: s.key.Name, public: s.key.PublicKey(),
+			signer: func() (ssh.Signer, error) { return s.key.Signer, nil },
 		}}
 		return k
 	}
 	var plain, encrypted []candidate
 	var wanted []ssh.PublicKey
 	for _, file := range s.identities {
-		found, locked := c.identity(ctx, k, file, s.named)
+		found, locked := d.identity(ctx, k, file, s.named)
 		if found == nil {
 			continue
 		}
@@ -119,7 +119,7 @@ func same(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()
 
 // identity looks at a file of a private key. locked tells that it needs a
 // passphrase. Without a private key beside it, the public one has no signer.
-func (c Config) identity(ctx context.Context, k *keys, file string, named bool) (found *candidate, locked bool) {
+func (d *Dialer) identity(ctx context.Context, k *keys, file string, named bool) (found *candidate, locked bool) {
 	public := publicOf(file)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		if public == nil {
@@ -136,16 +136,7 @@ func (c Config) identity(ctx context.Context, k *keys, file string, named bool) 
 	})
 	switch {
 	case locked:
-		return &candidate{name: file, public: public, signer: func() (ssh.Signer, error) {
-			if c.Passphrase == nil {
-				return nil, errors.New("it needs a passphrase, and there is no way to ask for it")
-			}
-			private, err := keyring.OpenPrivate(ctx, file, c.Passphrase)
-			if err != nil {
-				return nil, err
-			}
-			return private.Signer, nil
-		}}, true
+		return &candidate{name: file, public: public, signer: func() (ssh.Signer, error) { return d.unlock(ctx, file) }}, true
 	case err != nil && public != nil:
 		// IdentityFile may name the public half of a key of the agent.
 		return &candidate{name: file, public: public}, false
@@ -155,10 +146,41 @@ func (c Config) identity(ctx context.Context, k *keys, file string, named bool) 
 	}
 	return &candidate{name: file, public: private.PublicKey(), signer: func() (ssh.Signer, error) {
 		if private.Warning != "" {
-			c.notice(private.Warning)
+			d.notice(private.Warning)
 		}
 		return private.Signer, nil
 	}}, false
+}
+
+// openedIdentity is what became of a file with a passphrase.
+type openedIdentity struct {
+	signer ssh.Signer
+	err    error
+}
+
+// unlock opens an identity file with its passphrase, once for all hosts.
+func (d *Dialer) unlock(ctx context.Context, file string) (ssh.Signer, error) {
+	if d.Passphrase == nil {
+		return nil, fmt.Errorf("the key %s needs a passphrase, and there is no way to ask for it", file)
+	}
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	if o, ok := d.opened[file]; ok {
+		return o.signer, o.err
+	}
+	private, err := keyring.OpenPrivate(ctx, file, d.Passphrase)
+	o := openedIdentity{err: err}
+	if err == nil {
+		o.signer = private.Signer
+		if private.Warning != "" {
+			d.notice(private.Warning)
+		}
+	}
+	if d.opened == nil {
+		d.opened = map[string]openedIdentity{}
+	}
+	d.opened[file] = o
+	return o.signer, o.err
 }
 
 // publicOf finds the public half of a private key without its passphrase: in

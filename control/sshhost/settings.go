@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kita/control/keyring"
 )
 
 // settings are how one host is reached, once everything is looked up.
@@ -29,6 +31,8 @@ type settings struct {
 	strict bool
 	// connectTimeout is 0 where the configuration gives none.
 	connectTimeout time.Duration
+	// key is the only key to be offered; nil means the agent's and identities.
+	key *keyring.Private
 	// jumps are the hosts to go through, the first one first.
 	jumps []Target
 }
@@ -46,7 +50,7 @@ func (env environment) lookup(t Target) (settings, error) {
 		return settings{}, err
 	}
 	r := resolver{env: env, values: values}
-	s := settings{alias: t.Name, host: t.Name, port: t.Port, user: t.User}
+	s := settings{alias: t.Name, host: t.Name, port: t.Port, user: t.User, key: t.Key}
 	if v, ok := r.first("hostname"); ok {
 		if s.host, err = expandTokens(v.text, map[byte]string{'h': t.Name}); err != nil {
 			return settings{}, v.fail("HostName %s: %w", v.text, err)

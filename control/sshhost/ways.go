@@ -61,7 +61,7 @@ func (h *Host) forward(ctx context.Context, kind string, payload any) (net.Conn,
 		return nil, errForbidden
 	case errors.As(err, &refused):
 		// sshd does not say which of the two it is.
-		return nil, opaquef("nobody answers there, or %s may not use it", h.last().User())
+		return nil, networkErrorf("nobody answers there, or %s may not use it", h.last().User())
 	case err != nil:
 		return nil, err
 	}
@@ -91,13 +91,13 @@ func (w proxyWay) open(ctx context.Context, h *Host) (net.Conn, error) {
 	if said == "" {
 		said = "it ended without a word"
 	}
-	return nil, opaquef("%s", said)
+	return nil, networkErrorf("%s", said)
 }
 
 // Open connects to the host's kita, by the way that worked before or else the
 // first that works: its unix socket, its port on loopback, `kita proxy` run
-// there. The errors are *NoServerError and *OnlyOldError, that of ctx, or say
-// that the connection to the host has ended.
+// there. The errors are *NoServerError and *OnlyOldError, that of a ctx that
+// was cancelled, and *NetworkError where the time or the connection is over.
 func (h *Host) Open(ctx context.Context) (net.Conn, error) {
 	h.mu.Lock()
 	found := h.found
