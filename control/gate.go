@@ -113,6 +113,11 @@ func isAllowed(access spec.Access, a asker, right spec.Right, child string) bool
 // denial is the refusal in words.
 func denial(access spec.Access, a asker, verb string, right spec.Right, child string) string {
 	what := verb
+	switch {
+	case a.key == "":
+	case verb == string(spec.VerbInfo), verb == verbMetrics:
+		what = "ask for " + verb
+	}
 	if named := nameOf(verb, child); named != "" {
 		what += " " + shown(named)
 	}
