@@ -49,7 +49,9 @@ type Server struct {
 	// channelSlots has room for the SSH channels of all connections.
 	channelSlots chan struct{}
 	guests       guests
-	startHTTP    sync.Once
+	// crowd are the connections over TCP.
+	crowd     *crowd
+	startHTTP sync.Once
 	// tasks are the goroutines: accept loops, connections until they are
 	// handed over, HTTP servers.
 	tasks sync.WaitGroup
@@ -65,19 +67,20 @@ type Server struct {
 	listeners map[net.Listener]struct{} // owned by mu
 	conns     map[*conn]struct{}        // owned by mu: those not yet closed
 
-	refused, panics atomic.Uint64
-	refusedLog      seldom
-	acceptLog       seldom
+	refused, displaced, panics          atomic.Uint64
+	refusedLog, displacedLog, acceptLog seldom
+	packetLog                           seldom
 	// refusals limits the lines of the audit log on refused connections.
 	refusals refusals
 }
 
 // Stats counts what happened to connections.
 type Stats struct {
-	// Open connections now.
+	// Open connections now, without the channels of those that speak SSH.
 	Open int
-	// Refused at the cap, and Panics contained, since the start.
-	Refused, Panics uint64
+	// Refused at the cap, Displaced by newer ones while they waited, and Panics
+	// contained, since the start.
+	Refused, Displaced, Panics uint64
 }
 
 // NewServer makes a server that serves nothing yet. opt.Service is required.
@@ -92,6 +95,7 @@ func NewServer(opt Options) *Server {
 		unixSlots:    make(chan struct{}, opt.MaxUnix),
 		channelSlots: make(chan struct{}, opt.MaxTCP),
 		guests:       guests{present: map[*conn]*guest{}},
+		crowd:        newCrowd(crowdCaps{waiting: opt.MaxWaiting, waitingPerAddress: opt.MaxWaitingPerAddress, perAddress: opt.MaxPerAddress}),
 		listeners:    map[net.Listener]struct{}{},
 		conns:        map[*conn]struct{}{},
 	}
@@ -118,7 +122,13 @@ func (s *Server) count() { s.panics.Add(1) }
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{Open: len(s.conns), Refused: s.refused.Load(), Panics: s.panics.Load()}
+	stats := Stats{Refused: s.refused.Load(), Displaced: s.displaced.Load(), Panics: s.panics.Load()}
+	for c := range s.conns {
+		if c.transport.network != viaSSH {
+			stats.Open++
+		}
+	}
+	return stats
 }
 
 // ServeTCP accepts connections of every protocol until ctx ends, Close is

@@ -89,7 +89,11 @@ func (s *Server) silence(p protocol, packet []byte, encrypt bool) time.Duration 
 	if p == undecided {
 		return s.opt.Timing.Request
 	}
-	switch legacy.Pending(packet, encrypt, s.known) {
+	var opens func(name string, body []byte) bool
+	if encrypt {
+		opens = s.opens
+	}
+	switch legacy.Pending(packet, opens, s.known) {
 	case legacy.Complete:
 		return 0
 	case legacy.Likely:

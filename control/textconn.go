@@ -33,7 +33,9 @@ func (s *Server) textAnswer(ctx context.Context, svc *textService, c *conn) (ans
 	if c.refusal != nil {
 		return []byte(c.refusal.Message), false
 	}
-	return legacy.Answer(ctx, svc, c.read, legacy.Options{Encrypt: c.transport.encrypt, By: c.asker.by(), May: svc.may})
+	return legacy.Answer(ctx, svc, c.read, legacy.Options{
+		Encrypt: c.transport.encrypt, Open: svc.open, By: c.asker.by(), May: svc.may,
+	})
 }
 
 // recordText writes down what became of a request.
@@ -45,7 +47,11 @@ func (s *Server) recordText(svc *textService, answer []byte) {
 		s.recordAnswer(c.asker, string(svc.verb), svc.child, svc.refusal)
 	case c.refusal != nil:
 		s.recordRefused(c.asker, c.refusal.Code, c.refusal.Message)
-	case c.transport.encrypt:
+	case svc.sealed != nil:
+		s.recordRefused(c.asker, codeForbidden, svc.sealed.Error())
+	case len(c.read) > legacy.MaxPacket:
+		s.recordRefused(c.asker, codeTooLarge, string(answer))
+	case c.transport.encrypt && c.asker.key == "":
 		s.recordRefused(c.asker, codeForbidden, "a request of the text protocol to a server that takes nothing over TCP without a key: "+string(answer))
 	default:
 		s.recordRefused(c.asker, spec.BadRequest, string(answer))
@@ -62,11 +68,23 @@ type textService struct {
 	// pending is what Do left to the next server.
 	pending *spec.Pending
 
+	// sealed is why a packet could not be opened.
+	sealed error
 	// verb and child are the command once it has been understood, refusal is
 	// why it was not carried out.
 	verb    spec.Verb
 	child   string
 	refusal *spec.Refusal
+}
+
+// open opens a packet of encrypt mode. One that an earlier server has opened
+// need not be opened again, and might not be: its key may be gone.
+func (t *textService) open(name string, body []byte) (command []byte, by string, err error) {
+	if t.resume != nil {
+		return []byte(string(t.resume.Command.Verb) + " " + t.resume.Command.Child), t.conn.asker.by(), nil
+	}
+	command, t.sealed = t.conn.s.unseal(t.conn, name, body)
+	return command, t.conn.asker.by(), t.sealed
 }
 
 // may tells whether the asker may do the command. One that an earlier server

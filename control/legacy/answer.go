@@ -1,7 +1,6 @@
 package legacy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +20,13 @@ type Service interface {
 
 // Options of Answer.
 type Options struct {
-	// Encrypt: plain requests are not served, and every answer begins with the
-	// line that says so.
+	// Encrypt: only packets that Open opens are carried out, and every answer
+	// begins with the line that says so.
 	Encrypt bool
+	// Open returns the command in the body of a packet of the key with that
+	// name, and who is the asker then. Of its error the answer says nothing;
+	// without it no packet is opened.
+	Open func(name string, body []byte) (command []byte, by string, err error)
 	// By is the asker, as in spec.Command.
 	By string
 	// May says whether the asker may do a command: nil, or why not. It is asked
@@ -40,17 +43,25 @@ const MaxPacket = 64 << 10
 // encryptLine begins every answer of a server in encrypt mode.
 const encryptLine = "Running on encrypt mode, need to dencrypt your command.\n"
 
-var tooLong = fmt.Sprintf("the request is too long, the limit is %d bytes", MaxPacket)
-
 // Answer carries out one request and returns the bytes to answer. kill is true
 // when the server is to end once they are written; the children are then still
 // untouched. It never returns an empty answer.
 func Answer(ctx context.Context, svc Service, packet []byte, opt Options) (answer []byte, kill bool) {
-	if opt.Encrypt {
-		return []byte(encryptLine + refusePacket(packet)), false
+	if !opt.Encrypt {
+		return carryOut(ctx, svc, packet, opt)
 	}
+	command, by, err := opt.open(packet)
+	if err != nil {
+		return []byte(encryptLine + err.Error()), false
+	}
+	opt.By = by
+	answer, kill = carryOut(ctx, svc, command, opt)
+	return append([]byte(encryptLine), answer...), kill
+}
+
+func carryOut(ctx context.Context, svc Service, packet []byte, opt Options) (answer []byte, kill bool) {
 	if len(packet) > MaxPacket {
-		return []byte(tooLong), false
+		return []byte(errTooLong.Error()), false
 	}
 	r, err := parse(packet)
 	if err != nil {
@@ -76,6 +87,22 @@ func Answer(ctx context.Context, svc Service, packet []byte, opt Options) (answe
 	return []byte(success(r, out)), false
 }
 
+// open opens a packet. The errors are answers: that to a packet that cannot be
+// opened depends on nothing but the name in it, so that who has no key does not
+// learn which there are.
+func (o Options) open(packet []byte) (command []byte, by string, err error) {
+	name, body, err := Split(packet)
+	if err != nil {
+		return nil, "", err
+	}
+	if o.Open != nil {
+		if command, by, err := o.Open(name, body); err == nil {
+			return command, by, nil
+		}
+	}
+	return nil, "", fmt.Errorf("Cannot found '%s' file in keys path", strings.ToValidUTF8(name, "\uFFFD"))
+}
+
 func (o Options) may(r request) error {
 	if o.May == nil {
 		return nil
@@ -88,22 +115,6 @@ func (o Options) location() *time.Location {
 		return time.Local
 	}
 	return o.Location
-}
-
-// refusePacket says why a packet is not carried out in encrypt mode. The old
-// packets can be replayed by whoever saw one, so no key is ever found for one
-// here; the order of the checks is that of supervisor-rs.
-func refusePacket(packet []byte) string {
-	name, body, found := bytes.Cut(packet, []byte(";"))
-	switch {
-	case len(packet) > MaxPacket:
-		return tooLong
-	case !found:
-		return "Cannot parse encrypt data"
-	case len(name) == 0 || len(body) == 0:
-		return "Keyname or command is empty"
-	}
-	return "Cannot found '" + strings.ToValidUTF8(string(name), "\uFFFD") + "' file in keys path"
 }
 
 // success words what a command did.

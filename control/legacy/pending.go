@@ -33,12 +33,13 @@ var operations = []string{
 	"trystart", "Trystart", "TryStart", "info", "Info", "INFO", "InFo", "help", "Help", "-h",
 }
 
-// Pending classes the bytes that came so far. known tells whether a child of
-// exactly that name exists, and whether one exists whose name is longer and
-// begins with it; nil knows nothing.
-func Pending(packet []byte, encrypt bool, known func(name string) (exact, longer bool)) Wait {
-	if encrypt {
-		return pendingPacket(packet)
+// Pending classes the bytes that came so far. opens, which is nil unless in
+// encrypt mode, tells whether a body can be opened with the key of that name.
+// known tells whether a child of exactly that name exists, and whether one
+// exists whose name is longer and begins with it; nil knows nothing.
+func Pending(packet []byte, opens func(name string, body []byte) bool, known func(name string) (exact, longer bool)) Wait {
+	if opens != nil {
+		return pendingPacket(packet, opens)
 	}
 	if bytes.ContainsAny(packet, "\n") {
 		return Complete
@@ -106,12 +107,20 @@ func pendingName(verb spec.Verb, name string, known func(string) (exact, longer 
 	return Likely
 }
 
-// pendingPacket: NAME;BYTES, where the number of bytes is that of a key nobody
-// has seen yet.
-func pendingPacket(packet []byte) Wait {
-	_, body, found := bytes.Cut(packet, []byte(";"))
-	if !found || len(body) == 0 {
+// The bodies of the keys that are in use, in bytes.
+const minBody, maxBody = 2048 / 8, 16384 / 8
+
+// pendingPacket: NAME;BYTES, which is complete as soon as it can be opened. A
+// body of the right length that cannot be opened takes the same silence as one
+// whose key does not exist, so that the time of an answer does not tell which
+// keys there are.
+func pendingPacket(packet []byte, opens func(name string, body []byte) bool) Wait {
+	name, body, found := bytes.Cut(packet, []byte(";"))
+	switch {
+	case !found || len(body) == 0:
 		return Unlikely
+	case len(name) > 0 && len(body) >= minBody && len(body) <= maxBody && opens(string(name), body):
+		return Complete
 	}
 	return Likely
 }

@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"strings"
 	"testing"
 
 	"kita/spec"
@@ -16,6 +17,8 @@ func TestPending(t *testing.T) {
 		}
 		return false, false
 	}
+	// The body of a key of 2,048 bits, whose last byte may be anything.
+	body := strings.Repeat("x", 255) + "\x00"
 	tests := []struct {
 		packet  string
 		encrypt bool
@@ -51,9 +54,19 @@ func TestPending(t *testing.T) {
 		{packet: "ops", encrypt: true, want: Unlikely},
 		{packet: "ops;", encrypt: true, want: Unlikely},
 		{packet: "ops;\n\x00", encrypt: true, want: Likely},
+		{packet: "ops;" + body[:255], encrypt: true, want: Likely},
+		{packet: "ops;" + body, encrypt: true, want: Complete},
+		{packet: "ops;" + body + "\x00", encrypt: true, want: Likely},
+		{packet: "nobody;" + body, encrypt: true, want: Likely},
+		{packet: "ops;" + strings.Replace(body, "x", "y", 1), encrypt: true, want: Likely},
+		{packet: ";" + body, encrypt: true, want: Likely},
 	}
 	for _, tt := range tests {
-		if got := Pending([]byte(tt.packet), tt.encrypt, known); got != tt.want {
+		var opens func(name string, body []byte) bool
+		if tt.encrypt {
+			opens = func(name string, text []byte) bool { return name == "ops" && string(text) == body }
+		}
+		if got := Pending([]byte(tt.packet), opens, known); got != tt.want {
 			t.Errorf("Pending(%q, %v) = %v, want %v", tt.packet, tt.encrypt, got, tt.want)
 		}
 	}

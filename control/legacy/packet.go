@@ -1,0 +1,89 @@
+package legacy
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+)
+
+// Seal makes the packet of a command for a server in encrypt mode:
+// NAME;SIGNATURE, where the signature is that of RSA PKCS#1 v1.5 over the bare
+// command, without a digest. It is the same each time, so whoever has seen it
+// can send it again, and the command in it is no secret: anybody who has the
+// public key can read it.
+func Seal(name string, key *rsa.PrivateKey, command string) ([]byte, error) {
+	switch {
+	case name == "" || strings.Contains(name, ";"):
+		return nil, fmt.Errorf("a key of the name %q cannot be used in an old packet, the name must not be empty and have no semicolon", name)
+	case command == "":
+		return nil, errors.New("an old packet cannot have an empty command")
+	}
+	if most := key.Size() - overhead; len(command) > most {
+		return nil, fmt.Errorf("the command is too long for an old packet with this key: it has %d bytes, the limit is %d", len(command), most)
+	}
+	signature, err := rsa.SignPKCS1v15(nil, key, crypto.Hash(0), []byte(command))
+	if err != nil {
+		return nil, fmt.Errorf("cannot make an old packet: %w", err)
+	}
+	return append([]byte(name+";"), signature...), nil
+}
+
+// Split takes a packet apart into the name of its key and its body. The errors
+// are answers.
+func Split(packet []byte) (name string, body []byte, err error) {
+	if len(packet) > MaxPacket {
+		return "", nil, errTooLong
+	}
+	before, body, found := bytes.Cut(packet, []byte(";"))
+	switch {
+	case !found:
+		return "", nil, errNoPacket
+	case len(before) == 0 || len(body) == 0:
+		return "", nil, errEmptyPart
+	}
+	return string(before), body, nil
+}
+
+// Open returns the command in the body of a packet, which only the owner of the
+// private half of the key can have made.
+func Open(public *rsa.PublicKey, body []byte) (command []byte, err error) {
+	size := public.Size()
+	if len(body) != size {
+		return nil, fmt.Errorf("the packet's body has %d bytes, with this key it has %d", len(body), size)
+	}
+	signature := new(big.Int).SetBytes(body)
+	if signature.Cmp(public.N) >= 0 {
+		return nil, errOtherKey
+	}
+	padded := new(big.Int).Exp(signature, big.NewInt(int64(public.E)), public.N).FillBytes(make([]byte, size))
+	return unpad(padded)
+}
+
+// The padding of type 1 (RFC 8017, 9.2) is 0, 1, eight or more times 255, and 0.
+const (
+	minPadding = 8
+	overhead   = 3 + minPadding
+)
+
+var (
+	errTooLong   = fmt.Errorf("the request is too long, the limit is %d bytes", MaxPacket)
+	errNoPacket  = errors.New("Cannot parse encrypt data")
+	errEmptyPart = errors.New("Keyname or command is empty")
+	errOtherKey  = errors.New("the packet was not made with this key")
+)
+
+func unpad(padded []byte) ([]byte, error) {
+	rest, ok := bytes.CutPrefix(padded, []byte{0, 1})
+	if !ok {
+		return nil, errOtherKey
+	}
+	command := bytes.TrimLeft(rest, "\xff")
+	if len(rest)-len(command) < minPadding || len(command) == 0 || command[0] != 0 {
+		return nil, errOtherKey
+	}
+	return command[1:], nil
+}
