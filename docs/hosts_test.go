@@ -1,0 +1,29 @@
+package docs
+
+import (
+	"strings"
+	"testing"
+
+	"kita/spec"
+)
+
+func TestEveryKeyOfHostsIsDocumented(t *testing.T) {
+	var keys []string
+	for _, k := range spec.HostsKeys() {
+		keys = append(keys, k.Name)
+		if k.Name == "hosts" {
+			keys = append(keys, names("hosts.", spec.HostKeys(), nil)...)
+		}
+	}
+	same(t, "keys of hosts.yml", firstColumn(read(t, "hosts.md")), keys)
+}
+
+// TestTheExampleOfHostsIsOne reads what a user copies.
+func TestTheExampleOfHostsIsOne(t *testing.T) {
+	_, example, _ := strings.Cut(read(t, "hosts.md"), "```yaml\n")
+	example, _, found := strings.Cut(example, "```")
+	hosts, err := spec.ParseHosts("hosts.md", []byte(example))
+	if !found || err != nil || len(hosts.Hosts) != 4 || len(hosts.Groups) != 2 {
+		t.Errorf("%+v, %v", hosts, err)
+	}
+}
