@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kita/spec"
@@ -27,7 +28,7 @@ var OpenAPI []byte
 // maxBody bounds the body of a request.
 const maxBody = 1 << 20
 
-// api answers the HTTP requests. It keeps no state.
+// api answers the HTTP requests. It keeps no state but what came of the upgrade.
 type api struct {
 	opt   Options
 	svc   Service
@@ -39,6 +40,8 @@ type api struct {
 	quit context.Context
 	// panicked is told of every panic contained.
 	panicked func()
+	// last is the upgrade by which the server began, nil where there was none.
+	last atomic.Pointer[upgradeOutcome]
 }
 
 func newAPI(opt Options, svc observed, g *gate, quit context.Context, panicked func()) *api {

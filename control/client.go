@@ -26,9 +26,10 @@ type Target struct {
 	Through Opener
 }
 
-// Opener opens connections to one server, one for each request. Its errors are
-// passed on as they are where they are *spec.Refusal or *Unreachable, and
-// become the latter else. String is where the server is, for people.
+// Opener opens connections to one server, one for each request, although the
+// server has ended earlier ones. Its errors are passed on as they are where they
+// are *spec.Refusal or *Unreachable, and become the latter else. String is where
+// the server is, for people.
 type Opener interface {
 	Open(ctx context.Context) (net.Conn, error)
 	String() string
@@ -133,15 +134,6 @@ func (c *Client) Kill(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/kill", struct{}{}, nil)
 }
 
-// Upgrade has the server replaced by the version in the file binary, an
-// absolute path which only a server on this host accepts, or by the one in the
-// file that it was started from. It returns when the new version serves.
-func (c *Client) Upgrade(ctx context.Context, binary string) (spec.Upgraded, error) {
-	var answer spec.Upgraded
-	err := c.call(ctx, http.MethodPost, "/v1/upgrade", upgradeBody{Binary: binary}, &answer)
-	return answer, err
-}
-
 // Validate has the server read every file again.
 func (c *Client) Validate(ctx context.Context) (checked int, problems []string, err error) {
 	var answer validateAnswer
@@ -160,6 +152,11 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 		return err
 	}
 	defer response.Body.Close()
+	return c.decode(ctx, response, answer)
+}
+
+// decode reads the JSON of an answer into answer, which may be nil.
+func (c *Client) decode(ctx context.Context, response *http.Response, answer any) error {
 	content, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
 	if err != nil {
 		return c.explain(ctx, err)
@@ -171,7 +168,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 		return nil
 	}
 	if err := json.Unmarshal(content, answer); err != nil {
-		return fmt.Errorf("%s: the answer to %s %s: %w", c.target, method, path, err)
+		return fmt.Errorf("%s: the answer to %s %s: %w", c.target, response.Request.Method, response.Request.URL.Path, err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kita/control/legacy"
@@ -46,6 +47,8 @@ type conn struct {
 	leaving bool    // owned by mu: to be handed over as soon as it is not busy
 	left    bool    // owned by mu: the HTTP server was told that nothing comes
 
+	// gaveWay: it was closed for a newer one.
+	gaveWay atomic.Bool
 	closing sync.Once
 }
 
@@ -58,6 +61,7 @@ func (c *conn) Close() error {
 			c.s.take(c, Handed{Stage: stage, Read: read})
 		}
 		err = c.Conn.Close()
+		c.s.crowd.leave(c)
 		c.s.mu.Lock()
 		delete(c.s.conns, c)
 		c.s.noteEmpty()
@@ -96,7 +100,7 @@ func (c *conn) await(deadline time.Time) bool {
 func (s *Server) track(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || c.gaveWay.Load() {
 		return false
 	}
 	s.conns[c] = struct{}{}
@@ -114,6 +118,9 @@ func (s *Server) handle(c *conn) {
 	case p == undecided:
 		_ = c.Close()
 	default:
+		if p == protocolText {
+			s.crowd.settle(c)
+		}
 		s.handlers[p](s.base, c)
 	}
 }
@@ -183,6 +190,9 @@ func (s *Server) receive(c *conn) (p protocol, over bool) {
 		timedOut := errors.Is(err, os.ErrDeadlineExceeded)
 		if timedOut && s.isLeaving() {
 			return undecided, true
+		}
+		if timedOut && len(c.read) == 0 {
+			s.recordRefused(c.asker, spec.TimedOut, fmt.Sprintf("the client stalled: it sent nothing within %v", s.opt.Timing.Request))
 		}
 		if len(c.read) == 0 || !c.ended && !timedOut {
 			return undecided, false

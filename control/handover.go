@@ -14,7 +14,9 @@ import (
 //
 // Commands that wait are interrupted and handed over unanswered. Every other
 // request is answered, for which there is time until ctx ends; what is not
-// answered by then is broken off, and the error says how many those were. No
+// answered by then is broken off, and the error says how many those were.
+// Connections of SSH end once their requests have been answered, which for one
+// that waits is that the next server goes on with it. No
 // goroutine of the server is left when it returns. After Close, or a second
 // time, it returns nothing.
 func (s *Server) HandOver(ctx context.Context) ([]Handed, error) {
@@ -67,7 +69,7 @@ func (s *Server) noteEmpty() {
 func (s *Server) endHandOver() ([]Handed, error) {
 	s.mu.Lock()
 	s.closed = true
-	s.lost += len(s.conns)
+	s.lost += s.brokenOff()
 	s.mu.Unlock()
 	s.quitting()
 	_ = s.apiConns.Close()
@@ -117,6 +119,9 @@ func (a *api) surrender(w http.ResponseWriter, r *http.Request, h Handed) error 
 	c := connOf(r.Context())
 	if c == nil {
 		return refusalOf(context.Canceled, commandOf(h))
+	}
+	if c.transport.network == viaSSH {
+		return a.depart(w, c, h)
 	}
 	if _, _, err := http.NewResponseController(w).Hijack(); err != nil {
 		return refusalOf(err, commandOf(h))

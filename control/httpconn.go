@@ -87,6 +87,9 @@ func (c *conn) Write(p []byte) (int, error) {
 // pass is how many of the bytes the HTTP server gets. mu is held.
 func (c *conn) pass(p []byte) int {
 	n, complete := c.frame.take(p)
+	if complete {
+		c.s.crowd.settle(c)
+	}
 	c.busy = c.busy || complete
 	return n
 }
@@ -117,8 +120,13 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// leave has the connection handed over at its next chance to.
+// leave has the connection handed over at its next chance to, or ended where it
+// cannot be. s.mu is held.
 func (c *conn) leave() {
+	if c.secured != nil {
+		c.secured.Leave()
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaving = true
@@ -133,7 +141,7 @@ func (c *conn) between() (Stage, []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case !c.left || c.frame.endless:
+	case !c.left || c.frame.endless || c.transport.network == viaSSH:
 		return "", nil
 	case c.isMetrics:
 		return StageMetrics, c.unanswered()

@@ -3,11 +3,14 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"syscall"
 	"time"
+
+	"kita/spec"
 )
 
 // transport is what the connections of one listener have in common.
@@ -20,6 +23,9 @@ type transport struct {
 	checkUID bool
 	// encrypt: nothing but SSH is served.
 	encrypt bool
+	// isOwn: the client is a command line that this server carries out, so it
+	// ends with it.
+	isOwn bool
 }
 
 // serve is the accept loop. It ends only with the listener: an error of one
@@ -140,29 +146,77 @@ func (a *acceptor) backOff(ctx, quit, handing context.Context) bool {
 // admit gives a new connection its goroutine, or closes it at once where too
 // many are open.
 func (s *Server) admit(nc net.Conn, t transport) {
-	select {
-	case t.slots <- struct{}{}:
-	default:
-		s.refuse(nc, t)
+	c := &conn{Conn: nc, s: s, transport: t, asker: asker{via: t.network}}
+	if err := s.enter(c); err != nil {
+		s.refuse(c, err)
 		return
 	}
-	c := &conn{Conn: nc, s: s, transport: t, asker: asker{via: t.network}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		<-t.slots
+		s.exit(c)
 		_ = nc.Close()
+		return
+	}
+	// It may have been pushed out already.
+	if c.gaveWay.Load() {
 		return
 	}
 	s.conns[c] = struct{}{}
 	s.tasks.Go(func() { s.handle(c) })
 }
 
-func (s *Server) refuse(nc net.Conn, t transport) {
-	_ = nc.Close()
+// enter takes a slot for a connection, and a place in the crowd where it is one
+// over TCP; there it may push out another one.
+func (s *Server) enter(c *conn) error {
+	select {
+	case c.transport.slots <- struct{}{}:
+	default:
+		return fmt.Errorf("more than %d connections are open", cap(c.transport.slots))
+	}
+	if c.transport.network != viaTCP {
+		return nil
+	}
+	givesWay, ok := s.crowd.enter(c, c.RemoteAddr())
+	if !ok {
+		<-c.transport.slots
+		return fmt.Errorf("more than %d connections of one address are open", s.opt.MaxPerAddress)
+	}
+	if givesWay != nil {
+		s.displace(givesWay)
+	}
+	return nil
+}
+
+// exit is the reverse of enter.
+func (s *Server) exit(c *conn) {
+	s.crowd.leave(c)
+	<-c.transport.slots
+}
+
+// displace closes a connection that has waited while too many newer ones came.
+func (s *Server) displace(c *conn) {
+	const reason = "closed while it sent no request: too many newer connections wait as well"
+	c.gaveWay.Store(true)
+	_ = c.Close()
+	n := s.displaced.Add(1)
+	peer := c.RemoteAddr().String()
+	s.recordRefused(asker{via: viaTCP, peer: peer}, spec.Unavailable, reason)
+	if s.displacedLog.allow(time.Now()) {
+		s.opt.Logger.Warn("too many connections send no request, closing the oldest", "peer", peer, "closed", n)
+	}
+}
+
+func (s *Server) refuse(c *conn, why error) {
+	_ = c.Conn.Close()
 	refused := s.refused.Add(1)
+	peer := ""
+	if remote := c.RemoteAddr(); remote != nil {
+		peer = remote.String()
+	}
+	s.recordRefused(asker{via: c.transport.network, peer: peer}, spec.Unavailable, why.Error())
 	if s.refusedLog.allow(time.Now()) {
-		s.opt.Logger.Warn("too many connections, closing new ones", "network", t.network, "limit", cap(t.slots), "refused", refused)
+		s.opt.Logger.Warn("too many connections, closing new ones", "network", c.transport.network, "reason", why, "refused", refused)
 	}
 }
 
@@ -182,19 +236,21 @@ func (l *cappedListener) Accept() (net.Conn, error) {
 		case err != nil:
 			return nil, err
 		}
-		t := transport{network: "tcp", slots: l.s.tcpSlots}
-		select {
-		case t.slots <- struct{}{}:
-		default:
-			l.s.refuse(nc, t)
+		t := transport{network: viaTCP, slots: l.s.tcpSlots}
+		c := &conn{Conn: nc, s: l.s, transport: t, asker: asker{via: viaTCP}, handed: true, isMetrics: true}
+		if err := l.s.enter(c); err != nil {
+			l.s.refuse(c, err)
 			continue
 		}
-		c := &conn{Conn: nc, s: l.s, transport: t, asker: asker{via: "tcp"}, handed: true, isMetrics: true}
-		if !l.s.track(c) {
+		switch {
+		case l.s.track(c):
+			return c, nil
+		case c.gaveWay.Load():
+			continue
+		default:
 			_ = c.Close()
 			return nil, net.ErrClosed
 		}
-		return c, nil
 	}
 }
 

@@ -48,6 +48,13 @@ type Options struct {
 	// together; 0 means 1,024 and 256. One cap does not use up the other, so a
 	// flooded port leaves the local commands working.
 	MaxTCP, MaxUnix int
+	// MaxWaiting caps the connections over TCP that have not sent a whole
+	// request yet, nor authenticated, MaxWaitingPerAddress those of one address,
+	// for which a /64 of IPv6 counts. One more, and the oldest of them is closed.
+	// 0 means 512 and 128.
+	MaxWaiting, MaxWaitingPerAddress int
+	// MaxPerAddress caps the open connections of one address; 0 means 512.
+	MaxPerAddress int
 	// Timing has the time limits; a zero field means its default.
 	Timing Timing
 }
@@ -90,8 +97,11 @@ type Timing struct {
 }
 
 const (
-	defaultMaxTCP  = 1024
-	defaultMaxUnix = 256
+	defaultMaxTCP               = 1024
+	defaultMaxUnix              = 256
+	defaultMaxWaiting           = 512
+	defaultMaxWaitingPerAddress = 128
+	defaultMaxPerAddress        = 512
 )
 
 func (o Options) withDefaults() Options {
@@ -104,11 +114,19 @@ func (o Options) withDefaults() Options {
 	if o.Config == nil {
 		o.Config = spec.DefaultServer
 	}
-	if o.MaxTCP <= 0 {
-		o.MaxTCP = defaultMaxTCP
-	}
-	if o.MaxUnix <= 0 {
-		o.MaxUnix = defaultMaxUnix
+	for _, cap := range []struct {
+		value    *int
+		fallback int
+	}{
+		{&o.MaxTCP, defaultMaxTCP},
+		{&o.MaxUnix, defaultMaxUnix},
+		{&o.MaxWaiting, defaultMaxWaiting},
+		{&o.MaxWaitingPerAddress, defaultMaxWaitingPerAddress},
+		{&o.MaxPerAddress, defaultMaxPerAddress},
+	} {
+		if *cap.value <= 0 {
+			*cap.value = cap.fallback
+		}
 	}
 	o.Timing = o.Timing.withDefaults()
 	return o

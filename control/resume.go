@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -16,6 +15,7 @@ import (
 // asked for the upgrade is answered with failure, or with what was done where
 // that is nil. It takes the descriptors, and returns at once.
 func (s *Server) Resume(handed []Handed, done spec.Upgraded, failure *spec.Refusal) {
+	s.answers.last.Store(&upgradeOutcome{done, failure})
 	for _, h := range handed {
 		c, err := s.adopt(h)
 		if errors.Is(err, errLeft) {
@@ -58,18 +58,22 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 		Conn: nc, s: s, transport: t, asker: asker{via: cmp.Or(h.Via, t.network), key: h.Key},
 		read: h.Read, ended: h.Ended, isMetrics: h.Stage == StageMetrics,
 	}
-	select {
-	case t.slots <- struct{}{}:
-	default:
+	if err := s.enter(c); err != nil {
 		_ = nc.Close()
-		return nil, fmt.Errorf("more than %d are open", cap(t.slots))
+		return nil, err
+	}
+	if h.Stage != StageNew {
+		s.crowd.settle(c)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		<-t.slots
+		s.exit(c)
 		_ = nc.Close()
 		return nil, http.ErrServerClosed
+	}
+	if c.gaveWay.Load() {
+		return nil, errLeft
 	}
 	s.conns[c] = struct{}{}
 	s.tasks.Add(1)

@@ -48,7 +48,10 @@ func (a *api) routes() []route {
 		})
 	}
 	if a.opt.Upgrade != nil {
-		routes = append(routes, route{method: http.MethodPost, path: "/v1/upgrade", handle: a.upgrade, verb: verbUpgrade, child: spec.All})
+		routes = append(routes,
+			route{method: http.MethodPost, path: "/v1/upgrade", handle: a.upgrade, verb: verbUpgrade, child: spec.All},
+			route{method: http.MethodGet, path: "/v1/upgrade", handle: a.lastUpgrade, verb: string(spec.VerbInfo)},
+		)
 	}
 	if a.opt.Metrics != nil {
 		// They name every child.

@@ -50,7 +50,9 @@ func (s *Server) serveSSH(_ context.Context, c *conn) {
 	}
 	err := conn.Serve()
 	s.guests.remove(c)
-	s.reportSSH(a, err)
+	if !c.gaveWay.Load() {
+		s.reportSSH(a, err)
+	}
 }
 
 // refuseSSH answers in place of the SSH protocol. A line before the banner is
@@ -123,13 +125,13 @@ func (g *guest) Check() error {
 }
 
 // API gives a channel to the HTTP server.
-func (g *guest) API(nc net.Conn) { _ = g.api(nc) }
+func (g *guest) API(nc net.Conn) { _ = g.api(nc, transport{network: viaSSH}) }
 
-func (g *guest) api(nc net.Conn) error {
-	c := &conn{Conn: nc, s: g.s, transport: transport{network: viaSSH}, asker: g.asker}
-	if !g.s.track(c) {
+func (g *guest) api(nc net.Conn, t transport) error {
+	c := &conn{Conn: nc, s: g.s, transport: t, asker: g.asker}
+	if err := g.s.trackChannel(c); err != nil {
 		_ = nc.Close()
-		return spec.Refuse(spec.Unavailable, "", "", "the server is about to end or to be upgraded, ask it again")
+		return err
 	}
 	g.s.give(c, g.s.apiConns)
 	return nil
@@ -154,7 +156,7 @@ func (g *guest) dial(ctx context.Context) (net.Conn, error) {
 	}
 	client, server := net.Pipe()
 	context.AfterFunc(ctx, func() { _ = server.Close() })
-	if err := g.api(server); err != nil {
+	if err := g.api(server, transport{network: viaSSH, isOwn: true}); err != nil {
 		_ = client.Close()
 		return nil, err
 	}
