@@ -1,0 +1,360 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/crypto/ssh"
+
+	"kita/control/keyring"
+	"kita/spec"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// peer is a server to dial. Its fields say how it behaves.
+type peer struct {
+	hostKey ssh.Signer // owned by mu once it serves
+	// admits is the key that may log in; nil for all.
+	admits ssh.PublicKey
+	// subsystem is what it serves: an echo of what it gets.
+	subsystem string
+	// closesChannels: no channel is opened.
+	closesChannels bool
+
+	mu     sync.Mutex
+	logins []string // owned by mu
+}
+
+// serve listens until the test ends.
+func (p *peer) serve(t *testing.T) (addr string) {
+	return listen(t, func(nc net.Conn) {
+		config := &ssh.ServerConfig{
+			PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+				if p.admits != nil && string(key.Marshal()) != string(p.admits.Marshal()) {
+					return nil, errors.New("no")
+				}
+				return nil, nil
+			},
+			AuthLogCallback: func(c ssh.ConnMetadata, method string, err error) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.logins = append(p.logins, c.User())
+			},
+		}
+		p.mu.Lock()
+		config.AddHostKey(p.hostKey)
+		p.mu.Unlock()
+		conn, channels, requests, err := ssh.NewServerConn(nc, config)
+		if err != nil {
+			return
+		}
+		var serving sync.WaitGroup
+		defer serving.Wait()
+		serving.Go(func() { ssh.DiscardRequests(requests) })
+		for offered := range channels {
+			if p.closesChannels {
+				_ = offered.Reject(ssh.ResourceShortage, "16 channels are open")
+				continue
+			}
+			ch, chRequests, err := offered.Accept()
+			if err != nil {
+				break
+			}
+			serving.Go(func() { p.channel(ch, chRequests) })
+		}
+		_ = conn.Close()
+	})
+}
+
+func (p *peer) channel(ch ssh.Channel, requests <-chan *ssh.Request) {
+	defer ch.Close()
+	var echo sync.WaitGroup
+	defer echo.Wait()
+	for r := range requests {
+		ok := r.Type == "subsystem" && string(r.Payload[4:]) == p.subsystem
+		_ = r.Reply(ok, nil)
+		if ok {
+			echo.Go(func() {
+				_, _ = io.Copy(ch, ch)
+				_ = ch.Close()
+			})
+		}
+	}
+}
+
+// listen calls handle for each connection, and ends with the test.
+func listen(t *testing.T, handle func(net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer nc.Close()
+				handle(nc)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		serving.Wait()
+	})
+	return ln.Addr().String()
+}
+
+func newKey(t *testing.T) ssh.MultiAlgorithmSigner {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer.(ssh.MultiAlgorithmSigner)
+}
+
+func newConfig(t *testing.T) Config {
+	t.Helper()
+	return Config{User: "ops", Signer: newKey(t), HostKeys: &keyring.KnownHosts{
+		Files: []string{filepath.Join(t.TempDir(), "kita", "known_hosts")}, Notice: func(string) {},
+	}}
+}
+
+func echo(t *testing.T, c *Conn, text string) {
+	t.Helper()
+	nc, err := c.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := io.WriteString(nc, text); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(nc, got); err != nil || string(got) != text {
+		t.Errorf("got %q, %v, want %q", got, err, text)
+	}
+}
+
+func TestEachRequestHasAChannelOfItsOwn(t *testing.T) {
+	p := &peer{hostKey: newKey(t), subsystem: "kita"}
+	addr, config := p.serve(t), newConfig(t)
+	c, err := Dial(t.Context(), addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo(t, c, "first")
+	var asking sync.WaitGroup
+	for range 10 {
+		asking.Go(func() { echo(t, c, "at once") })
+	}
+	asking.Wait()
+	if c.String() != addr {
+		t.Errorf("it is at %s", c)
+	}
+	left, err := c.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if _, err := left.Read(make([]byte, 1)); err == nil {
+		t.Error("a channel outlived its connection")
+	}
+	if _, err := c.Open(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("open after close: %v", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.logins[0] != "ops" {
+		t.Errorf("logged in as %v", p.logins)
+	}
+}
+
+func TestDialTellsWhatIsWrong(t *testing.T) {
+	known := newConfig(t)
+	p := &peer{hostKey: newKey(t), subsystem: "kita"}
+	addr := p.serve(t)
+	c, err := Dial(t.Context(), addr, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+
+	says := func(text string) string {
+		return listen(t, func(nc net.Conn) {
+			_, _ = io.WriteString(nc, text)
+			// What it sent may be lost if it closes with unread bytes.
+			_, _ = io.Copy(io.Discard, io.LimitReader(nc, int64(len(version)+2)))
+		})
+	}
+	t.Run("a key that is not admitted", func(t *testing.T) {
+		p := &peer{hostKey: newKey(t), admits: newKey(t).PublicKey()}
+		_, err := Dial(t.Context(), p.serve(t), newConfig(t))
+		var refused *KeyRefused
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), "refuses the key ops (SHA256:") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("an unknown host, strictly", func(t *testing.T) {
+		config := newConfig(t)
+		config.HostKeys.Strict = true
+		_, err := Dial(t.Context(), addr, config)
+		var distrust *keyring.HostKeyError
+		if !errors.As(err, &distrust) || distrust.Changed {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("a server of supervisor-rs", func(t *testing.T) {
+		_, err := Dial(t.Context(), says("no legal operations input"), newConfig(t))
+		var other *NotSSH
+		if !errors.As(err, &other) || other.Said != "no legal operations input" {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("a server that closes", func(t *testing.T) {
+		_, err := Dial(t.Context(), listen(t, func(net.Conn) {}), newConfig(t))
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("nobody listens", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln.Close()
+		if _, err := Dial(t.Context(), ln.Addr().String(), newConfig(t)); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("a server with other algorithms", func(t *testing.T) {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := ssh.NewSignerFromKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Dial(t.Context(), (&peer{hostKey: signer}).serve(t), newConfig(t))
+		var failed *Failed
+		if !errors.As(err, &failed) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("a key that cannot sign", func(t *testing.T) {
+		config := newConfig(t)
+		config.Signer = broken{config.Signer}
+		_, err := Dial(t.Context(), addr, config)
+		var failed *Failed
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "sign with the key ops: the agent is gone") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// broken is a key whose agent has gone.
+type broken struct{ ssh.MultiAlgorithmSigner }
+
+func (broken) SignWithAlgorithm(io.Reader, []byte, string) (*ssh.Signature, error) {
+	return nil, errors.New("the agent is gone")
+}
+
+func TestAChangedHostKeyIsNeverTrusted(t *testing.T) {
+	p := &peer{hostKey: newKey(t), subsystem: "kita"}
+	addr, config := p.serve(t), newConfig(t)
+	c, err := Dial(t.Context(), addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	p.mu.Lock()
+	p.hostKey = newKey(t)
+	p.mu.Unlock()
+	_, err = Dial(t.Context(), addr, config)
+	var distrust *keyring.HostKeyError
+	if !errors.As(err, &distrust) || !distrust.Changed || distrust.Line != 1 {
+		t.Errorf("error %v", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.logins) != 2 { // none and publickey of the first time
+		t.Errorf("the client went on to log in: %v", p.logins)
+	}
+}
+
+func TestOpenTellsWhatIsWrong(t *testing.T) {
+	for want, p := range map[string]*peer{
+		"speaks SSH and is no kita server":       {subsystem: "sftp"},
+		"opens no channel: 16 channels are open": {closesChannels: true},
+	} {
+		p.hostKey = newKey(t)
+		c, err := Dial(t.Context(), p.serve(t), newConfig(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Open(t.Context())
+		var refusal *spec.Refusal
+		if !errors.As(err, &refusal) || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+		c.Close()
+	}
+}
+
+// TestTheEndOfTheContextEndsAHandshake: the server is silent, or has got as far
+// as its banner.
+func TestTheEndOfTheContextEndsAHandshake(t *testing.T) {
+	for name, banner := range map[string]string{"silent": "", "after the banner": "SSH-2.0-x\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			begun := make(chan struct{})
+			addr := listen(t, func(nc net.Conn) {
+				_, _ = io.WriteString(nc, banner)
+				_, _ = io.ReadFull(nc, make([]byte, len(version)))
+				close(begun)
+				_, _ = io.Copy(io.Discard, nc)
+			})
+			why := errors.New("the user has gone")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			go func() {
+				<-begun
+				cancel(why)
+			}()
+			if _, err := Dial(ctx, addr, newConfig(t)); !errors.Is(err, why) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	t.Run("a deadline", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		addr := listen(t, func(nc net.Conn) { _, _ = io.Copy(io.Discard, nc) })
+		if _, err := Dial(ctx, addr, newConfig(t)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
