@@ -31,6 +31,11 @@ type showing[T any] struct {
 // A first Ctrl-C ends the waits and asks no further host, a second one ends the
 // program. For one host alone the first one does.
 func fanOut[T any](ctx context.Context, p *program, r request, show showing[T], fn func(context.Context, *control.Client) (T, error)) error {
+	return fanOutHosts(ctx, p, r, show, asking(p, r, fn))
+}
+
+// fanOutHosts is fanOut for what is not asked through a client.
+func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing[T], fn func(context.Context, fleet.Host) (T, error)) error {
 	if len(r.hosts) > 1 {
 		var stop func()
 		ctx, stop = interruptible(ctx)
@@ -46,7 +51,7 @@ func fanOut[T any](ctx context.Context, p *program, r request, show showing[T], 
 		waiting = map[int]fleet.Result[T]{}
 		next    = 0
 	)
-	for at, result := range fleet.Stream(ctx, r.hosts, r.limits(), asking(p, r, fn)) {
+	for at, result := range fleet.Stream(ctx, r.hosts, r.limits(), fn) {
 		progress.count(result.Err != nil)
 		waiting[at] = result
 		for result, there := waiting[next]; there; result, there = waiting[next] {
@@ -96,8 +101,7 @@ func showResult[T any](p *program, r request, show showing[T], out *encoder, res
 	}
 	var old *oldAnswer
 	if errors.As(result.Err, &old) {
-		_, err := fmt.Fprintf(p.out, "Server %s response:\n%s\n", result.Host, old.text)
-		return err
+		return writeOldAnswer(p.out, result.Host, old.text)
 	}
 	if result.Err != nil {
 		p.complain(host, result.Err)

@@ -31,6 +31,8 @@ func TestOldSuccess(t *testing.T) {
 		{"kill", spec.VerbKill, "I am dying. last error: \n", true},
 		{"check", spec.VerbCheck, "==Check Results Below==\n", true},
 		{"info", spec.VerbInfo, "==Server Info Below==\n=======================\n", true},
+		{"an encrypted server that took a packet", spec.VerbStop, "Running on encrypt mode, need to dencrypt your command.\nstop web success", true},
+		{"an encrypted server that refused", spec.VerbStop, "Running on encrypt mode, need to dencrypt your command.\nweb not exsit, cannot stop", false},
 		{"an encrypted server", spec.VerbInfo, "Running on encrypt mode, need to dencrypt your command.\nCannot parse encrypt data", false},
 	}
 	for _, tt := range tests {
@@ -56,7 +58,7 @@ func TestOldClient(t *testing.T) {
 			"Server TCP response:\nstop web success\n", "supervisor-rs-client: nothing listens on DEAD, is kita serve running there?\n"},
 		{"wrong use", "start", exitUsage, "", "supervisor-rs-client: which child do you want to start? write `start CHILD`\n"},
 		{"a key is never ignored", "check with /nowhere/ops.pem on " + server.tcp, exitFailed, "",
-			"supervisor-rs-client: with /nowhere/ops.pem: cannot read the key: read /nowhere/ops.pem: no such file or directory\n"},
+			"supervisor-rs-client: cannot read the key /nowhere/ops.pem: no such file or directory\n"},
 		{"help", "help", exitOK, oldClientHelp, ""},
 		{"no words", "", exitOK, oldClientHelp, ""},
 	}

@@ -87,10 +87,20 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withKeys(c.Context(), r, func(ctx context.Context) error { return v.run(p, ctx, r) })
+			do := v.run
+			if f.legacy {
+				if err := r.checkLegacy(f); err != nil {
+					return err
+				}
+				do = (*program).speakOld
+			}
+			return p.withKeys(c.Context(), r, func(ctx context.Context) error { return do(p, ctx, r) })
 		},
 	}
 	p.registerFlags(&f, c, v.verb)
+	if p.through == nil {
+		c.Flags().BoolVar(&f.legacy, "legacy", false, "speak the protocol of supervisor-rs, with a KEY its replayable packets")
+	}
 	c.ValidArgsFunction = p.completeWords(v.verb, &f)
 	return c
 }

@@ -163,9 +163,9 @@ func (p *program) route(r *request, named []string, f flags) error {
 	if err := r.choose(named, f.hostsFile); err != nil {
 		return err
 	}
-	// With a key the server of this host is asked over its port, where the key
-	// means something.
-	if len(named) > 0 || r.key != "" {
+	// With a key, or in the old protocol, the server of this host is asked over
+	// its port, where that means something.
+	if len(named) > 0 || r.key != "" || f.legacy {
 		return nil
 	}
 	if socket != "" {

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"kita/control"
+	"kita/control/fleet"
+	"kita/control/keyring"
+	"kita/control/legacy"
+	"kita/spec"
+)
+
+// checkLegacy refuses with --legacy what the protocol of supervisor-rs has no
+// words for.
+func (r request) checkLegacy(f flags) error {
+	const old = "--legacy speaks the protocol of supervisor-rs, "
+	switch {
+	case r.format != formatText:
+		return usagef(old+"whose answers are text: leave out -o %s", r.format)
+	case r.noWait:
+		return usagef(old + "in which --no-wait cannot be said")
+	case r.rolling:
+		return usagef(old + "which does not say enough for --serial and --max-unavailable")
+	case f.socket != "":
+		return usagef(old + "which is served on the TCP port only: leave out --socket")
+	}
+	for _, h := range r.hosts {
+		if h.SSH {
+			return usagef(old+"%s is asked through its sshd: leave out --legacy", h)
+		}
+	}
+	return nil
+}
+
+// speakOld carries out a command in the protocol of supervisor-rs and prints the
+// answers as its client does.
+func (p *program) speakOld(ctx context.Context, r request) error {
+	type answer struct {
+		host fleet.Host
+		text string
+	}
+	return fanOutHosts(ctx, p, r, showing[answer]{
+		text: func(w io.Writer, a answer, _ string) error { return writeOldAnswer(w, a.host, a.text) },
+	}, func(ctx context.Context, h fleet.Host) (answer, error) {
+		text, err := p.exchangeOld(ctx, r, h)
+		if err == nil && !oldSuccess(r.verb, r.child, text) {
+			err = &oldAnswer{text: text}
+		}
+		return answer{h, text}, waitedTooLong(r, err)
+	})
+}
+
+// writeOldAnswer prints an answer of the old protocol in the way of its client:
+// scripts read it.
+func writeOldAnswer(w io.Writer, h fleet.Host, text string) error {
+	_, err := fmt.Fprintf(w, "Server %s response:\n%s\n", h, text)
+	return err
+}
+
+// exchangeOld asks one host: in plain text, or with a packet where it has a key.
+func (p *program) exchangeOld(ctx context.Context, r request, h fleet.Host) (string, error) {
+	request := strings.TrimSpace(string(r.verb) + " " + r.child)
+	packet := []byte(request)
+	if with := r.keyOf(h); with != "" {
+		key, err := r.keys.get(with)
+		if err == nil {
+			packet, err = oldPacket(with, key, request)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	answer, err := legacy.Exchange(ctx, h.Addr(), packet)
+	if err == nil && len(answer) == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "", context.Cause(ctx)
+	case err != nil:
+		return "", &control.Unreachable{Host: h.Addr(), Err: err}
+	}
+	return string(answer), nil
+}
+
+// oldPacket is a request as the client of supervisor-rs signs it.
+func oldPacket(with string, key *keyring.Private, request string) ([]byte, error) {
+	private, ok := key.RSA()
+	if !ok {
+		return nil, fmt.Errorf("with %s: the packets of supervisor-rs are made with an RSA key in a file, and this is none (%s); a kita server takes it without --legacy", with, key.PublicKey().Type())
+	}
+	return legacy.Seal(key.Name, private, request)
+}
+
+// Parts of the answers of supervisor-rs 0.8 that precede the one that says how
+// a command went.
+const (
+	onEncryptMode = "Running on encrypt mode, need to dencrypt your command.\n"
+	afterPrehook  = "Find pre-hook, has started pre-hook firstly. "
+	afterStop     = "start it again. "
+)
+
+// oldSuccess tells whether an answer of the old protocol reports success. The
+// protocol has no status; these are the wordings of success, and everything
+// else is a failure.
+func oldSuccess(verb spec.Verb, child, answer string) bool {
+	answer = strings.TrimPrefix(answer, onEncryptMode)
+	switch verb {
+	case spec.VerbStart, spec.VerbRestart, spec.VerbStop:
+		return strings.HasPrefix(strings.TrimPrefix(answer, afterPrehook), fmt.Sprintf("%s %s success", verb, child))
+	case spec.VerbTrystart:
+		answer = strings.TrimPrefix(answer, afterPrehook)
+		if _, after, stopped := strings.Cut(answer, afterStop); stopped {
+			answer = after
+		}
+		return strings.HasPrefix(answer, "Start "+child+" success")
+	case spec.VerbKill:
+		return strings.HasPrefix(answer, "I am dying.")
+	case spec.VerbCheck:
+		return strings.HasPrefix(answer, "==Check Results Below==")
+	case spec.VerbInfo:
+		return strings.HasPrefix(answer, "==Server Info Below==")
+	case spec.VerbHelp:
+	}
+	return false
+}

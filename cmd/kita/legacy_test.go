@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kita/control/controltest"
+	"kita/control/legacy"
+)
+
+// oldServerStub answers each request as told, and keeps the requests. A request
+// has want bytes.
+func oldServerStub(t *testing.T, want int, answer string) (addr string, requests func() [][]byte) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var (
+		serving sync.WaitGroup
+		got     [][]byte
+	)
+	serving.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+			request := make([]byte, want)
+			n, _ := io.ReadFull(nc, request)
+			got = append(got, request[:n])
+			_, _ = io.WriteString(nc, answer)
+			_ = nc.Close()
+		}
+	})
+	stop := sync.OnceFunc(func() {
+		ln.Close()
+		serving.Wait()
+	})
+	t.Cleanup(stop)
+	return ln.Addr().String(), func() [][]byte {
+		stop()
+		return got
+	}
+}
+
+func writeKey(t *testing.T, name string, key any) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestLegacyWithAKeySendsThePacketOfTheOldClient(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := writeKey(t, "ops.pem", key)
+	packet, err := legacy.Seal("ops", key, "stop web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const done = onEncryptMode + "stop web success"
+	for name, ask := range map[string]func(addr string) (int, string, string){
+		"kita": func(addr string) (int, string, string) {
+			return kita("", "stop", "web", "--legacy", "with", file, "on", addr)
+		},
+		"supervisor-rs-client": func(addr string) (int, string, string) {
+			var out, stderr bytes.Buffer
+			status := run([]string{oldClientName, "stop", "web", "on", addr, "with", file}, &out, &stderr)
+			return status, out.String(), stderr.String()
+		},
+	} {
+		addr, requests := oldServerStub(t, len(packet), done)
+		status, out, stderr := ask(addr)
+		if status != exitOK || out != "Server "+addr+" response:\n"+done+"\n" || stderr != "" {
+			t.Errorf("%s: status %d, stdout %q, stderr %q", name, status, out, stderr)
+		}
+		if got := requests(); len(got) != 1 || !bytes.Equal(got[0], packet) {
+			t.Errorf("%s: sent %q, want %q", name, got, packet)
+		}
+	}
+}
+
+func TestLegacyTakesOnlyRSAKeys(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, requests := oldServerStub(t, 1, "")
+	status, _, stderr := kita("", "stop", "web", "--legacy", "with", writeKey(t, "ec.pem", key), "on", addr)
+	if status != exitFailed || !strings.Contains(stderr, "made with an RSA key in a file, and this is none (ecdsa-sha2-nistp256)") {
+		t.Errorf("status %d, stderr %q", status, stderr)
+	}
+	if got := requests(); len(got) != 0 {
+		t.Errorf("sent %q", got)
+	}
+}
+
+func TestLegacyPrintsTheAnswerOfEachHost(t *testing.T) {
+	server, dead := serveFake(t, controltest.New(controltest.Child("web"))), unused(t)
+	locked, _ := oldServerStub(t, len("start web"), onEncryptMode+"Cannot parse encrypt data")
+	status, out, stderr := kita("", "start", "web", "--legacy", "on", server.tcp+","+dead+","+locked)
+	want := "Server " + server.tcp + " response:\nstart web success\nServer " + locked + " response:\n" + onEncryptMode + "Cannot parse encrypt data\n"
+	if status != exitUnreachable || out != want || !strings.Contains(stderr, dead+": nothing listens on "+dead) {
+		t.Errorf("status %d\nstdout %q, want %q\nstderr %q", status, out, want, stderr)
+	}
+}
