@@ -119,6 +119,9 @@ func (e *evaluation) block(path string, block *ssh_config.Host, ofUser, enclosin
 				return err
 			}
 		default:
+			if within && v.text == "" {
+				return v.fail("%s needs a value", kv.Key)
+			}
 			if within {
 				e.set(keyword, v, raw(kv))
 			}
