@@ -100,7 +100,7 @@ func (o Options) open(packet []byte) (command []byte, by string, err error) {
 			return command, by, nil
 		}
 	}
-	return nil, "", fmt.Errorf("Cannot found '%s' file in keys path", strings.ToValidUTF8(name, "\uFFFD"))
+	return nil, "", answerError("Cannot found '" + strings.ToValidUTF8(name, "\uFFFD") + "' file in keys path")
 }
 
 func (o Options) may(r request) error {

@@ -71,19 +71,28 @@ const (
 
 var (
 	errTooLong   = fmt.Errorf("the request is too long, the limit is %d bytes", MaxPacket)
-	errNoPacket  = errors.New("Cannot parse encrypt data")
-	errEmptyPart = errors.New("Keyname or command is empty")
+	errNoPacket  = answerError("Cannot parse encrypt data")
+	errEmptyPart = answerError("Keyname or command is empty")
 	errOtherKey  = errors.New("the packet was not made with this key")
 )
+
+// answerError is an error in the words of supervisor-rs.
+type answerError string
+
+func (e answerError) Error() string { return string(e) }
 
 func unpad(padded []byte) ([]byte, error) {
 	rest, ok := bytes.CutPrefix(padded, []byte{0, 1})
 	if !ok {
 		return nil, errOtherKey
 	}
-	command := bytes.TrimLeft(rest, "\xff")
-	if len(rest)-len(command) < minPadding || len(command) == 0 || command[0] != 0 {
+	// Not bytes.TrimLeft, to which all bytes that are no UTF-8 are the same.
+	fillers := 0
+	for fillers < len(rest) && rest[fillers] == 0xff {
+		fillers++
+	}
+	if fillers < minPadding || fillers == len(rest) || rest[fillers] != 0 {
 		return nil, errOtherKey
 	}
-	return command[1:], nil
+	return rest[fillers+1:], nil
 }
