@@ -384,6 +384,8 @@ func TestProgress(t *testing.T) {
 		g.count(true)
 		time.Sleep(progressEvery)
 		step("\r\x1b[K37 of 1000 answered, 1 failed")
+		time.Sleep(progressEvery)
+		step("")
 		fmt.Fprintln(stdout, "web1: good")
 		fmt.Fprintln(stdout, "web2: good")
 		step("\r\x1b[Kweb1: good\nweb2: good\n")

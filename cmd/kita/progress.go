@@ -16,9 +16,9 @@ type screen struct {
 	// width returns the columns there are.
 	width func() int
 
-	mu    sync.Mutex
-	w     io.Writer // owned by mu
-	shown bool      // owned by mu: the line stands there
+	mu   sync.Mutex
+	w    io.Writer // owned by mu
+	line string    // owned by mu: what stands there, empty for nothing
 }
 
 // newScreen is nil where w is no terminal that can wipe a line.
@@ -59,9 +59,9 @@ func (w wiping) Write(b []byte) (int, error) {
 
 // wipe needs mu.
 func (s *screen) wipe() {
-	if s.shown {
+	if s.line != "" {
 		fmt.Fprint(s.w, "\r\x1b[K")
-		s.shown = false
+		s.line = ""
 	}
 }
 
@@ -73,11 +73,12 @@ func (s *screen) draw(line string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wipe()
-	if line != "" {
-		fmt.Fprint(s.w, line)
-		s.shown = true
+	if line == s.line {
+		return
 	}
+	s.wipe()
+	fmt.Fprint(s.w, line)
+	s.line = line
 }
 
 // A fan-out that takes longer than progressAfter shows how far it is.
