@@ -1,0 +1,268 @@
+package sshhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"kita/control/keyring"
+)
+
+// someone has a home directory, and logs in to hosts.
+type someone struct {
+	Dialer
+	notices []string
+	asked   []string
+}
+
+func newUser(t *testing.T, variables map[string]string) *someone {
+	t.Helper()
+	u := &someone{}
+	u.Config = Config{
+		Home: t.TempDir(), SystemDir: t.TempDir(), Getenv: func(name string) string { return variables[name] },
+		Notice: func(line string) { u.notices = append(u.notices, line) },
+		Passphrase: func(file string) ([]byte, error) {
+			u.asked = append(u.asked, filepath.Base(file))
+			return []byte("secret"), nil
+		},
+	}
+	return u
+}
+
+func (u *someone) path(name string) string { return filepath.Join(u.Home, ".ssh", name) }
+
+func (f *fakeHost) target() Target { return Target{Name: "127.0.0.1", Port: f.port, User: "ops"} }
+
+func (u *someone) mustDial(t *testing.T, target Target) *Host {
+	t.Helper()
+	h, err := u.Dial(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+func fingerprints(t *testing.T, keys ...any) (list []string) {
+	t.Helper()
+	for _, key := range keys {
+		list = append(list, ssh.FingerprintSHA256(signerOf(t, key).PublicKey()))
+	}
+	return list
+}
+
+func TestKeysAreOfferedInOrder(t *testing.T) {
+	first, second, third, file, locked := newKey(t), newKey(t), newKey(t), newKey(t), newKey(t)
+	inAgent := []agent.AddedKey{{PrivateKey: first, Comment: "first"}, {PrivateKey: second, Comment: "second"}, {PrivateKey: third}}
+	tests := []struct {
+		name, config string
+		want         []any
+	}{
+		{"the agent's, the files, those with a passphrase", "", []any{first, second, third, file, locked}},
+		{"the agent's that is named comes first", "IdentityFile ~/.ssh/third\nIdentityFile ~/.ssh/id_ed25519\n", []any{third, first, second, file}},
+		{"only those that are named", "IdentitiesOnly yes\nIdentityFile ~/.ssh/id_ed25519\nIdentityFile ~/.ssh/third\n", []any{third, file}},
+		{"no agent", "IdentityAgent none\n", []any{file, locked}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := newUser(t, map[string]string{"SSH_AUTH_SOCK": startAgent(t, inAgent...)})
+			writeFile(t, u.path("config"), tt.config)
+			writeKey(t, u.path("id_ed25519"), file, "")
+			writeKey(t, u.path("id_ecdsa"), locked, "secret")
+			writeFile(t, u.path("third.pub"), string(ssh.MarshalAuthorizedKey(signerOf(t, third).PublicKey())))
+			// Nobody has the key that this host wants.
+			host := (&fakeHost{authorized: signerOf(t, newKey(t)).PublicKey()}).start(t)
+			_, err := u.Dial(t.Context(), host.target())
+			var refused *AuthError
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), "does not let ops in: it takes none of the keys") {
+				t.Errorf("error %v", err)
+			}
+			offered, _ := host.seen()
+			if want := fingerprints(t, tt.want...); !slices.Equal(offered, want) {
+				t.Errorf("offered %v, want %v; %v", offered, want, err)
+			}
+			if len(u.asked) > 0 {
+				t.Errorf("the passphrase of %v was asked for in vain", u.asked)
+			}
+		})
+	}
+}
+
+func TestThePassphraseIsAskedForOnce(t *testing.T) {
+	key := newKey(t)
+	u := newUser(t, nil)
+	writeKey(t, u.path("id_ed25519"), key, "secret")
+	for range 2 {
+		u.mustDial(t, (&fakeHost{authorized: signerOf(t, key).PublicKey()}).start(t).target())
+	}
+	if !slices.Equal(u.asked, []string{"id_ed25519"}) {
+		t.Errorf("asked for %v", u.asked)
+	}
+	// A key of whom nobody knows the public half is opened to be offered.
+	other := newUser(t, nil)
+	writeFile(t, other.path("config"), "")
+	if out, err := exec.Command("openssl", "genpkey", "-algorithm", "ed25519", "-aes-256-cbc", "-pass", "pass:secret", "-out", other.path("id_rsa")).CombinedOutput(); err != nil {
+		t.Fatalf("openssl: %v\n%s", err, out)
+	}
+	_, err := other.Dial(t.Context(), (&fakeHost{authorized: signerOf(t, key).PublicKey()}).start(t).target())
+	if !slices.Equal(other.asked, []string{"id_rsa"}) {
+		t.Errorf("asked for %v, %v", other.asked, err)
+	}
+}
+
+func TestOnlyTheGivenKeyIsOffered(t *testing.T) {
+	given, other := newKey(t), newKey(t)
+	u := newUser(t, map[string]string{"SSH_AUTH_SOCK": startAgent(t, agent.AddedKey{PrivateKey: other})})
+	writeKey(t, u.path("id_ed25519"), other, "")
+	host := (&fakeHost{}).start(t)
+	target := host.target()
+	target.Key = &keyring.Private{Name: "ops", Signer: signerOf(t, given)}
+	u.mustDial(t, target)
+	if offered, _ := host.seen(); !slices.Equal(offered, fingerprints(t, given)) {
+		t.Errorf("offered %v", offered)
+	}
+}
+
+func TestTooManyKeys(t *testing.T) {
+	var keys []agent.AddedKey
+	for i := range 10 {
+		keys = append(keys, agent.AddedKey{PrivateKey: newKey(t), Comment: fmt.Sprint("key ", i)})
+	}
+	u := newUser(t, map[string]string{"SSH_AUTH_SOCK": startAgent(t, keys...)})
+	host := (&fakeHost{authorized: signerOf(t, newKey(t)).PublicKey()}).start(t)
+	_, err := u.Dial(t.Context(), host.target())
+	var refused *AuthError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "IdentitiesOnly") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestNoKeys(t *testing.T) {
+	u := newUser(t, map[string]string{"SSH_AUTH_SOCK": "/nowhere/agent"})
+	_, err := u.Dial(t.Context(), (&fakeHost{}).start(t).target())
+	for _, want := range []string{"there is no key to offer", "no ssh-agent answers on /nowhere/agent"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+func TestJumps(t *testing.T) {
+	key := newKey(t)
+	u := newUser(t, nil)
+	writeKey(t, u.path("id_ed25519"), key, "")
+	last := (&fakeHost{sockets: map[string]func(rwc){rootSocket: says("hello")}}).start(t)
+	reach := func(f *fakeHost) map[string]func(rwc) {
+		return map[string]func(rwc){f.addr(): pipeTo(f.addr())}
+	}
+	second := (&fakeHost{ports: reach(last)}).start(t)
+	first := (&fakeHost{ports: reach(second)}).start(t)
+	writeFile(t, u.path("config"), fmt.Sprintf(`
+Host web
+  HostName 127.0.0.1
+  Port %d
+  ProxyJump jumper@first,second
+Host first
+  HostName 127.0.0.1
+  Port %d
+Host second
+  HostName 127.0.0.1
+  Port %d
+  ProxyJump nowhere
+Host *
+  User ops
+`, last.port, first.port, second.port))
+	h := u.mustDial(t, Target{Name: "web"})
+	conn, err := h.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := exchange(t, conn, "hi"); got != "hello" {
+		t.Errorf("got %q", got)
+	}
+	known, err := os.ReadFile(u.path("known_hosts"))
+	if err != nil || len(u.notices) != 3 || strings.Count(string(known), "\n") != 3 {
+		t.Errorf("notices %q, known hosts\n%s%v", u.notices, known, err)
+	}
+	if want := fmt.Sprintf("ssh://ops@web:%d", last.port); h.String() != want {
+		t.Errorf("it is %s, want %s", h, want)
+	}
+}
+
+func TestHostKeys(t *testing.T) {
+	u := newUser(t, nil)
+	writeKey(t, u.path("id_ed25519"), newKey(t), "")
+	host := (&fakeHost{}).start(t)
+	var wrong *keyring.HostKeyError
+
+	u.Strict = true
+	if _, err := u.Dial(t.Context(), host.target()); !errors.As(err, &wrong) || wrong.Changed {
+		t.Errorf("a new host, strictly: %v", err)
+	}
+	if offered, _ := host.seen(); len(offered) > 0 {
+		t.Error("a host that is not trusted was offered a key")
+	}
+	u.Strict = false
+	writeFile(t, u.path("config"), "StrictHostKeyChecking yes\n")
+	if _, err := u.Dial(t.Context(), host.target()); !errors.As(err, &wrong) {
+		t.Errorf("a new host, strict by configuration: %v", err)
+	}
+	u.AcceptNew = true
+	_ = u.mustDial(t, host.target()).Close()
+	if len(u.notices) != 1 || !strings.Contains(u.notices[0], ssh.FingerprintSHA256(host.key.PublicKey())) {
+		t.Errorf("notices %q", u.notices)
+	}
+	_ = u.mustDial(t, host.target()).Close()
+	if len(u.notices) != 1 {
+		t.Errorf("a known host is news: %q", u.notices)
+	}
+	other := (&fakeHost{}).start(t)
+	writeFile(t, u.path("config"), fmt.Sprintf("Host *\nHostKeyAlias the-host\nPort %d\nHostName 127.0.0.1\n", host.port))
+	_ = u.mustDial(t, Target{Name: "a"}).Close()
+	_, err := u.Dial(t.Context(), Target{Name: "b", Port: other.port})
+	if !errors.As(err, &wrong) || !wrong.Changed || wrong.Line == 0 || !strings.Contains(err.Error(), "ssh-keygen -R") {
+		t.Errorf("a changed host: %v", err)
+	}
+	if offered, _ := other.seen(); len(offered) > 0 {
+		t.Error("a host that has changed was offered a key")
+	}
+}
+
+// TestSilentHost: what accepts a connection and says nothing is left at the
+// deadline, and nothing remains of it.
+func TestSilentHost(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	u := newUser(t, nil)
+	target := Target{Name: "127.0.0.1", Port: uint16(ln.Addr().(*net.TCPAddr).Port), User: "ops"}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = u.Dial(ctx, target)
+	var network *NetworkError
+	if !errors.As(err, &network) || !strings.Contains(err.Error(), "did not answer in time") || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := u.Dial(cancelled, target); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	_ = ln.Close()
+	if _, err := u.Dial(t.Context(), target); !errors.As(err, &network) || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody there: %v", err)
+	}
+}
