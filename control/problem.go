@@ -27,7 +27,7 @@ type Problem struct {
 
 // Codes of the wire, besides those of package spec.
 const (
-	codeForbidden     spec.Code = "forbidden"
+	codeForbidden               = spec.Forbidden
 	codeMisdirected   spec.Code = "misdirected"
 	codeNoSuchPath    spec.Code = "no-such-path"
 	codeMethod        spec.Code = "method-not-allowed"

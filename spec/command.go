@@ -125,6 +125,8 @@ const (
 	Superseded Code = "superseded"
 	// BadRequest: the request itself makes no sense.
 	BadRequest Code = "bad-request"
+	// Forbidden: whoever asks may not do this.
+	Forbidden Code = "forbidden"
 	// Unavailable: the server is going down or cannot save the change.
 	Unavailable Code = "unavailable"
 	// TimedOut: the change is written but was not observed in time.

@@ -34,7 +34,7 @@ func resultClass(result string) string {
 	switch spec.Code(result) {
 	case "ok":
 		return metrics.Success
-	case spec.AlreadyRunning, spec.NotRunning, spec.NotFound, spec.Ambiguous, spec.InvalidFile, spec.BadHook, spec.BadRequest:
+	case spec.AlreadyRunning, spec.NotRunning, spec.NotFound, spec.Ambiguous, spec.InvalidFile, spec.BadHook, spec.BadRequest, spec.Forbidden:
 		return metrics.Refused
 	}
 	return metrics.Failed
