@@ -74,12 +74,17 @@ func TestKeysAreOfferedInOrder(t *testing.T) {
 		{"only those that are named", "IdentitiesOnly yes\nIdentityFile ~/.ssh/id_ed25519\nIdentityFile ~/.ssh/third\n", []any{third, file}},
 		{"no agent", "IdentityAgent none\n", []any{file, locked}},
 	}
+	// Its passphrase is made hard to guess, which takes a while.
+	withPassphrase := filepath.Join(t.TempDir(), "locked")
+	writeKey(t, withPassphrase, locked, "secret")
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			u := newUser(t, map[string]string{"SSH_AUTH_SOCK": startAgent(t, inAgent...)})
 			writeFile(t, u.path("config"), tt.config)
 			writeKey(t, u.path("id_ed25519"), file, "")
-			writeKey(t, u.path("id_ecdsa"), locked, "secret")
+			if err := os.Symlink(withPassphrase, u.path("id_ecdsa")); err != nil {
+				t.Fatal(err)
+			}
 			writeFile(t, u.path("third.pub"), string(ssh.MarshalAuthorizedKey(signerOf(t, third).PublicKey())))
 			// Nobody has the key that this host wants.
 			host := (&fakeHost{authorized: signerOf(t, newKey(t)).PublicKey()}).start(t)
