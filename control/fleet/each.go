@@ -108,10 +108,11 @@ func (a *asking[T]) work(ctx context.Context) {
 		}
 		result := Result[T]{Host: a.hosts[at]}
 		switch {
-		case stopped != nil:
-			result.Err = &NotAsked{stopped}
+		// The end of ctx may well be what has made a host fail.
 		case ctx.Err() != nil:
 			result.Err = &NotAsked{context.Cause(ctx)}
+		case stopped != nil:
+			result.Err = &NotAsked{stopped}
 		default:
 			result.Value, result.Err = a.ask(ctx, result.Host)
 			if result.Err != nil && a.limits.StopAtFailure {

@@ -274,3 +274,15 @@ func TestAFailureStopsTheRest(t *testing.T) {
 		}
 	})
 }
+
+func TestAnEndedContextIsWhyTheRestIsNotAsked(t *testing.T) {
+	enough := errors.New("it is enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	got := Each(ctx, hosts("a", "b"), Limits{Parallel: 1, StopAtFailure: true}, func(ctx context.Context, _ Host) (int, error) {
+		cancel(enough)
+		return 0, ctx.Err()
+	})
+	if WasAsked(got[1].Err) || !errors.Is(got[1].Err, enough) {
+		t.Errorf("the second: %v", got[1].Err)
+	}
+}
