@@ -77,6 +77,9 @@ func ListenerWarnings(encrypt bool, server *spec.Server, listeners []string) []s
 	case !encrypt && server.Access != nil:
 		lines = append(lines, "access is set and encrypt is off: over TCP only commands with KEY are carried out, plain ones are refused")
 	}
+	if server.Access != nil && len(server.Access) == 0 {
+		lines = append(lines, "access is empty: no key may do anything, only the unix socket answers commands")
+	}
 	for _, l := range listeners {
 		network, address, _ := strings.Cut(l, ":")
 		at, err := netip.ParseAddrPort(address)

@@ -10,6 +10,7 @@ import (
 
 func TestListenerWarnings(t *testing.T) {
 	keys := []string{"/srv/keys"}
+	access := spec.Access{{Keys: []string{"*"}, Rights: []spec.Right{spec.Read}, Children: []string{"*"}}}
 	here := []string{"unix:/run/kita/kita.sock", "tcp:127.0.0.1:33889", "metrics:[::1]:9100"}
 	tests := []struct {
 		name      string
@@ -25,11 +26,13 @@ func TestListenerWarnings(t *testing.T) {
 		{"no keys", true, spec.Server{}, here, []string{"encrypt is on and pub_keys_path names no directory: nobody can use TCP"}},
 		{"metrics for everybody", true, spec.Server{PubKeysPath: keys}, []string{"tcp:10.0.0.1:33889", "metrics:10.0.0.1:9100"},
 			[]string{"10.0.0.1:9100 is open: whoever reaches this address can read the metrics"}},
-		{"access without encryption", false, spec.Server{PubKeysPath: keys, Access: spec.Access{}}, []string{"tcp:0.0.0.0:33889"},
+		{"access without encryption", false, spec.Server{PubKeysPath: keys, Access: access}, []string{"tcp:0.0.0.0:33889"},
 			[]string{"access is set and encrypt is off: over TCP only commands with KEY"}},
-		{"access without keys", false, spec.Server{Access: spec.Access{}}, here,
+		{"access without keys", false, spec.Server{Access: access}, here,
 			[]string{"access is set and pub_keys_path names no directory: nobody can use TCP"}},
-		{"access with encryption", true, spec.Server{PubKeysPath: keys, Access: spec.Access{}}, here, nil},
+		{"access for nobody", true, spec.Server{PubKeysPath: keys, Access: spec.Access{}}, here,
+			[]string{"access is empty: no key may do anything"}},
+		{"access with encryption", true, spec.Server{PubKeysPath: keys, Access: access}, here, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
