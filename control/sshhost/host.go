@@ -107,6 +107,9 @@ func (h *Host) over(ctx context.Context) error {
 	select {
 	case <-h.ended:
 		return errClosed
+	default:
+	}
+	select {
 	case <-h.gone:
 		return networkErrorf("its sshd has closed the connection")
 	default:
