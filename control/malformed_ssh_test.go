@@ -1,0 +1,113 @@
+package control
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"kita/spec"
+)
+
+// recording keeps what a client writes.
+type recording struct {
+	net.Conn
+	mu      sync.Mutex
+	written bytes.Buffer // owned by mu
+}
+
+func (r *recording) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	r.written.Write(p)
+	r.mu.Unlock()
+	return r.Conn.Write(p)
+}
+
+// recordLogin is all that a client sends that logs in and asks for something.
+func recordLogin(t *testing.T, h *sshHouse, key ssh.Signer) []byte {
+	t.Helper()
+	nc, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recording{Conn: nc}
+	conn, channels, requests, err := ssh.NewClientConn(r, h.addr, &ssh.ClientConfig{
+		User: "ops", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.FixedHostKey(h.hostKey),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ssh.NewClient(conn, channels, requests)
+	if _, err := h.ask(t, client).List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return bytes.Clone(r.written.Bytes())
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// Ten thousand handshakes that are replayed, mutated or made up, a quarter of
+// them from clients that vanish, and then the server is as it was before.
+func TestMalformedHandshakes(t *testing.T) {
+	h := newSSHHouse(t, Options{Encrypt: true, Timing: Timing{
+		Request: 100 * time.Millisecond, Quiet: time.Millisecond, Patience: time.Millisecond, Linger: 20 * time.Millisecond,
+	}})
+	key := h.admit(t, "ops")
+	login := recordLogin(t, h, key)
+	noise := rand.NewChaCha8([32]byte{1})
+	random := make([]byte, 1<<10)
+	_, _ = noise.Read(random)
+	const banner = "SSH-2.0-OpenSSH_9.9\r\n"
+	good := [][]byte{
+		login, login[:200],
+		append([]byte(banner), kexInit()...),
+		append([]byte(banner), random...),
+		append(append([]byte(banner), kexInit()...), random...),
+		append([]byte("SSH-"), bytes.Repeat([]byte("x"), 300)...),
+		[]byte("SSH-1.99-x\r\n\x00\x00\x00\x0c\x0a\x15"),
+		append([]byte("ops;"), random[:256]...),
+	}
+	run := func(total uint64) {
+		seeds := make(chan uint64)
+		var senders sync.WaitGroup
+		for range 32 {
+			senders.Go(func() {
+				for seed := range seeds {
+					send(t, h.addr, mutate(good[seed%uint64(len(good))], seed), seed/uint64(len(good))%4)
+				}
+			})
+		}
+		for seed := range total {
+			seeds <- seed
+		}
+		close(seeds)
+		senders.Wait()
+		until(t, "every connection is closed", func() bool { return h.Stats().Open == 0 })
+	}
+	run(500)
+	before := heap()
+	run(10_000)
+	// What ends with a connection may end a moment after it.
+	until(t, "the heap is as it was", func() bool { return heap() < before+5<<20 })
+	t.Logf("the heap went from %d KiB to %d KiB", before>>10, heap()>>10)
+	if panics := h.Stats().Panics; panics != 0 {
+		t.Errorf("%d panics", panics)
+	}
+	if _, err := h.ask(t, h.mustLogin(t, key)).Do(t.Context(), spec.Command{Verb: spec.VerbStop, Child: "a"}); err != nil {
+		t.Error(err)
+	}
+}
