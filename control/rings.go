@@ -1,6 +1,10 @@
 package control
 
-import "kita/control/keyring"
+import (
+	"slices"
+
+	"kita/control/keyring"
+)
 
 // newKeys makes the ring of the keys that may connect, which lie in
 // pub_keys_path.
@@ -18,8 +22,14 @@ func newLegacyKeys(opt Options) *keyring.Ring {
 // used.
 func (s *Server) keyProblems() []string {
 	problems := s.keys.Problems()
-	if s.opt.Encrypt {
-		problems = append(problems, s.legacyKeys.Problems()...)
+	if !s.opt.Encrypt {
+		return problems
+	}
+	for _, problem := range s.legacyKeys.Problems() {
+		// A directory may be of both.
+		if !slices.Contains(problems, problem) {
+			problems = append(problems, problem)
+		}
 	}
 	return problems
 }

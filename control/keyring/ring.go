@@ -89,7 +89,7 @@ func (r *Ring) Find(public ssh.PublicKey, login string) (Key, error) {
 // files of that name only.
 func (r *Ring) Named(name string) (Key, error) {
 	if !saneName(name) {
-		return Key{}, &Refused{Unknown: true, Reason: fmt.Sprintf("%q can be no name of a key", name)}
+		return Key{}, &Refused{Unknown: true, Reason: fmt.Sprintf("%.100q can be no name of a key", name)}
 	}
 	return r.lookFor(name).admit(name)
 }
