@@ -85,7 +85,6 @@ type fleet struct {
 	servers []*control.Server
 	serving []*sync.WaitGroup
 	home    string
-	with    []string
 	// bytes are what all servers together take while nobody asks.
 	bytes uint64
 	// memory is the most that a client had resident, in KiB.
@@ -110,6 +109,9 @@ func newFleet(tb testing.TB, size int, withKey bool) *fleet {
 	})
 	before := inUse()
 	var hosts strings.Builder
+	if withKey {
+		hosts.WriteString("  h*: {key: ../ops.pem}\n")
+	}
 	port := 0
 	for i := range size {
 		options.Service = controltest.New(controltest.Child("web"))
@@ -184,10 +186,8 @@ func (f *fleet) makeKeys(tb testing.TB) control.Options {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	file := filepath.Join(f.home, "ops.pem")
-	write(tb, file, string(pem.EncodeToMemory(block)))
+	write(tb, filepath.Join(f.home, "ops.pem"), string(pem.EncodeToMemory(block)))
 	write(tb, filepath.Join(f.home, "pub", "ops.pub"), string(ssh.MarshalAuthorizedKey(key)))
-	f.with = []string{"with", file}
 	config := spec.DefaultServer()
 	config.Encrypt, config.PubKeysPath = true, []string{filepath.Join(f.home, "pub")}
 	return control.Options{Encrypt: true, Config: func() *spec.Server { return config }}
@@ -225,8 +225,7 @@ func (f *fleet) run(tb testing.TB, more ...string) (out, stderr string, state *o
 	}
 	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
 	defer cancel()
-	args := append(append([]string{"check", "on", "@all"}, f.with...), more...)
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, binary, append([]string{"check", "on", "@all"}, more...)...)
 	cmd.Env = append(os.Environ(), "HOME="+f.home, "XDG_CONFIG_HOME="+f.home)
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e

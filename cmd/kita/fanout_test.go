@@ -219,6 +219,22 @@ func TestARollingChangeStopsAtTheFirstFailure(t *testing.T) {
 	}
 }
 
+func TestAnswersOfManyHostsAsText(t *testing.T) {
+	busy := controltest.New(controltest.Child("web"), controltest.Child("db"))
+	busy.SetRunning("web", 100)
+	troubled := controltest.New(controltest.Child("web"))
+	troubled.InfoValue = spec.Info{Problems: []string{"/srv/x: no such directory"}}
+	on, replaced := farm(t, busy, controltest.New(), troubled)
+	dead := unused(t)
+	for _, command := range []string{"check", "check web"} {
+		status, out, stderr := kita("", append(strings.Fields(command), "on", on+","+dead)...)
+		text := fmt.Sprintf("%s-- stderr --\n%s-- status %d --\n", out, stderr, status)
+		golden(t, "many-"+strings.ReplaceAll(command, " ", "-"), replaced.Replace(strings.ReplaceAll(text, dead, "DEAD")))
+	}
+	_, out, _ := kita("", "restart", "web", "--serial", "-o", "json", "on", on)
+	golden(t, "many-rolling-json", replaced.Replace(out))
+}
+
 func TestARollingChangeWaitsUntilTheChildRuns(t *testing.T) {
 	view := func(phase spec.Phase, observed uint64) spec.Change {
 		v := spec.View{Name: "web", Desired: spec.Desired{Generation: 1}, Status: spec.Status{Phase: phase, ObservedGeneration: observed}}
