@@ -40,43 +40,46 @@ type peer struct {
 
 // serve listens until the test ends.
 func (p *peer) serve(t *testing.T) (addr string) {
-	return listen(t, func(nc net.Conn) {
-		config := &ssh.ServerConfig{
-			PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-				if p.admits != nil && string(key.Marshal()) != string(p.admits.Marshal()) {
-					return nil, errors.New("no")
-				}
-				return nil, nil
-			},
-			AuthLogCallback: func(c ssh.ConnMetadata, method string, err error) {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				p.logins = append(p.logins, c.User())
-			},
+	return listen(t, p.handle)
+}
+
+// handle serves one connection.
+func (p *peer) handle(nc net.Conn) {
+	config := &ssh.ServerConfig{
+		PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			if p.admits != nil && string(key.Marshal()) != string(p.admits.Marshal()) {
+				return nil, errors.New("no")
+			}
+			return nil, nil
+		},
+		AuthLogCallback: func(c ssh.ConnMetadata, method string, err error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.logins = append(p.logins, c.User())
+		},
+	}
+	p.mu.Lock()
+	config.AddHostKey(p.hostKey)
+	p.mu.Unlock()
+	conn, channels, requests, err := ssh.NewServerConn(nc, config)
+	if err != nil {
+		return
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	serving.Go(func() { ssh.DiscardRequests(requests) })
+	for offered := range channels {
+		if p.closesChannels {
+			_ = offered.Reject(ssh.ResourceShortage, "16 channels are open")
+			continue
 		}
-		p.mu.Lock()
-		config.AddHostKey(p.hostKey)
-		p.mu.Unlock()
-		conn, channels, requests, err := ssh.NewServerConn(nc, config)
+		ch, chRequests, err := offered.Accept()
 		if err != nil {
-			return
+			break
 		}
-		var serving sync.WaitGroup
-		defer serving.Wait()
-		serving.Go(func() { ssh.DiscardRequests(requests) })
-		for offered := range channels {
-			if p.closesChannels {
-				_ = offered.Reject(ssh.ResourceShortage, "16 channels are open")
-				continue
-			}
-			ch, chRequests, err := offered.Accept()
-			if err != nil {
-				break
-			}
-			serving.Go(func() { p.channel(ch, chRequests) })
-		}
-		_ = conn.Close()
-	})
+		serving.Go(func() { p.channel(ch, chRequests) })
+	}
+	_ = conn.Close()
 }
 
 func (p *peer) channel(ch ssh.Channel, requests <-chan *ssh.Request) {
@@ -191,6 +194,37 @@ func TestEachRequestHasAChannelOfItsOwn(t *testing.T) {
 	defer p.mu.Unlock()
 	if p.logins[0] != "ops" {
 		t.Errorf("logged in as %v", p.logins)
+	}
+}
+
+// TestAConnectionThatEndedIsMadeAnew: as when the server is upgraded.
+func TestAConnectionThatEndedIsMadeAnew(t *testing.T) {
+	var (
+		mu   sync.Mutex
+		open []net.Conn // owned by mu
+	)
+	p := &peer{hostKey: newKey(t), subsystem: "kita"}
+	addr := listen(t, func(nc net.Conn) {
+		mu.Lock()
+		open = append(open, nc)
+		mu.Unlock()
+		p.handle(nc)
+	})
+	config := newConfig(t)
+	c, err := Dial(t.Context(), addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	echo(t, c, "before")
+	mu.Lock()
+	open[0].Close()
+	mu.Unlock()
+	echo(t, c, "after")
+	mu.Lock()
+	defer mu.Unlock()
+	if len(open) != 2 {
+		t.Errorf("%d connections", len(open))
 	}
 }
 
