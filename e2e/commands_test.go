@@ -167,10 +167,11 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 
 // wire [-split=N,N] [-bytes] [-eof] REQUEST WANT sends a request of the old
 // protocol and compares the whole answer. WANT is text with \n, or @FILE, where
-// variables are filled in. With -re it is a regular expression.
+// variables are filled in. With -re it is a regular expression. With -file
+// REQUEST is a file that holds the bytes.
 func cmdWire(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, "wire")
-	halfClose, byByte, pattern := false, false, false
+	halfClose, byByte, pattern, fromFile := false, false, false, false
 	var positions []int
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") && args[0] != "-h" {
 		name, value, _ := strings.Cut(args[0], "=")
@@ -181,6 +182,8 @@ func cmdWire(ts *testscript.TestScript, neg bool, args []string) {
 			byByte = true
 		case "-re":
 			pattern = true
+		case "-file":
+			fromFile = true
 		case "-split":
 			for field := range strings.SplitSeq(value, ",") {
 				p, err := strconv.Atoi(field)
@@ -192,8 +195,13 @@ func cmdWire(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		args = args[1:]
 	}
-	usage(ts, len(args) == 2, "wire [-split=N,N] [-bytes] [-eof] [-re] REQUEST WANT")
-	request := unescape(ts, args[0])
+	usage(ts, len(args) == 2, "wire [-split=N,N] [-bytes] [-eof] [-re] [-file] REQUEST WANT")
+	var request string
+	if fromFile {
+		request = ts.ReadFile(args[0])
+	} else {
+		request = unescape(ts, args[0])
+	}
 	segments := split(request, positions...)
 	if byByte {
 		segments = bytewise(request)
