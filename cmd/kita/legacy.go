@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"kita/control"
 	"kita/control/fleet"
 	"kita/control/keyring"
@@ -90,8 +92,12 @@ func (p *program) exchangeOld(ctx context.Context, r request, h fleet.Host) (str
 // oldPacket is a request as the client of supervisor-rs signs it.
 func oldPacket(with string, key *keyring.Private, request string) ([]byte, error) {
 	private, ok := key.RSA()
-	if !ok {
-		return nil, fmt.Errorf("with %s: the packets of supervisor-rs are made with an RSA key in a file, and this is none (%s); a kita server takes it without --legacy", with, key.PublicKey().Type())
+	switch {
+	case ok:
+	case key.PublicKey().Type() == ssh.KeyAlgoRSA:
+		return nil, fmt.Errorf("with %s: the ssh-agent cannot sign packets of supervisor-rs: give the file of the key; a kita server takes it without --legacy", with)
+	default:
+		return nil, fmt.Errorf("with %s: the packets of supervisor-rs are made with an RSA key, and this is none (%s); a kita server takes it without --legacy", with, key.PublicKey().Type())
 	}
 	return legacy.Seal(key.Name, private, request)
 }

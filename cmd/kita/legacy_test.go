@@ -110,7 +110,7 @@ func TestLegacyTakesOnlyRSAKeys(t *testing.T) {
 	}
 	addr, requests := oldServerStub(t, 1, "")
 	status, _, stderr := kita("", "stop", "web", "--legacy", "with", writeKey(t, "ec.pem", key), "on", addr)
-	if status != exitFailed || !strings.Contains(stderr, "made with an RSA key in a file, and this is none (ecdsa-sha2-nistp256)") {
+	if status != exitFailed || !strings.Contains(stderr, "made with an RSA key, and this is none (ecdsa-sha2-nistp256)") {
 		t.Errorf("status %d, stderr %q", status, stderr)
 	}
 	if got := requests(); len(got) != 0 {
