@@ -54,11 +54,6 @@ func (g *gate) may(a asker, verb string, right spec.Right, child string) *spec.R
 	return spec.Refuse(codeForbidden, spec.Verb(verb), nameOf(verb, child), "%s", denial(access, a, verb, right, child))
 }
 
-// mayRead tells the same of reading, for what is left out of a list.
-func (g *gate) mayRead(a asker, child string) bool {
-	return isAllowed(g.config().Access, a, spec.Read, child)
-}
-
 // readable are the views of children that the asker may read.
 func (g *gate) readable(a asker, views []spec.View) []spec.View {
 	access := g.config().Access

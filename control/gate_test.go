@@ -142,6 +142,22 @@ func TestGateIsNoOracle(t *testing.T) {
 	}
 }
 
+// The address that serves only metrics asks for nothing, whatever access says.
+func TestMetricsAddressIsForEverybody(t *testing.T) {
+	server := spec.DefaultServer()
+	server.Access = spec.Access{}
+	for _, encrypt := range []bool{false, true} {
+		h := newHouse(t, Options{Encrypt: encrypt, Config: func() *spec.Server { return server }})
+		const ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+		c := h.dial("tcp", h.metrics)
+		c.say(ask)
+		c.wantAnswer(200, "kita_up 1")
+		c = h.dial("tcp", h.addr)
+		c.say(ask)
+		c.wantAnswer(403, "metrics_addr")
+	}
+}
+
 func TestListsAreCutDown(t *testing.T) {
 	g := newGated(t, rulesOfTests(), nil)
 	g.svc.InfoValue.Problems = []string{"b.yml:1: no"}

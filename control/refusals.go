@@ -70,12 +70,12 @@ func (s *Server) recordRefused(a asker, code spec.Code, reason string) {
 	if left > 0 {
 		reason += fmt.Sprintf(" (%d refused connections before this one are not listed)", left)
 	}
-	s.record(a, "connect", "", string(code), reason)
+	s.record(a, verbConnect, "", string(code), reason)
 }
 
 // recordRest writes how many refused connections no line told of.
 func (s *Server) recordRest() {
 	if left := s.refusals.rest(); left > 0 {
-		s.record(asker{}, "connect", "", string(codeForbidden), fmt.Sprintf("%d refused connections are not listed", left))
+		s.record(asker{}, verbConnect, "", string(codeForbidden), fmt.Sprintf("%d refused connections are not listed", left))
 	}
 }
