@@ -3,6 +3,7 @@
 package docs
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -121,6 +122,50 @@ func TestLinksLead(t *testing.T) {
 	}
 	if links == 0 {
 		t.Error("found no link to follow")
+	}
+}
+
+// TestPromisesAreTested looks for each test by which security.md shows a
+// promise.
+func TestPromisesAreTested(t *testing.T) {
+	tests := map[string]bool{}
+	err := filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case strings.HasSuffix(file, ".txtar"):
+			tests[d.Name()] = true
+		case strings.HasSuffix(file, "_test.go"):
+			for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]+)\(`).FindAllStringSubmatch(read(t, file), -1) {
+				tests[m[1]] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, promises, _ := strings.Cut(read(t, "security.md"), "## Promises")
+	promises, _, _ = strings.Cut(promises, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| (.+) \|$`).FindAllStringSubmatch(promises, -1)
+	shown := 0
+	for _, row := range rows {
+		if row[1] == "promise" {
+			continue
+		}
+		names := regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1)
+		if len(names) == 0 {
+			t.Errorf("nothing shows that %s", row[1])
+		}
+		for _, name := range names {
+			shown++
+			if !tests[name[1]] {
+				t.Errorf("%s, which is to show that %s, does not exist", name[1], row[1])
+			}
+		}
+	}
+	if shown == 0 {
+		t.Error("security.md promises nothing")
 	}
 }
 

@@ -78,6 +78,12 @@ func newServerAs(t *testing.T, args []string, config string, children map[string
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newServerIn(t, dir, args, config, children)
+}
+
+// newServerIn is newServerAs in a directory that the test has made.
+func newServerIn(t *testing.T, dir string, args []string, config string, children map[string]string) *instance {
+	t.Helper()
 	in := newInstance(dir)
 	if err := os.Mkdir(in.path("children"), 0o755); err != nil {
 		t.Fatal(err)
