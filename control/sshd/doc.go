@@ -8,6 +8,7 @@
 // Invariants: who a client is comes from the permissions of its own connection,
 // never from what was asked on the way; a client that is not authenticated holds
 // a fixed amount of memory for a fixed time, and gets the same answers whatever
-// key it has; everything that Serve began has ended when it returns; a panic of
-// a Guest ends its channel and nothing else.
+// key it has; everything that Serve began has ended when it returns, but for what
+// package ssh ends a moment later; a panic of a Guest ends its channel and nothing
+// else.
 package sshd
