@@ -60,8 +60,9 @@ func (h *Host) forward(ctx context.Context, kind string, payload any) (net.Conn,
 	case errors.As(err, &refused) && (refused.Reason == ssh.Prohibited || refused.Reason == ssh.UnknownChannelType):
 		return nil, errForbidden
 	case errors.As(err, &refused):
-		// sshd does not say which of the two it is.
-		return nil, networkErrorf("nobody answers there, or %s may not use it", h.last().User())
+		// sshd does not say which it is, for a unix socket not even that it
+		// forbids it.
+		return nil, networkErrorf("no server answers there, or sshd may not forward to it")
 	case err != nil:
 		return nil, err
 	}
@@ -192,15 +193,14 @@ func answersAsKita(conn net.Conn) error {
 	}
 	defer response.Body.Close()
 	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	var answer struct{ State, Code string }
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return errors.New("what answers there is no kita")
-	}
 	switch {
-	case response.StatusCode == http.StatusOK && media == "application/json" && answer.State != "":
-		return nil
 	case response.StatusCode == http.StatusForbidden && media == "application/problem+json":
 		return errors.New("the server there takes keys only, ask it without ssh://: `on HOST with KEY`")
+	case response.StatusCode == http.StatusOK && media == "application/json":
+		var answer struct{ Status string }
+		if json.NewDecoder(response.Body).Decode(&answer) == nil && answer.Status == "ok" {
+			return nil
+		}
 	}
 	return errors.New("what answers there is no kita")
 }

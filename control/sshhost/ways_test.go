@@ -16,7 +16,7 @@ import (
 const (
 	loopback   = "127.0.0.1:33889"
 	userSocket = "/run/user/1000/kita/kita.sock"
-	healthy    = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"state\":\"ok\"}\n"
+	healthy    = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"status\":\"ok\"}\n"
 	encrypted  = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\r\n{\"code\":\"forbidden\"}\n"
 )
 
@@ -93,7 +93,7 @@ func TestWaysToKita(t *testing.T) {
 				}}),
 			},
 			[]string{rootSocket, "session", loopback, "session"}, nil,
-			"no kita server could be reached there: /run/kita/kita.sock: nobody answers there, or ops may not use it; 127.0.0.1:33889: what answers there is no kita; " +
+			"no kita server could be reached there: /run/kita/kita.sock: no server answers there, or sshd may not forward to it; 127.0.0.1:33889: what answers there is no kita; " +
 				"`/usr/bin/kita proxy` there: kita: no server answers on /run/kita/kita.sock, is kita serve running?",
 		},
 		{
