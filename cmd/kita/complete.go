@@ -52,6 +52,8 @@ func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []str
 	// A press of a key is no time for a question.
 	r.keys = newKeychain(func(string) ([]byte, error) { return nil, errNoTerminal })
 	r.ssh = silentDialer()
+	// Nor to get to know a server.
+	r.hostKeys.Strict, r.hostKeys.Notice = true, func(string) {}
 	_ = p.withKeys(ctx, r, func(ctx context.Context) error {
 		// However many hosts there are.
 		ctx, cancel := context.WithTimeout(ctx, completeTimeout)

@@ -10,6 +10,8 @@ import (
 
 	"kita/control"
 	"kita/control/fleet"
+	"kita/control/keyring"
+	"kita/control/tunnel"
 	"kita/spec"
 )
 
@@ -24,6 +26,8 @@ func failureOf(err error) failure {
 		refusal     *spec.Refusal
 		unreachable *control.Unreachable
 		not         *fleet.NotAsked
+		keyRefused  *tunnel.KeyRefused
+		hostKey     *keyring.HostKeyError
 	)
 	switch {
 	case errors.As(err, &not):
@@ -34,6 +38,10 @@ func failureOf(err error) failure {
 		return failure{err.Error(), refusal.Code}
 	case errors.As(err, &unreachable):
 		return failure{err.Error(), "unreachable"}
+	case errors.As(err, &keyRefused):
+		return failure{err.Error(), "key-refused"}
+	case errors.As(err, &hostKey):
+		return failure{err.Error(), "host-key"}
 	}
 	return failure{err.Error(), "failed"}
 }

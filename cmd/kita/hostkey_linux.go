@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/crypto/ssh"
@@ -29,6 +32,17 @@ func openHostKey(stateDir string, encrypt bool, logger *slog.Logger) (ssh.Signer
 	}
 	logger.Info("clients know this server by its host key", "fingerprint", fingerprint(key), "file", file)
 	return key, nil
+}
+
+// checkHostKey is the error of openHostKey where there is a key already. It
+// writes nothing.
+func checkHostKey(stateDir string, encrypt bool) error {
+	file := filepath.Join(stateDir, hostKeyName)
+	if _, err := os.Lstat(file); !encrypt || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	_, err := keyring.HostKey(file)
+	return err
 }
 
 // fingerprint is that of OpenSSH, "SHA256:…"; empty without a key.

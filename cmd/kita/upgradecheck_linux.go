@@ -81,7 +81,11 @@ func (u upgradeCheck) answer() error {
 		return fmt.Errorf("find server.yml: %w", err)
 	}
 	if path != "" {
-		if _, err := spec.LoadServer(path); err != nil {
+		server, err := spec.LoadServer(path)
+		if err != nil {
+			return err
+		}
+		if err := checkHostKey(u.stateDir, server.Encrypt); err != nil {
 			return err
 		}
 	}
