@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,7 +42,13 @@ type Ring struct {
 	dirs func() []string
 	now  func() time.Time
 
+	// looking is held during a look at everything, so that however many ask at
+	// once, it takes two at most.
+	looking sync.Mutex
+	last    look // owned by looking
+
 	mu    sync.Mutex
+	begun uint64            // owned by mu: looks at everything
 	cache map[string]cached // owned by mu: by path, the files of the last look
 }
 
@@ -188,10 +193,4 @@ func bounded(line string) string {
 		return line
 	}
 	return strings.ToValidUTF8(line[:most], "") + "…"
-}
-
-// IsUnknown tells whether err is that of a key or a name that no file has.
-func IsUnknown(err error) bool {
-	var refused *Refused
-	return errors.As(err, &refused) && refused.Unknown
 }

@@ -87,8 +87,29 @@ func saneName(name string) bool {
 	return !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) })
 }
 
-// lookAround looks at every file, and forgets those that are gone.
+// lookAround looks at every file, or waits for a look that another has begun
+// meanwhile: strangers who offer keys must not keep the disk busy.
 func (r *Ring) lookAround() look {
+	asked := r.count(0)
+	r.looking.Lock()
+	defer r.looking.Unlock()
+	if r.count(0) == asked {
+		r.count(1)
+		r.last = r.scan()
+	}
+	return r.last
+}
+
+// count adds to the looks that have begun, and returns them.
+func (r *Ring) count(more uint64) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun += more
+	return r.begun
+}
+
+// scan looks at every file, and forgets those that are gone.
+func (r *Ring) scan() look {
 	l := look{}
 	known, fresh := r.remembered(), map[string]cached{}
 	r.eachDir(&l, func(dir string, unsafe error) {
