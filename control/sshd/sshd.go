@@ -92,6 +92,7 @@ func (c *Conn) Serve() error {
 	guest := conn.Permissions.ExtraData[guestKey{}].(Guest)
 	c.opt.Authenticated(guest)
 	c.attend(guest, channels, requests)
+	drain(conn.Conn)
 	return nil
 }
 
