@@ -87,6 +87,7 @@ func TestParseHostsErrors(t *testing.T) {
 		"[::1]x":          `"x" stands after the ]`,
 		"[::1]:":          `"" is no port`,
 		"[10.0.0.1]:1":    "brackets are for an IPv6 address",
+		"root@db1":        `a login is that of the host's sshd, write ssh://root@db1`,
 		"a/b":             `'/' cannot be in a host name`,
 		"-a":              "neither an address nor a host name",
 		"a..b":            "neither an address nor a host name",
