@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,9 +31,7 @@ func TestSSHHosts(t *testing.T) {
 		c := h.newClient(t)
 		c.write(t, ".ssh/authorized", c.public(t, "elsewhere/mine"))
 		agent := startAgent(t, in)
-		if out, err := in.sshCommand(append(agent, "ssh-add", c.path("elsewhere/mine"))...).CombinedOutput(); err != nil {
-			t.Fatalf("ssh-add: %v\n%s", err, out)
-		}
+		in.tool(t, append(agent, "ssh-add", "-q", c.path("elsewhere/mine"))...)
 		sshd := h.startSSHD(t, c.path(".ssh/authorized"), "")
 		out, said := c.kita(t, 0, agent, "check", "on", sshd.url())
 		if !strings.Contains(out, "web ") || !strings.Contains(said, "is new: its ED25519 key SHA256:") {
@@ -69,9 +66,7 @@ func TestSSHHosts(t *testing.T) {
 		c.write(t, ".ssh/authorized", c.public(t, ".ssh/id_ed25519")+c.public(t, "ops.pem"))
 		sshd := h.startSSHD(t, c.path(".ssh/authorized"), "")
 		c.kita(t, 0, nil, "check", "on", sshd.url(), "with", c.path("ops.pem"))
-		if out, err := in.sshCommand("ssh-keygen", "-q", "-p", "-N", "open sesame", "-f", c.path(".ssh/id_ed25519")).CombinedOutput(); err != nil {
-			t.Fatalf("ssh-keygen: %v\n%s", err, out)
-		}
+		in.tool(t, "ssh-keygen", "-q", "-p", "-N", "open sesame", "-f", c.path(".ssh/id_ed25519"))
 		c.write(t, "passphrase", "open sesame\n")
 		c.kita(t, 0, nil, "check", "on", sshd.url(), "--key-passphrase-file", c.path("passphrase"))
 		if _, said := c.kita(t, 1, nil, "check", "on", sshd.url()); !strings.Contains(said, "--key-passphrase-file") {
@@ -165,7 +160,7 @@ func TestSSHHostOnLoopback(t *testing.T) {
 	}
 	t.Parallel()
 	separation(t)
-	enter := ownNetwork(t)
+	enter := newNamespace(t).enter()
 	in := newServerAs(t, append(enter, filepath.Join(world.bin, "kita"), "serve", "server.yml"), "mode: full\nlistener_addr: 127.0.0.1\n", map[string]string{"web": "command: sleep 1000\n"})
 	h := newSSHHosts(t, in)
 	h.enter = enter
@@ -192,32 +187,6 @@ func separation(t *testing.T) {
 	case !os.IsExist(err):
 		t.Fatal(err)
 	}
-}
-
-// ownNetwork is the command line that runs another one in a network of its own,
-// with nothing but loopback.
-func ownNetwork(t *testing.T) []string {
-	t.Helper()
-	hold := exec.Command("unshare", "-n", "sh", "-c", "ip link set lo up && echo up && exec cat")
-	in, err := hold.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := hold.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := hold.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = hold.Wait()
-	})
-	if n, err := out.Read(make([]byte, 8)); n == 0 {
-		t.Fatalf("cannot make a network: %v", err)
-	}
-	return []string{"nsenter", "-t", strconv.Itoa(hold.Process.Pid), "-n"}
 }
 
 // sshHosts are the sshds of one server's host.
@@ -258,9 +227,7 @@ func (h *sshHosts) startSSHD(t *testing.T, authorized, config string) *sshd {
 		s.addr = "127.0.0.1"
 	}
 	name := h.in.path(fmt.Sprintf("sshd-%d", s.port))
-	if out, err := h.in.sshCommand("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", name+".key").CombinedOutput(); err != nil {
-		t.Fatalf("ssh-keygen: %v\n%s", err, out)
-	}
+	h.in.tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", name+".key")
 	// The first value of a keyword counts.
 	config += fmt.Sprintf("Port %d\nListenAddress %s\nHostKey %s.key\nAuthorizedKeysFile %s\n", s.port, s.addr, name, authorized) +
 		"UsePAM no\nStrictModes no\nPidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n" +
@@ -273,7 +240,7 @@ func (h *sshHosts) startSSHD(t *testing.T, authorized, config string) *sshd {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.cmd = h.in.sshCommand(append(append([]string{}, h.enter...), sshdProgram, "-D", "-e", "-f", name+".conf")...)
+	s.cmd = h.in.command(append(append([]string{}, h.enter...), sshdProgram, "-D", "-e", "-f", name+".conf")...)
 	s.cmd.Stderr = log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -330,7 +297,7 @@ func (s *sshd) end(t *testing.T) {
 func startAgent(t *testing.T, in *instance) []string {
 	t.Helper()
 	socket := in.path("agent")
-	agent := in.sshCommand("ssh-agent", "-D", "-a", socket)
+	agent := in.command("ssh-agent", "-D", "-a", socket)
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -342,13 +309,6 @@ func startAgent(t *testing.T, in *instance) []string {
 		t.Fatal(err)
 	}
 	return []string{"env", "SSH_AUTH_SOCK=" + socket}
-}
-
-// sshCommand is a program in the environment of the instance.
-func (in *instance) sshCommand(args ...string) *exec.Cmd {
-	c := exec.Command(args[0], args[1:]...)
-	c.Dir, c.Env = in.dir, in.env
-	return c
 }
 
 // sshClient is somebody with a home directory.
@@ -382,9 +342,7 @@ func (c *sshClient) write(t *testing.T, name, text string) {
 func (c *sshClient) public(t *testing.T, name string) string {
 	t.Helper()
 	if _, err := os.Stat(c.path(name)); err != nil {
-		if out, err := c.in.sshCommand("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", c.path(name)).CombinedOutput(); err != nil {
-			t.Fatalf("ssh-keygen: %v\n%s", err, out)
-		}
+		c.in.tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", c.path(name))
 	}
 	text, err := os.ReadFile(c.path(name) + ".pub")
 	if err != nil {

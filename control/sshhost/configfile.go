@@ -248,7 +248,7 @@ func (e *evaluation) criterion(name, patterns string) (bool, error) {
 	for _, text := range strings.Split(patterns, ",") {
 		p, err := ssh_config.NewPattern(text)
 		if err != nil {
-			return false, fmt.Errorf("Match %s %s: a pattern is empty", name, patterns)
+			return false, fmt.Errorf("a pattern of `Match %s %s` is empty", name, patterns)
 		}
 		block.Patterns = append(block.Patterns, p)
 	}

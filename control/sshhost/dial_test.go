@@ -244,6 +244,20 @@ func TestHostKeys(t *testing.T) {
 	}
 }
 
+// TestForgetfulConfiguration: some keep no file of known hosts at all.
+func TestForgetfulConfiguration(t *testing.T) {
+	u := newUser(t, nil)
+	writeKey(t, u.path("id_ed25519"), newKey(t), "")
+	writeFile(t, u.path("config"), "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n")
+	host := (&fakeHost{}).start(t)
+	for range 2 {
+		_ = u.mustDial(t, host.target()).Close()
+	}
+	if len(u.notices) == 0 {
+		t.Error("the host was trusted without a word")
+	}
+}
+
 // TestSilentHost: what accepts a connection and says nothing is left at the
 // deadline, and nothing remains of it.
 func TestSilentHost(t *testing.T) {

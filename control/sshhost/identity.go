@@ -261,7 +261,7 @@ func withoutSHA1(signer ssh.Signer) (ssh.Signer, error) {
 		public = certificate.Key
 	}
 	switch public.Type() {
-	case ssh.InsecureKeyAlgoDSA:
+	case "ssh-dss":
 		return nil, errors.New("DSA keys are not used")
 	case ssh.KeyAlgoRSA:
 	default:

@@ -153,7 +153,7 @@ func TestConfigErrors(t *testing.T) {
 		"Match exec \"test -f x\"":               ":1: kita does not know `Match exec`",
 		"Match":                                  ":1: Match needs a criterion",
 		"Match host":                             ":1: Match host needs a value",
-		"Match host a,,b":                        "a pattern is empty",
+		"Match host a,,b":                        "a pattern of `Match host a,,b` is empty",
 		"Include config":                         "too many files include one another",
 		"Include [":                              ":1: Include [: syntax error in pattern",
 	} {
