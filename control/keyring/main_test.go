@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -31,11 +32,25 @@ func tool(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// rsaKeys are made once: they take long.
+var rsaKeys = sync.OnceValue(func() map[int]*rsa.PrivateKey {
+	keys := map[int]*rsa.PrivateKey{}
+	for _, bits := range []int{1024, 2048, 2056} {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			panic(err)
+		}
+		keys[bits] = key
+	}
+	return keys
+})
+
+// rsaKey is always the same key of that many bits.
 func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		t.Fatal(err)
+	key, ok := rsaKeys()[bits]
+	if !ok {
+		t.Fatalf("there is no key of %d bits", bits)
 	}
 	return key
 }

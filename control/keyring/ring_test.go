@@ -50,7 +50,7 @@ func TestKeysInEveryFormatAreFound(t *testing.T) {
 	dir := t.TempDir()
 	rsa2048, ed := rsaKey(t, 2048), ed25519Key(t)
 	write(t, dir, "spki.pem", "-- a comment before --\n"+spki(t, &rsa2048.PublicKey))
-	pkcs1 := rsaKey(t, 2048)
+	pkcs1 := rsaKey(t, 2056)
 	write(t, dir, "pkcs1.pem", pemText("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&pkcs1.PublicKey)))
 	write(t, dir, "ed.pem", spki(t, ed.Public()))
 	keys := map[string]ssh.PublicKey{

@@ -102,7 +102,10 @@ func TestPacketsAreThoseOfOpenSSL(t *testing.T) {
 			return openssl(t, []byte(command), "pkeyutl", "-sign", "-inkey", file, "-pkeyopt", "rsa_padding_mode:pkcs1")
 		}
 		// Without -rawin, which hashes, pkeyutl takes 64 bytes at most.
-		commands := []string{"check", "start web", "stop é", "x", strings.Repeat("y", 64), endingInZero(t, key)}
+		commands := []string{"check", "start web", "stop é", "x", strings.Repeat("y", 64)}
+		if bits == 2048 {
+			commands = append(commands, endingInZero(t, key))
+		}
 		for _, command := range commands {
 			packet, err := legacy.Seal("ops", key, command)
 			if err != nil {
