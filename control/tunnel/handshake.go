@@ -77,9 +77,10 @@ func (h *handshaking) clientConfig() *ssh.ClientConfig {
 	known := h.config.HostKeys.Callback()
 	return &ssh.ClientConfig{
 		Config: ssh.Config{
-			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256},
-			Ciphers:      []string{ssh.CipherChaCha20Poly1305, ssh.CipherAES256GCM, ssh.CipherAES128GCM, ssh.CipherAES256CTR, ssh.CipherAES128CTR},
-			MACs:         []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},
+			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519},
+			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
+			// Of no use with these ciphers; the default would offer SHA-1.
+			MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},
 		},
 		User:              h.config.User,
 		ClientVersion:     version,
