@@ -110,11 +110,21 @@ func nearest(known []xknownhosts.KnownKey, key ssh.PublicKey) xknownhosts.KnownK
 
 func changed(addr string, key ssh.PublicKey, was xknownhosts.KnownKey) *HostKeyError {
 	e := untrusted(addr, key, fmt.Sprintf(
-		"has another key than before, somebody may be in between: it was %s %s (%s:%d) and is %s %s; if the host was made anew, forget the old key: ssh-keygen -R '%s' -f %s",
+		"has another key than before, somebody may be in between: it was %s %s (%s:%d) and is %s %s; if the host was made anew, forget the old key: ssh-keygen -R %s -f %s",
 		kindName(was.Key), ssh.FingerprintSHA256(was.Key), was.Filename, was.Line,
-		kindName(key), ssh.FingerprintSHA256(key), knownhosts.Normalize(addr), was.Filename))
+		kindName(key), ssh.FingerprintSHA256(key), quote(knownhosts.Normalize(addr)), quote(was.Filename)))
 	e.Changed, e.File, e.Line = true, was.Filename, was.Line
 	return e
+}
+
+// quote writes a word for a shell.
+func quote(word string) string {
+	if !strings.ContainsFunc(word, func(r rune) bool {
+		return !strings.ContainsRune("/.-_:@%+=,", r) && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // plain is the key that is to be known: of a certificate whose authority is, the

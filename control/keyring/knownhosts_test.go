@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
@@ -21,6 +22,15 @@ import (
 )
 
 const hostAddr = "10.0.0.1:33889"
+
+// fuzzedHostKey is the key of a host that a corpus can name.
+var fuzzedHostKey = func() ssh.PublicKey {
+	key, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public())
+	if err != nil {
+		panic(err)
+	}
+	return key
+}()
 
 // meet asks whether the host at addr may have the key.
 func meet(k *keyring.KnownHosts, addr string, key ssh.PublicKey) error {
@@ -350,6 +360,37 @@ func TestAnotherHoldsTheLock(t *testing.T) {
 	if len(*notices) != 0 {
 		t.Errorf("notices %q", *notices)
 	}
+}
+
+func TestTheRemedyCanBePasted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "it's mine")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before, now := publicOf(t, ed25519Key(t)), publicOf(t, ed25519Key(t))
+	file := write(t, dir, "known_hosts", xknownhosts.Line([]string{hostAddr}, before)+"\n")
+	k, _ := known(false, file)
+	err := hostKeyError(t, meet(k, hostAddr, now))
+	_, remedy, _ := strings.Cut(err.Message, "forget the old key: ")
+	tool(t, "sh", "-c", remedy)
+	if err := meet(k, hostAddr, now); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzKnownHosts(f *testing.F) {
+	line := xknownhosts.Line([]string{hostAddr}, fuzzedHostKey)
+	for _, seed := range []string{line, "@revoked * " + line, "@cert-authority *.x " + line, "|1|x|y ssh-ed25519 AAAA", "!a,b* ssh-rsa x", "#", "@", "[", "a"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		k, _ := known(true, write(t, t.TempDir(), "known_hosts", text))
+		err := meet(k, hostAddr, fuzzedHostKey)
+		if err == nil && !strings.Contains(text, "ssh-ed25519") {
+			t.Errorf("%q knows the host", text)
+		}
+		k.Algorithms(hostAddr)
+	})
 }
 
 func TestDefaultKnownHosts(t *testing.T) {

@@ -63,7 +63,7 @@ func OpenPrivate(ctx context.Context, with string, passphrase Passphrase) (*Priv
 	}
 	p := &Private{Name: stem(with), Signer: signer, raw: raw}
 	if mode.Perm()&0o077 != 0 {
-		p.Warning = fmt.Sprintf("the key %s is open to others than its owner (mode %04o): chmod 600 %s", with, mode.Perm(), with)
+		p.Warning = fmt.Sprintf("the key %s is open to others than its owner (mode %04o): chmod 600 %s", with, mode.Perm(), quote(with))
 	}
 	return p, nil
 }
