@@ -42,7 +42,7 @@ var layers = []struct {
 	{"reconciler", layer{imports: []string{"failpoint", "spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},
 	{"metrics", layer{imports: []string{"spec"}, modules: []string{"github.com/prometheus"}}},
 	{"control", layer{imports: []string{"spec"}, modules: []string{
-		"golang.org/x/sys", "golang.org/x/crypto", "github.com/skeema/knownhosts", "github.com/kevinburke/ssh_config", "github.com/youmark/pkcs8",
+		"golang.org/x/sys", "golang.org/x/crypto", "github.com/skeema/knownhosts", "github.com/kevinburke/ssh_config",
 		"go.yaml.in/yaml/v3",
 	}}},
 	{"cmd", layer{
