@@ -79,6 +79,9 @@ func (c *conn) interrupt() {
 	switch {
 	case c.secured != nil:
 		c.secured.Leave()
+	case c.transport.network == viaSSH:
+		// The HTTP server waits long for a first request.
+		c.leave()
 	case !c.handed:
 		_ = c.SetReadDeadline(longAgo)
 	}

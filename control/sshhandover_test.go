@@ -168,6 +168,21 @@ func TestCloseEndsSSHConnections(t *testing.T) {
 	}
 	defer stall.Close()
 	_, _ = io.WriteString(stall, "SSH-2.0-slow\r\n")
+	// A channel in which nothing was asked, and one that is kept after a request.
+	unused, err := through{client}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unused.Close()
+	kept, err := through{client}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	_, _ = io.WriteString(kept, getHealth)
+	if _, err := kept.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := h.Close(ctx); err != nil {

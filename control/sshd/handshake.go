@@ -42,8 +42,8 @@ const banner = "SSH-2.0-kita"
 const maxTries = 6
 
 // algorithms are those that are agreed upon. There is no SHA-1 among them, no
-// cipher without authentication, and none that hides how long a packet is: see
-// gate.
+// cipher without authentication, and none that hides how long a packet is, which
+// gate has to know.
 func algorithms() ssh.Config {
 	return ssh.Config{
 		KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256},
