@@ -54,8 +54,7 @@ func asking[T any](p *program, r request, fn func(context.Context, *control.Clie
 		defer closer.Close()
 		client := control.Dial(target)
 		defer client.Close()
-		value, err := fn(ctx, client)
-		return value, askOld(ctx, r, target, err)
+		return fn(ctx, client)
 	}
 }
 

@@ -40,16 +40,26 @@ func (p *program) sshTarget(ctx context.Context, r request, h fleet.Host) (contr
 	}
 	host, err := r.ssh.Dial(ctx, target)
 	if err != nil {
-		return control.Target{}, nil, explainSSHDial(ctx, h, err)
+		return control.Target{}, nil, explainSSH(h, err)
+	}
+	// The way is found before anything is asked: that it takes too long is not
+	// to be mistaken for a server that was asked and does not answer.
+	if err := host.Reach(ctx); err != nil {
+		err = explainSSH(h, askOld(ctx, r, host, err))
+		_ = host.Close()
+		return control.Target{}, nil, err
 	}
 	return control.Target{Through: host}, host, nil
 }
 
-// explainSSHDial tells a host that cannot be reached from one that does not let
-// us in, and from a configuration that leads nowhere.
-func explainSSHDial(ctx context.Context, h fleet.Host, err error) error {
-	var network *sshhost.NetworkError
-	if errors.As(err, &network) && !errors.Is(ctx.Err(), context.Canceled) {
+// explainSSH tells a host or a server that cannot be reached from a host that
+// does not let us in, and from a configuration that leads nowhere.
+func explainSSH(h fleet.Host, err error) error {
+	var (
+		network  *sshhost.NetworkError
+		noServer *sshhost.NoServerError
+	)
+	if errors.As(err, &network) || errors.As(err, &noServer) {
 		return &control.Unreachable{Host: h.String(), Err: err}
 	}
 	return err
@@ -67,10 +77,9 @@ func (o *oldAnswer) Error() string { return "supervisor-rs answered: " + o.text 
 
 // askOld asks a server of supervisor-rs by the program of its own host, where
 // err says that there is no kita. Any other error is returned as it is.
-func askOld(ctx context.Context, r request, target control.Target, err error) error {
+func askOld(ctx context.Context, r request, host *sshhost.Host, err error) error {
 	var only *sshhost.OnlyOldError
-	host, ok := target.Through.(*sshhost.Host)
-	if !ok || !errors.As(err, &only) {
+	if !errors.As(err, &only) {
 		return err
 	}
 	switch {

@@ -218,18 +218,18 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 	keys := d.gather(ctx, s)
 	defer keys.close()
 	patience := newPatience(nc, handshakeTimeout)
-	defer patience.pause()
 	auth := &authenticator{settings: s, keys: keys, patience: patience}
 	check := known.Callback()
+	var distrust error
 	trusted := false
 	config := &ssh.ClientConfig{
 		User:              s.user,
 		AuthCallback:      auth.next,
 		HostKeyAlgorithms: known.Algorithms(s.lookup),
 		HostKeyCallback: func(_ string, remote net.Addr, key ssh.PublicKey) error {
-			err := check(s.lookup, remote, key)
-			trusted = err == nil
-			return err
+			distrust = check(s.lookup, remote, key)
+			trusted = distrust == nil
+			return distrust
 		},
 	}
 	pinAlgorithms(config)
@@ -238,12 +238,17 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 		keys.close()
 	})
 	conn, channels, requests, err := ssh.NewClientConn(nc, s.addr(), config)
-	if inTime := stop(); !inTime && err == nil {
+	patience.pause()
+	if inTime := stop(); err == nil && (!inTime || patience.over.Load()) {
 		_ = conn.Close()
-		err = ctx.Err()
+		err = net.ErrClosed
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return ssh.NewClient(conn, channels, requests), nil
+	case distrust != nil:
+		// Also that a file of known hosts cannot be used.
+		return nil, distrust
 	}
 	return nil, explainLogin(ctx, err, auth, trusted)
 }
@@ -252,15 +257,12 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 func explainLogin(ctx context.Context, err error, auth *authenticator, trusted bool) error {
 	var (
 		refused *AuthError
-		hostKey *keyring.HostKeyError
 		network net.Error
 	)
 	addr := auth.settings.addr()
 	switch {
 	case errors.As(err, &refused):
 		return refused
-	case errors.As(err, &hostKey):
-		return hostKey
 	case auth.patience.over.Load(), errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return networkErrorf("sshd at %s did not answer in time", addr)
 	case ctx.Err() != nil:

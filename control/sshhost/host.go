@@ -37,8 +37,10 @@ type Host struct {
 
 	mu     sync.Mutex
 	closed bool
-	// found is the way to kita that worked last.
-	found way
+	// found is the way to kita that worked last, reached are connections that
+	// nobody has taken yet.
+	found   way
+	reached []net.Conn
 }
 
 func newHost(s settings) *Host {

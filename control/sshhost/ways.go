@@ -95,13 +95,33 @@ func (w proxyWay) open(ctx context.Context, h *Host) (net.Conn, error) {
 	return nil, networkErrorf("%s", said)
 }
 
-// Open connects to the host's kita, by the way that worked before or else the
-// first that works: its unix socket, its port on loopback, `kita proxy` run
-// there. The errors are *NoServerError and *OnlyOldError, that of a ctx that
-// was cancelled, and *NetworkError where the time or the connection is over.
+// Reach finds the way to the host's kita, the first that works: its unix socket,
+// its port on loopback, `kita proxy` run there. The errors are *NoServerError
+// and *OnlyOldError, that of a ctx that was cancelled, and *NetworkError where
+// the time or the connection is over. The connection that it made is the first
+// that Open returns.
+func (h *Host) Reach(ctx context.Context) error {
+	conn, err := h.Open(ctx)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reached = append(h.reached, conn)
+	return nil
+}
+
+// Open connects to the host's kita, by the way that worked before, or else as
+// Reach does and with its errors.
 func (h *Host) Open(ctx context.Context) (net.Conn, error) {
 	h.mu.Lock()
 	found := h.found
+	if last := len(h.reached) - 1; last >= 0 {
+		conn := h.reached[last]
+		h.reached = h.reached[:last]
+		h.mu.Unlock()
+		return conn, nil
+	}
 	h.mu.Unlock()
 	if found != nil {
 		// A server that has moved since is looked for anew.
