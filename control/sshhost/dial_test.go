@@ -2,6 +2,8 @@ package sshhost
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net"
@@ -211,6 +213,13 @@ func TestHostKeys(t *testing.T) {
 	host := (&fakeHost{}).start(t)
 	var wrong *keyring.HostKeyError
 
+	writeFile(t, u.path("known_hosts"), "no line of a host\n")
+	var network *NetworkError
+	if _, err := u.Dial(t.Context(), host.target()); err == nil || errors.As(err, &network) || !strings.Contains(err.Error(), "known_hosts:1") {
+		t.Errorf("a file that cannot be understood: %v", err)
+	}
+	writeFile(t, u.path("known_hosts"), "")
+
 	u.Strict = true
 	if _, err := u.Dial(t.Context(), host.target()); !errors.As(err, &wrong) || wrong.Changed {
 		t.Errorf("a new host, strictly: %v", err)
@@ -242,6 +251,67 @@ func TestHostKeys(t *testing.T) {
 	if offered, _ := other.seen(); len(offered) > 0 {
 		t.Error("a host that has changed was offered a key")
 	}
+}
+
+func TestHostsThatLetNobodyIn(t *testing.T) {
+	key := newKey(t)
+	password := func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, nil }
+	for name, tt := range map[string]struct {
+		host *fakeHost
+		want string
+	}{
+		"a kita": {&fakeHost{version: "SSH-2.0-kita_1.0"}, "a kita server answers there and no sshd: ask it without ssh://"},
+		"passwords only": {&fakeHost{change: func(c *ssh.ServerConfig) {
+			c.PublicKeyCallback, c.PasswordCallback = nil, password
+		}}, "its sshd takes no keys, it wants password"},
+		"a key and a password": {&fakeHost{change: func(c *ssh.ServerConfig) {
+			c.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+				return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{PasswordCallback: password}}
+			}
+		}}, "besides the key its sshd wants password"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t, nil)
+			writeKey(t, u.path("id_ed25519"), key, "")
+			_, err := u.Dial(t.Context(), tt.host.start(t).target())
+			var refused *AuthError
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestKeysThatAreTooWeak: a weak key of the agent is left out, and a good one
+// signs without SHA-1 even where the host would take it.
+func TestKeysThatAreTooWeak(t *testing.T) {
+	weak, strong := rsaKey(t, 1024), rsaKey(t, 2048)
+	socket := startAgent(t, agent.AddedKey{PrivateKey: weak, Comment: "weak"}, agent.AddedKey{PrivateKey: strong, Comment: "strong"})
+	u := newUser(t, map[string]string{"SSH_AUTH_SOCK": socket})
+	host := (&fakeHost{authorized: signerOf(t, newKey(t)).PublicKey()}).start(t)
+	_, err := u.Dial(t.Context(), host.target())
+	if err == nil || !strings.Contains(err.Error(), `the agent's key "weak": RSA keys of less than 2048 bits are not used`) {
+		t.Errorf("error %v", err)
+	}
+	if offered, _ := host.seen(); !slices.Equal(offered, fingerprints(t, strong)) {
+		t.Errorf("offered %v", offered)
+	}
+	u.mustDial(t, (&fakeHost{authorized: signerOf(t, strong).PublicKey()}).start(t).target())
+	sha1 := (&fakeHost{change: func(c *ssh.ServerConfig) { c.PublicKeyAuthAlgorithms = []string{ssh.KeyAlgoRSA} }}).start(t)
+	if _, err := u.Dial(t.Context(), sha1.target()); err == nil {
+		t.Error("a signature was made with SHA-1")
+	}
+}
+
+func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
+	t.Helper()
+	// Smaller ones cannot be made otherwise.
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // TestForgetfulConfiguration: some keep no file of known hosts at all.

@@ -111,6 +111,9 @@ func startAgent(t *testing.T, keys ...agent.AddedKey) string {
 type fakeHost struct {
 	port uint16
 	key  ssh.Signer
+	// version is how its sshd begins; change may do anything to it.
+	version string
+	change  func(*ssh.ServerConfig)
 	// authorized is the key that is let in; nil: every one.
 	authorized ssh.PublicKey
 	// sockets and ports answer for what is forwarded to; nil: sshd forbids it.
@@ -144,6 +147,10 @@ func (f *fakeHost) start(t *testing.T) *fakeHost {
 		return nil, nil
 	}}
 	config.AddHostKey(f.key)
+	config.ServerVersion = f.version
+	if f.change != nil {
+		f.change(config)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
