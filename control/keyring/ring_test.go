@@ -4,7 +4,6 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -347,58 +345,6 @@ func TestKeysAreAddedRevokedAndChangedWhileInUse(t *testing.T) {
 	dirs = nil
 	mu.Unlock()
 	refusedFor(t, ring.Check(key), "no directory of keys is set")
-}
-
-func TestManyKeysAreReadOnce(t *testing.T) {
-	dir := t.TempDir()
-	keys := map[string]ssh.PublicKey{}
-	for i := range 300 {
-		name := fmt.Sprintf("key%d", i)
-		keys[name] = publicOf(t, ecdsaKey(t, elliptic.P256()))
-		write(t, dir, name+".pub", authorized(keys[name]))
-	}
-	ring := ringOf(dir)
-	// Files changed a moment ago are not remembered.
-	later := time.Now().Add(time.Hour)
-	ring.SetClock(func() time.Time { return later })
-	first := map[string]keyring.Key{}
-	for name := range keys {
-		var err error
-		if first[name], err = ring.Named(name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, public := range keys {
-		again, err := ring.Named(name)
-		// Keys of ECDSA are pointers: the same one means that nothing was read.
-		if err != nil || again != first[name] {
-			t.Fatalf("%s is read anew, or gone: %v", name, err)
-		}
-		if strings.HasPrefix(name, "key1") {
-			if found, err := ring.Find(public, ""); err != nil || found != first[name] {
-				t.Fatalf("%s is read anew, or gone: %v", name, err)
-			}
-		}
-	}
-	for name := range keys {
-		if name != "key7" {
-			if err := os.Remove(filepath.Join(dir, name+".pub")); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if found, err := ring.Find(keys["key7"], ""); err != nil || found != first["key7"] {
-		t.Error(err)
-	}
-	if got := ring.Remembered(); got != 1 {
-		t.Errorf("%d files are remembered, and one is left", got)
-	}
-	if err := os.Remove(filepath.Join(dir, "key7.pub")); err != nil {
-		t.Fatal(err)
-	}
-	if err := ring.Check(first["key7"]); err == nil || ring.Remembered() != 0 {
-		t.Errorf("the last file is gone: error %v, %d remembered", err, ring.Remembered())
-	}
 }
 
 func TestManyLookAtOnce(t *testing.T) {
