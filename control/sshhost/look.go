@@ -113,8 +113,16 @@ func (f findings) ways(forbidden bool) []checkedWay {
 	if f.kita != "" || f.old == "" {
 		ways = append(ways, checkedWay{way: tcpWay{}, check: answersAsKita})
 	}
-	if f.kita != "" {
-		ways = append(ways, checkedWay{way: proxyWay{f.kita}})
+	if f.kita == "" {
+		return ways
+	}
+	// A shell that is no log-in often lacks XDG_RUNTIME_DIR, so kita would look
+	// in the wrong place.
+	for _, path := range f.sockets {
+		ways = append(ways, checkedWay{way: proxyWay{f.kita, path}})
+	}
+	if len(f.sockets) == 0 {
+		ways = append(ways, checkedWay{way: proxyWay{kita: f.kita}})
 	}
 	return ways
 }

@@ -71,16 +71,29 @@ func (h *Host) forward(ctx context.Context, kind string, payload any) (net.Conn,
 }
 
 // proxyWay is kita itself, run there to pass the bytes on to the server.
-type proxyWay struct{ kita string }
+type proxyWay struct {
+	kita string
+	// socket is the server's; empty leaves it to kita.
+	socket string
+}
 
-func (w proxyWay) String() string { return "`" + w.kita + " proxy` there" }
+func (w proxyWay) String() string {
+	if w.socket != "" {
+		return "`" + w.kita + " proxy --socket " + w.socket + "` there"
+	}
+	return "`" + w.kita + " proxy` there"
+}
 
 // ProxyReady is the line that `kita proxy --announce` writes to its standard
 // error when it has reached the server.
 const ProxyReady = "kita proxy: connected"
 
 func (w proxyWay) open(ctx context.Context, h *Host) (net.Conn, error) {
-	s, err := h.exec(ctx, quote(w.kita)+" proxy --announce")
+	line := quote(w.kita) + " proxy --announce"
+	if w.socket != "" {
+		line += " --socket " + quote(w.socket)
+	}
+	s, err := h.exec(ctx, line)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,11 @@ func TestWaysToKita(t *testing.T) {
 			[]string{rootSocket, "session", loopback, "session"}, []string{"session"}, "",
 		},
 		{
+			"the socket that was found",
+			&fakeHost{sockets: map[string]func(rwc){}, exec: runs([]string{"socket " + userSocket, "kita /kita"}, map[string]func(ssh.Channel) int{"'/kita' proxy --announce --socket '" + userSocket + "'": proxies})},
+			[]string{rootSocket, "session", userSocket, loopback, "session"}, []string{"session"}, "",
+		},
+		{
 			"the server on loopback takes keys only",
 			&fakeHost{
 				ports: map[string]func(rwc){loopback: says(encrypted)},
