@@ -114,6 +114,8 @@ type fakeHost struct {
 	// version is how its sshd begins; change may do anything to it.
 	version string
 	change  func(*ssh.ServerConfig)
+	// intrude gets the connection once somebody is logged in.
+	intrude func(*ssh.ServerConn)
 	// authorized is the key that is let in; nil: every one.
 	authorized ssh.PublicKey
 	// sockets and ports answer for what is forwarded to; nil: sshd forbids it.
@@ -197,6 +199,9 @@ func (f *fakeHost) serve(nc net.Conn, config *ssh.ServerConfig) {
 	defer tasks.Wait()
 	defer conn.Close()
 	tasks.Go(func() { ssh.DiscardRequests(requests) })
+	if f.intrude != nil {
+		tasks.Go(func() { f.intrude(conn) })
+	}
 	for channel := range channels {
 		tasks.Go(func() { f.channel(channel) })
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 )
 
 const (
@@ -239,6 +240,26 @@ func TestHostThatGoesSilent(t *testing.T) {
 	}
 	if _, err := h.Open(t.Context()); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestHostGetsNothingBack: neither the agent nor a connection of the client's
+// side is there for a host that was taken over.
+func TestHostGetsNothingBack(t *testing.T) {
+	u := newUser(t, map[string]string{"SSH_AUTH_SOCK": startAgent(t, agent.AddedKey{PrivateKey: newKey(t)})})
+	results := make(chan error, 4)
+	host := (&fakeHost{intrude: func(conn *ssh.ServerConn) {
+		for _, kind := range []string{"auth-agent@openssh.com", "forwarded-tcpip", "x11", "session"} {
+			_, _, err := conn.OpenChannel(kind, nil)
+			results <- err
+		}
+	}}).start(t)
+	u.mustDial(t, host.target())
+	for range 4 {
+		var refused *ssh.OpenChannelError
+		if err := <-results; !errors.As(err, &refused) {
+			t.Errorf("the host opens a channel: %v", err)
+		}
 	}
 }
 
