@@ -318,6 +318,21 @@ func (broken) SignWithAlgorithm(io.Reader, []byte, string) (*ssh.Signature, erro
 	return nil, errors.New("the agent is gone")
 }
 
+// waits is a key that says on waiting that it is asked, and again when it has
+// signed, which it does once it is answered.
+type waits struct {
+	ssh.MultiAlgorithmSigner
+	waiting  chan<- struct{}
+	answered <-chan struct{}
+}
+
+func (w waits) SignWithAlgorithm(io.Reader, []byte, string) (*ssh.Signature, error) {
+	w.waiting <- struct{}{}
+	<-w.answered
+	w.waiting <- struct{}{}
+	return nil, errors.New("too late")
+}
+
 func TestAChangedHostKeyIsNeverTrusted(t *testing.T) {
 	p := &peer{hostKey: newKey(t), subsystem: "kita"}
 	addr, config := p.serve(t), newConfig(t)
@@ -383,6 +398,24 @@ func TestTheEndOfTheContextEndsAHandshake(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an agent that waits for its user", func(t *testing.T) {
+		p := &peer{hostKey: newKey(t), subsystem: "kita"}
+		config, waiting, answered := newConfig(t), make(chan struct{}), make(chan struct{})
+		config.Signer = waits{config.Signer, waiting, answered}
+		defer func() {
+			close(answered)
+			<-waiting
+		}()
+		why := errors.New("the user has gone")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		go func() {
+			<-waiting
+			cancel(why)
+		}()
+		if _, err := Dial(ctx, p.serve(t), config); !errors.Is(err, why) {
+			t.Errorf("error %v", err)
+		}
+	})
 	t.Run("a deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()

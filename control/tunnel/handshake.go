@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -67,8 +68,11 @@ type handshaking struct {
 	hostKey error
 }
 
-func newHandshaking(nc net.Conn, addr string, config Config) *handshaking {
-	return &handshaking{addr: addr, config: config, first: &firstWords{Conn: nc}, key: &signer{MultiAlgorithmSigner: config.Signer}}
+func newHandshaking(ctx context.Context, nc net.Conn, addr string, config Config) *handshaking {
+	return &handshaking{
+		addr: addr, config: config, first: &firstWords{Conn: nc},
+		key: &signer{MultiAlgorithmSigner: config.Signer, givenUp: ctx.Done(), why: func() error { return context.Cause(ctx) }},
+	}
 }
 
 // clientConfig has the algorithms of a kita server, which proves itself with
@@ -164,14 +168,33 @@ func (f *firstWords) said() (line string, isSSH bool) {
 	return strings.TrimSpace(string(first)), bytes.HasPrefix(f.text, []byte("SSH-"))
 }
 
-// signer keeps the error of signing.
+// signer keeps the error of signing. It does not wait for ever: an ssh-agent
+// may be waiting for its user.
 type signer struct {
 	ssh.MultiAlgorithmSigner
-	failed error
+	givenUp <-chan struct{}
+	why     func() error
+	failed  error
 }
 
+// SignWithAlgorithm leaves a key that it gives up to its owner: the call ends
+// when the agent answers, or its connection is closed.
 func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
-	signature, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
-	s.failed = err
-	return signature, err
+	type signed struct {
+		signature *ssh.Signature
+		err       error
+	}
+	done := make(chan signed, 1)
+	go func() {
+		signature, err := s.MultiAlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
+		done <- signed{signature, err}
+	}()
+	select {
+	case r := <-done:
+		s.failed = r.err
+		return r.signature, r.err
+	case <-s.givenUp:
+		s.failed = s.why()
+		return nil, s.failed
+	}
 }

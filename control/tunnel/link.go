@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -42,32 +41,38 @@ func connect(ctx context.Context, addr string, config Config) (*link, error) {
 	if err != nil {
 		return nil, interrupted(ctx, err)
 	}
-	_ = nc.SetDeadline(time.Now().Add(handshakeTimeout))
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
 	// Closing the connection is what ends a handshake under way.
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
-	l, err := handshake(nc, addr, config)
+	l, err := handshake(ctx, nc, addr, config)
 	if !stop() && err == nil {
 		_ = l.close()
-		return nil, context.Cause(ctx)
+		err = net.ErrClosed
 	}
 	if err != nil {
 		_ = nc.Close()
 		return nil, interrupted(ctx, err)
 	}
-	_ = nc.SetDeadline(time.Time{})
 	return l, nil
 }
 
-// interrupted is the cause of ctx where that is why err came about.
+// interrupted is the cause of ctx where that is why err came about. That a time
+// limit was reached is an error of dialling: nothing was asked yet.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	cause := context.Cause(ctx)
+	var failed *Failed // says itself what took too long
+	switch {
+	case cause == nil, !isNetwork(err), errors.As(err, &failed):
+		return err
+	case errors.Is(cause, context.DeadlineExceeded):
+		return &net.OpError{Op: "dial", Net: "ssh", Err: cause}
 	}
-	return err
+	return cause
 }
 
-func handshake(nc net.Conn, addr string, config Config) (*link, error) {
-	h := newHandshaking(nc, addr, config)
+func handshake(ctx context.Context, nc net.Conn, addr string, config Config) (*link, error) {
+	h := newHandshaking(ctx, nc, addr, config)
 	conn, channels, requests, err := ssh.NewClientConn(h.first, addr, h.clientConfig())
 	if err != nil {
 		return nil, h.explain(err)
@@ -111,8 +116,8 @@ func (l *link) open(ctx context.Context) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = l.ssh.Close() })
 	ch, err := l.channel()
 	if !stop() && err == nil {
-		err = context.Cause(ctx)
 		_ = ch.Close()
+		err = net.ErrClosed
 	}
 	if err != nil {
 		return nil, interrupted(ctx, err)
