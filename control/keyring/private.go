@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"crypto/rsa"
 	"encoding/pem"
@@ -137,6 +138,9 @@ func parsePrivate(path string, text []byte, passphrase Passphrase) (any, error) 
 	raw, err := ssh.ParseRawPrivateKey(alone)
 	var missing *ssh.PassphraseMissingError
 	if errors.As(err, &missing) {
+		if rounds := roundsOf(block); rounds > maxRounds {
+			return nil, fmt.Errorf("asks for %d rounds of its passphrase, at most %d are made: ssh-keygen -p -a 16 -f KEY", rounds, maxRounds)
+		}
 		return parseEncrypted(path, passphrase, func(phrase []byte) (any, error) {
 			raw, err := ssh.ParseRawPrivateKeyWithPassphrase(alone, phrase)
 			if err != nil {
@@ -151,6 +155,28 @@ func parsePrivate(path string, text []byte, passphrase Passphrase) (any, error) 
 		return nil, fmt.Errorf("is broken, or of a kind that cannot be read: %w", err)
 	}
 	return raw, nil
+}
+
+// maxRounds bounds the time that a key of OpenSSH can take, to about ten seconds.
+// ssh-keygen makes 16 or 24 of its rounds.
+const maxRounds = 2000
+
+// roundsOf reads how often the passphrase of a key of OpenSSH is hashed, as its
+// PROTOCOL.key has it; 0 for other formats.
+func roundsOf(block *pem.Block) uint32 {
+	var key struct {
+		Cipher, Derivation, Options string
+		Rest                        []byte `ssh:"rest"`
+	}
+	var bcrypt struct {
+		Salt   string
+		Rounds uint32
+	}
+	body, ok := bytes.CutPrefix(block.Bytes, []byte("openssh-key-v1\x00"))
+	if !ok || ssh.Unmarshal(body, &key) != nil || ssh.Unmarshal([]byte(key.Options), &bcrypt) != nil {
+		return 0
+	}
+	return bcrypt.Rounds
 }
 
 var errWrongPassphrase = errors.New("cannot be opened: the passphrase is wrong")

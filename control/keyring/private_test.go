@@ -233,6 +233,19 @@ func TestEncryptionsThatAreNotUndone(t *testing.T) {
 	asked := 0
 	_, err := keyring.OpenPrivate(t.Context(), path, saying(phrase, &asked))
 	says(t, err, path, "8388607 iterations")
+
+	path, _ = madeKey(t, "ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", phrase, "-f", "FILE")
+	block, _ = pem.Decode([]byte(readFile(t, path)))
+	// The rounds stand after a salt of 16 bytes and before the number of keys.
+	at := bytes.Index(block.Bytes, []byte{0, 0, 0, 1, 0, 0, 0, 1})
+	copy(block.Bytes[at:], []byte{0x7f, 0xff, 0xff, 0xff})
+	write(t, filepath.Dir(path), filepath.Base(path), string(pem.EncodeToMemory(block)))
+	asked = 0
+	_, err = keyring.OpenPrivate(t.Context(), path, saying(phrase, &asked))
+	says(t, err, path, "2147483647 rounds")
+	if asked != 0 {
+		t.Errorf("asked %d times for a passphrase", asked)
+	}
 }
 
 func TestAnOpenPrivateKeyIsWarnedAbout(t *testing.T) {
@@ -255,7 +268,7 @@ func FuzzParsePrivate(f *testing.F) {
 	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if bytes.Contains(text, []byte("OPENSSH")) {
-			// Its rounds of bcrypt have no bound.
+			// Its rounds of bcrypt take long.
 			return
 		}
 		if key, err := keyring.ParsePrivate(text, []byte("x")); (key == nil) == (err == nil) {
