@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,6 +72,25 @@ func TestSSHHosts(t *testing.T) {
 		c.kita(t, 0, nil, "check", "on", sshd.url(), "--key-passphrase-file", c.path("passphrase"))
 		if _, said := c.kita(t, 1, nil, "check", "on", sshd.url()); !strings.Contains(said, "--key-passphrase-file") {
 			t.Errorf("without a passphrase it says\n%s", said)
+		}
+	})
+
+	t.Run("several hosts, of hosts.yml and not", func(t *testing.T) {
+		c := h.newClient(t)
+		c.write(t, ".ssh/authorized", c.public(t, "ops.pem"))
+		sshd := h.startSSHD(t, c.path(".ssh/authorized"), "")
+		c.write(t, ".config/kita/hosts.yml", fmt.Sprintf("hosts:\n  db1: {address: %s, key: ~/ops.pem}\n", sshd.url()))
+		dead := fmt.Sprintf("ssh://%s:1", in.addr)
+		out, said := c.kita(t, 4, nil, "check", "web", "-o", "json", "on", dead+",db1,"+in.addr)
+		var answers map[string]struct {
+			Code string
+			Spec struct{ Name string }
+		}
+		if err := json.Unmarshal([]byte(out), &answers); err != nil {
+			t.Fatalf("%v:\n%s", err, out)
+		}
+		if len(answers) != 3 || answers[dead].Code != "unreachable" || answers["db1"].Spec.Name != "web" || answers[in.tcp()].Spec.Name != "web" {
+			t.Errorf("the answers are\n%s%s", out, said)
 		}
 	})
 
@@ -320,7 +340,7 @@ type sshClient struct {
 func (h *sshHosts) newClient(t *testing.T) *sshClient {
 	t.Helper()
 	c := &sshClient{h, t.TempDir()}
-	for _, dir := range []string{".ssh", ".ssh/conf.d", "bin", "keys", "elsewhere"} {
+	for _, dir := range []string{".ssh", ".ssh/conf.d", "bin", "keys", "elsewhere", ".config/kita"} {
 		if err := os.MkdirAll(c.path(dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
