@@ -205,7 +205,7 @@ func says(t *testing.T, text string) (addr string) {
 
 func TestServersOfAnotherKind(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"supervisor-rs", "no legal operations input", "supervisor-rs-client COMMAND [CHILD] on 127.0.0.1`"},
+		{"supervisor-rs", "no legal operations input", "it may be a server of supervisor-rs (it says \"no legal operations input\"): ask it with --legacy"},
 		{"supervisor-rs in encrypt mode", "Running on encrypt mode, need to dencrypt your command.\nx", `says "Running on encrypt mode, need to dencrypt your command."`},
 		{"a short word", "no", `says "no"`},
 		{"SSH", "SSH-2.0-OpenSSH_9.9\r\n", "it speaks SSH"},

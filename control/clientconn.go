@@ -57,12 +57,7 @@ func (n *NotHTTP) Error() string {
 	if !n.OldServer {
 		return fmt.Sprintf("%s is no kita server: %s", n.Target, n.Reason)
 	}
-	host := n.Target.String()
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	return fmt.Sprintf("%s does not speak HTTP, it may be a server of supervisor-rs (%s): ask it with `supervisor-rs-client COMMAND [CHILD] on %s`",
-		n.Target, n.Reason, host)
+	return fmt.Sprintf("%s does not speak HTTP, it may be a server of supervisor-rs (%s): ask it with --legacy", n.Target, n.Reason)
 }
 
 // clientConn fails a connection whose peer does not begin as an HTTP server

@@ -5,7 +5,9 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"kita/control"
@@ -129,6 +131,36 @@ func TestAPanicOfALineOverSSHIsContained(t *testing.T) {
 	}, slog.New(slog.NewTextHandler(&log, nil)))
 	if status != exitFailed || !strings.Contains(stderr.String(), "an error of its own") || !strings.Contains(log.String(), "panicked") {
 		t.Errorf("status %d, stderr %q, log %q", status, stderr.String(), log.String())
+	}
+}
+
+// TestLinesOverSSHRunSideBySide, and leave nothing behind: a server carries out
+// any number of them.
+func TestLinesOverSSHRunSideBySide(t *testing.T) {
+	server := serveFake(t, newService())
+	several := func(n int) {
+		var running sync.WaitGroup
+		for range n {
+			for _, line := range []string{"check web -o json", "help upgrade", "start --nope", "info"} {
+				running.Go(func() { overSSH(t.Context(), server.socket, line) })
+			}
+		}
+		running.Wait()
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	several(8)
+	before := heap()
+	for range 50 {
+		several(4)
+	}
+	const most = 2 << 20
+	if after := heap(); after > before+most {
+		t.Errorf("800 lines left %d bytes", after-before)
 	}
 }
 
