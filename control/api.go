@@ -89,6 +89,8 @@ func (a *api) outermost(next http.Handler) http.Handler {
 			if c := connOf(r.Context()); c != nil {
 				c.s.recordRefused(c.asker, refusal.Code, refusal.Message)
 			}
+			// Who is not heard must not hold a slot until it is idle for too long.
+			w.Header().Set("Connection", "close")
 			a.problem(w, refusal)
 			return
 		}

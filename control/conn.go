@@ -31,6 +31,8 @@ type conn struct {
 	// after the end of a request. Read gives them again. An HTTP server's are
 	// owned by mu, see httpconn.go.
 	read []byte
+	// begun is when this server got the connection.
+	begun time.Time
 	// ended: the peer has closed its side.
 	ended bool
 	// handed: an HTTP server owns it now. Owned by s.mu.
@@ -166,7 +168,8 @@ func (s *Server) identify(c *conn) {
 // with a silence, how long a one the grammar says: see legacy.Pending. All of
 // it must have come within Timing.Request.
 func (s *Server) receive(c *conn) (p protocol, over bool) {
-	deadline := time.Now().Add(s.opt.Timing.Request)
+	c.begun = time.Now()
+	deadline := c.begun.Add(s.opt.Timing.Request)
 	chunk := make([]byte, 4096)
 	for {
 		p := sniff(c.read)

@@ -2,9 +2,13 @@ package control
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // crowdScript is a crowd whose connections have names.
@@ -102,4 +106,46 @@ func TestAddressesCountBySubscriber(t *testing.T) {
 			t.Errorf("%s and %s: %s and %s", c.a, c.b, prefix(c.a), prefix(c.b))
 		}
 	}
+}
+
+// A request that is refused does not buy its connection the time of an idle one.
+func TestWhoIsNotHeardHoldsNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipeServer(Options{Encrypt: true})
+		start := time.Now()
+		got := p.dial(t).say(t, 0, false, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if took := time.Since(start); !strings.HasPrefix(got, "HTTP/1.1 403") || took > time.Second {
+			t.Errorf("after %v: %q", took, got)
+		}
+		p.end(t)
+	})
+}
+
+// A new connection over the cap of those that wait closes the oldest of them, and
+// not one that is being answered.
+func TestNewConnectionsPushOutOldOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipeServer(Options{MaxWaitingPerAddress: 2})
+		kept := p.dial(t)
+		_, _ = io.WriteString(kept, getHealth)
+		_, _ = io.ReadAtLeast(kept, make([]byte, 4096), 12)
+		oldest, second := p.dial(t), p.dial(t)
+		synctest.Wait()
+		third := p.dial(t)
+		if rest, err := io.ReadAll(oldest); len(rest) > 0 || err != nil {
+			t.Errorf("the oldest: %q, %v", rest, err)
+		}
+		for _, c := range []*duplex{second, third} {
+			if got := c.say(t, 0, false, "check x"); got != "==Check Results Below==\n" {
+				t.Errorf("one that may wait: %q", got)
+			}
+		}
+		synctest.Wait()
+		if stats := p.Stats(); stats != (Stats{Open: 1, Displaced: 1}) {
+			t.Errorf("stats %+v", stats)
+		}
+		_ = kept.Close()
+		_ = oldest.Close()
+		p.end(t)
+	})
 }

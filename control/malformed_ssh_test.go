@@ -52,6 +52,27 @@ func recordLogin(t *testing.T, h *sshHouse, key ssh.Signer) []byte {
 	return bytes.Clone(r.written.Bytes())
 }
 
+// kexInit is the first packet of a client: what it sends when it goes on to say
+// nothing.
+func kexInit() []byte {
+	lists := func(names ...string) []byte {
+		var b []byte
+		for _, name := range names {
+			b = append(b, ssh.Marshal(struct{ List string }{name})...)
+		}
+		return b
+	}
+	payload := append([]byte{20}, make([]byte, 16)...)
+	payload = append(payload, lists("curve25519-sha256", "ssh-ed25519", "aes128-gcm@openssh.com", "aes128-gcm@openssh.com", "", "", "none", "none", "", "")...)
+	payload = append(payload, 0, 0, 0, 0, 0)
+	padding := 8 - (5+len(payload))%8 + 8
+	packet := ssh.Marshal(struct {
+		Length  uint32
+		Padding byte
+	}{uint32(1 + len(payload) + padding), byte(padding)})
+	return append(append(packet, payload...), make([]byte, padding)...)
+}
+
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -42,7 +42,7 @@ func (s *Server) serveSSH(_ context.Context, c *conn) {
 			s.panics.Add(1)
 			s.opt.Logger.Error("a command line's handler panicked", "by", a.by(), "panic", fmt.Sprint(v), "stack", string(stack))
 		},
-		Handshake: s.opt.Timing.Request, Idle: s.opt.Timing.Idle, Write: s.opt.Timing.Write, Linger: s.opt.Timing.Linger,
+		Begun: c.begun, Handshake: s.opt.Timing.Request, Idle: s.opt.Timing.Idle, Write: s.opt.Timing.Write, Linger: s.opt.Timing.Linger,
 	})
 	if over := s.secure(c, conn); over {
 		s.surrender(c, Handed{Stage: StageNew, Read: c.read})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -73,7 +72,7 @@ var errRefused = errors.New("the key is not admitted")
 // that it returns say as whom: a client may have asked about other keys, which
 // it does not own, on the way (CVE-2024-45337).
 func (c *Conn) handshake() (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	_ = c.wire.SetDeadline(time.Now().Add(c.opt.Handshake))
+	_ = c.wire.SetDeadline(c.opt.Begun.Add(c.opt.Handshake))
 	stop := context.AfterFunc(c.leaving, func() { _ = c.wire.Close() })
 	defer stop()
 	var tried attempts

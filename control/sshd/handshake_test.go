@@ -25,7 +25,7 @@ func offer(t *testing.T, change func(*Options), config ssh.ClientConfig) (*Refus
 		Admit:         func(string, ssh.PublicKey) (Guest, error) { return nil, errors.New("no file has the key") },
 		Authenticated: func(Guest) { t.Error("the client is let in") },
 		Channels:      make(chan struct{}, 1),
-		Handshake:     30 * time.Second, Idle: time.Minute, Write: time.Minute, Linger: time.Minute,
+		Begun:         time.Now(), Handshake: 30 * time.Second, Idle: time.Minute, Write: time.Minute, Linger: time.Minute,
 	}
 	if change != nil {
 		change(&opt)
@@ -119,7 +119,7 @@ func TestStallingEndsAtTheDeadline(t *testing.T) {
 	for _, sent := range []string{"", "SSH-2.0-x", "SSH-2.0-x\r\n", "SSH-2.0-x\r\n\x00\x00\x01\x00\x04\x14"} {
 		near, far := tcpPair(t)
 		_, _ = io.WriteString(near, sent)
-		conn := New(far, []byte("SSH"[:min(len(sent), 3)]), Options{HostKey: newKey(t), Handshake: 50 * time.Millisecond})
+		conn := New(far, []byte("SSH"[:min(len(sent), 3)]), Options{HostKey: newKey(t), Begun: time.Now(), Handshake: 50 * time.Millisecond})
 		var refused *Refused
 		if err := conn.Serve(); !errors.As(err, &refused) || refused.Fault != Stalled || !strings.Contains(refused.Reason, "50ms") {
 			t.Errorf("after %q: %v", sent, err)
@@ -231,7 +231,7 @@ func FuzzHandshake(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		nc := &canned{in: bytes.NewReader(in)}
 		conn := New(nc, nil, Options{
-			HostKey: newKey(t), Handshake: time.Minute,
+			HostKey: newKey(t), Begun: time.Now(), Handshake: time.Minute,
 			Admit: func(string, ssh.PublicKey) (Guest, error) { return nil, errors.New("nobody") },
 		})
 		var refused *Refused

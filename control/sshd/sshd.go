@@ -30,8 +30,9 @@ type Options struct {
 	Channels chan struct{}
 	// Panicked hears of a panic of a Guest.
 	Panicked func(v any, stack []byte)
-	// Handshake is how long a client has to authenticate, and to say what a
-	// channel is for.
+	// Begun is when the connection was accepted. The client has Handshake from
+	// then on to authenticate, and as long to say what a channel is for.
+	Begun     time.Time
 	Handshake time.Duration
 	// Idle is how long a connection without a channel is kept.
 	Idle time.Duration

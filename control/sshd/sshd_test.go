@@ -83,7 +83,7 @@ func connect(t *testing.T, g *fake, change func(*Options)) *peer {
 		Authenticated: func(Guest) {},
 		Channels:      make(chan struct{}, 100),
 		Panicked:      func(v any, _ []byte) { p.panics <- fmt.Sprint(v) },
-		Handshake:     30 * time.Second, Idle: time.Minute, Write: 30 * time.Second, Linger: 30 * time.Second,
+		Begun:         time.Now(), Handshake: 30 * time.Second, Idle: time.Minute, Write: 30 * time.Second, Linger: 30 * time.Second,
 	}
 	if change != nil {
 		change(&opt)
