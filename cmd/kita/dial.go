@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	"kita/control"
 	"kita/control/fleet"
 	"kita/control/keyring"
 	"kita/control/tunnel"
+	"kita/spec"
 )
 
 // target finds the way to the server of h. What it took is freed by the closer,
@@ -42,7 +44,30 @@ func (p *program) keyTarget(ctx context.Context, r request, h fleet.Host) (contr
 	if err != nil {
 		return control.Target{}, nil, explainDial(ctx, h.Addr(), err)
 	}
-	return control.Target{Through: conn}, conn, nil
+	return control.Target{Through: keyOpener{conn}}, conn, nil
+}
+
+// keyOpener is a tunnel whose connection may have to be made anew, with the
+// errors of the first time.
+type keyOpener struct{ *tunnel.Conn }
+
+func (k keyOpener) Open(ctx context.Context) (net.Conn, error) {
+	nc, err := k.Conn.Open(ctx)
+	if err == nil {
+		return nc, nil
+	}
+	var (
+		refusal     *spec.Refusal
+		unreachable *control.Unreachable
+	)
+	if errors.As(err, &refusal) {
+		return nil, refusal
+	}
+	if err = explainDial(ctx, k.String(), err); errors.As(err, &unreachable) || ctx.Err() != nil {
+		return nil, err
+	}
+	// The server is there, and is not to be asked.
+	return nil, spec.Refuse(forbidden, "", "", "%v", err)
 }
 
 // explainDial tells a server that cannot be reached from one that was, and that
