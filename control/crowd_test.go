@@ -149,3 +149,22 @@ func TestNewConnectionsPushOutOldOnes(t *testing.T) {
 		p.end(t)
 	})
 }
+
+func TestOneAddressCannotTakeEverySlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipeServer(Options{MaxPerAddress: 1})
+		first := p.dial(t)
+		synctest.Wait()
+		if got := p.dial(t).say(t, 0, false); got != "" {
+			t.Errorf("beyond the cap of an address: %q", got)
+		}
+		if got := first.say(t, 0, false, "check x"); got != "==Check Results Below==\n" {
+			t.Errorf("within it: %q", got)
+		}
+		synctest.Wait()
+		if stats := p.Stats(); stats != (Stats{Refused: 1}) {
+			t.Errorf("stats %+v", stats)
+		}
+		p.end(t)
+	})
+}

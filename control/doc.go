@@ -3,7 +3,8 @@
 //
 // On the server's side, Server serves listeners. The first bytes of a
 // connection decide whether it speaks HTTP (the JSON API of openapi.yaml), SSH
-// or the text protocol of supervisor-rs (package legacy). Everything that
+// (package sshd: the same API in channels, and command lines) or the text
+// protocol of supervisor-rs (package legacy). Everything that
 // changes or reads a child goes through Service, which cmd/kita wires to the
 // reconciler; this package keeps no state of children.
 //
@@ -13,8 +14,10 @@
 //
 // A server that is replaced hands its connections over: HandOver ends one and
 // returns them as descriptors and data, Resume of the next goes on with them.
+// Those of SSH end instead.
 //
-// Invariants: no input makes the server panic, block without a deadline or
+// Invariants: a gate is asked before anything is done for anybody; a key counts
+// as long as its file lies where it was found; no input makes the server panic, block without a deadline or
 // hold more than a fixed amount of memory; a reader that is slow or gone costs
 // nothing but its own connection; a browser cannot drive the API; the unix
 // socket answers although TCP is flooded.

@@ -90,7 +90,7 @@ func (s *Server) expel() {
 func (s *Server) revoked(g *guest, why error) error {
 	g.expelled.Do(func() {
 		s.opt.Logger.Warn("a key was revoked, its connection ends", "by", g.asker.by(), "reason", why)
-		s.recordRefused(g.asker, codeForbidden, fmt.Sprintf("the key %s was revoked, so its connection ends: %v", g.key.Name, why))
+		s.record(g.asker, verbConnect, "", string(codeForbidden), fmt.Sprintf("the key %s was revoked, so its connection ends: %v", g.key.Name, why))
 	})
 	return fmt.Errorf("the key %s was revoked", g.key.Name)
 }

@@ -61,16 +61,18 @@ func (r *refusals) rest() int {
 }
 
 // recordRefused writes to the audit log that a connection came to no command,
-// unless there were too many of late: the next line says how many then.
-func (s *Server) recordRefused(a asker, code spec.Code, reason string) {
+// unless there were too many of late: then it is false, and the next line says
+// how many.
+func (s *Server) recordRefused(a asker, code spec.Code, reason string) (recorded bool) {
 	ok, left := s.refusals.allow(time.Now())
 	if !ok {
-		return
+		return false
 	}
 	if left > 0 {
 		reason += fmt.Sprintf(" (%d refused connections before this one are not listed)", left)
 	}
 	s.record(a, verbConnect, "", string(code), reason)
+	return true
 }
 
 // recordRest writes how many refused connections no line told of.

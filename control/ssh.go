@@ -97,9 +97,11 @@ func (s *Server) reportSSH(a asker, err error) {
 	case sshd.Malformed:
 		code = spec.BadRequest
 	case sshd.BadKey:
+	}
+	// Nothing else says why where there is no audit log.
+	if s.recordRefused(a, code, refused.Reason) && refused.Fault == sshd.BadKey {
 		s.opt.Logger.Info("a client's keys are refused", "by", a.by(), "reason", refused.Reason)
 	}
-	s.recordRefused(a, code, refused.Reason)
 }
 
 // guest is a client that has proved its key.
