@@ -296,6 +296,11 @@ func TestKeysThatAreTooWeak(t *testing.T) {
 	if offered, _ := host.seen(); !slices.Equal(offered, fingerprints(t, strong)) {
 		t.Errorf("offered %v", offered)
 	}
+	writeFile(t, u.path("id_rsa"), "no key\n")
+	writeFile(t, u.path("id_rsa.pub"), string(ssh.MarshalAuthorizedKey(signerOf(t, weak).PublicKey())))
+	if _, err := u.Dial(t.Context(), host.target()); err == nil || !strings.Contains(err.Error(), "id_rsa is no private key") {
+		t.Errorf("error %v", err)
+	}
 	u.mustDial(t, (&fakeHost{authorized: signerOf(t, strong).PublicKey()}).start(t).target())
 	sha1 := (&fakeHost{change: func(c *ssh.ServerConfig) { c.PublicKeyAuthAlgorithms = []string{ssh.KeyAlgoRSA} }}).start(t)
 	if _, err := u.Dial(t.Context(), sha1.target()); err == nil {

@@ -137,12 +137,15 @@ func (d *Dialer) identity(ctx context.Context, k *keys, file string, named bool)
 	switch {
 	case locked:
 		return &candidate{name: file, public: public, signer: func() (ssh.Signer, error) { return d.unlock(ctx, file) }}, true
-	case err != nil && public != nil:
-		// IdentityFile may name the public half of a key of the agent.
-		return &candidate{name: file, public: public}, false
 	case err != nil:
-		k.note("%v", err)
-		return nil, false
+		// IdentityFile may name the public half of a key of the agent.
+		if _, _, _, _, notPublic := ssh.ParseAuthorizedKey(readSmall(file)); notPublic != nil {
+			k.note("%v", err)
+		}
+		if public == nil {
+			return nil, false
+		}
+		return &candidate{name: file, public: public}, false
 	}
 	return &candidate{name: file, public: private.PublicKey(), signer: func() (ssh.Signer, error) {
 		if private.Warning != "" {
