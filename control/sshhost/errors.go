@@ -28,15 +28,15 @@ func (n *NoServerError) Error() string {
 	return "no kita server could be reached there: " + strings.Join(n.Tried, "; ")
 }
 
-// OnlyOldError is the error of a host with supervisor-rs-client and without
-// kita: Host.RunOld is the way to ask its server.
+// OnlyOldError is the error of a host with supervisor-rs-client and without a
+// kita server: Host.RunOld is the way to ask the server there.
 type OnlyOldError struct {
 	// Client is the path of supervisor-rs-client there.
 	Client string
 }
 
 func (o *OnlyOldError) Error() string {
-	return "there is no kita, only supervisor-rs (" + o.Client + ")"
+	return "no kita server answers there, only supervisor-rs could be asked (" + o.Client + ")"
 }
 
 // NetworkError is the error of a host that did not answer as an sshd does, or

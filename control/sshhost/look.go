@@ -108,9 +108,9 @@ func (f findings) ways(forbidden bool) []checkedWay {
 			ways = append(ways, checkedWay{way: unixWay{path}})
 		}
 	}
-	// The port of a machine with only the old program is that of supervisor-rs,
-	// which not every request leaves able to go on.
-	if f.kita != "" || f.old == "" {
+	// Where supervisor-rs is installed the port may be its own, and a request
+	// that it does not know leaves it answering errors for good.
+	if f.old == "" {
 		ways = append(ways, checkedWay{way: tcpWay{}, check: answersAsKita})
 	}
 	if f.kita == "" {

@@ -184,7 +184,7 @@ func (s *search) run(ctx context.Context) (net.Conn, error) {
 		}
 	}
 	switch {
-	case there.kita == "" && there.old != "":
+	case there.old != "":
 		return nil, &OnlyOldError{Client: there.old}
 	case there.err != nil:
 		s.tried = append(s.tried, fmt.Sprintf("kita there: %v", there.err))

@@ -118,7 +118,12 @@ func TestWaysToKita(t *testing.T) {
 			// The port is left alone: it may be that of a supervisor-rs.
 			"only the old program",
 			&fakeHost{ports: map[string]func(rwc){loopback: says("no legal operations input")}, exec: runs([]string{"old /opt/supervisor-rs-client"}, nil)},
-			[]string{rootSocket, "session"}, nil, "there is no kita, only supervisor-rs (/opt/supervisor-rs-client)",
+			[]string{rootSocket, "session"}, nil, "only supervisor-rs could be asked (/opt/supervisor-rs-client)",
+		},
+		{
+			"the old program beside a kita without a server",
+			&fakeHost{ports: map[string]func(rwc){loopback: says("no legal operations input")}, exec: runs([]string{"kita /kita", "old /old"}, nil)},
+			[]string{rootSocket, "session", "session"}, nil, "only supervisor-rs could be asked (/old)",
 		},
 	}
 	for _, tt := range tests {
