@@ -67,9 +67,9 @@ type Server struct {
 	listeners map[net.Listener]struct{} // owned by mu
 	conns     map[*conn]struct{}        // owned by mu: those not yet closed
 
-	refused, displaced, panics          atomic.Uint64
-	refusedLog, displacedLog, acceptLog seldom
-	packetLog                           seldom
+	refused, displaced, unadmitted, panics atomic.Uint64
+	refusedLog, displacedLog, acceptLog    seldom
+	packetLog                              seldom
 	// refusals limits the lines of the audit log on refused connections.
 	refusals refusals
 }
@@ -78,9 +78,10 @@ type Server struct {
 type Stats struct {
 	// Open connections now, without the channels of those that speak SSH.
 	Open int
-	// Refused at the cap, Displaced by newer ones while they waited, and Panics
-	// contained, since the start.
-	Refused, Displaced, Panics uint64
+	// Since the start: Refused at the cap, Displaced by newer ones while they
+	// waited, Unadmitted as they proved no key that is admitted, and Panics
+	// contained.
+	Refused, Displaced, Unadmitted, Panics uint64
 }
 
 // NewServer makes a server that serves nothing yet. opt.Service is required.
@@ -122,7 +123,7 @@ func (s *Server) count() { s.panics.Add(1) }
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stats := Stats{Refused: s.refused.Load(), Displaced: s.displaced.Load(), Panics: s.panics.Load()}
+	stats := Stats{Refused: s.refused.Load(), Displaced: s.displaced.Load(), Unadmitted: s.unadmitted.Load(), Panics: s.panics.Load()}
 	for c := range s.conns {
 		if c.transport.network != viaSSH {
 			stats.Open++

@@ -97,6 +97,7 @@ func (s *Server) reportSSH(a asker, err error) {
 	case sshd.Malformed:
 		code = spec.BadRequest
 	case sshd.BadKey:
+		s.unadmitted.Add(1)
 	}
 	// Nothing else says why where there is no audit log.
 	if s.recordRefused(a, code, refused.Reason) && refused.Fault == sshd.BadKey {

@@ -69,7 +69,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	metrics.New(registry, metrics.Options{
 		Children: none{}, Processes: none{},
 		QueueDepth: func() int { return 0 }, ConfigErrors: func() int { return 0 }, StoreErr: func() error { return nil },
-		Keeper: func() bool { return true },
+		Keeper: func() bool { return true }, Connections: func() metrics.Connections { return metrics.Connections{} },
 	})
 	// Descriptions, unlike series, are there before anything has happened.
 	described := make(chan *prometheus.Desc, 1000)

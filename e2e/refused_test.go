@@ -36,6 +36,10 @@ access:
 		in.makeKey(t, "stranger", "elsewhere")
 		in.refused(t, `refuses the key stranger`, "kita", "check", "on", in.addr, "with", "stranger.pem")
 		in.awaitAudit(t, audit.Event{Via: "ssh", Verb: "connect"}, in.fingerprint(t, "stranger.pem"))
+		_, text, err := in.http("unix", "GET", "/metrics", "", nil)
+		if err != nil || !strings.Contains(text, `kita_connections_refused_total{reason="key"} 1`) {
+			t.Errorf("the metrics do not count it: %v", err)
+		}
 	})
 	t.Run("wrong key", func(t *testing.T) {
 		// The name is known, the key is another.
@@ -97,7 +101,7 @@ access:
 			t.Errorf("the answer is %q", answer)
 		}
 		status, body, err := in.http("tcp", "GET", "/metrics", "", nil)
-		if err != nil || status != 403 || !strings.Contains(string(body), "metrics_addr") {
+		if err != nil || status != 403 || !strings.Contains(body, "metrics_addr") {
 			t.Errorf("/metrics: %d, %v: %s", status, err, body)
 		}
 	})

@@ -36,6 +36,16 @@ type Options struct {
 	StoreErr func() error
 	// Keeper tells whether the process that restarts the server lives.
 	Keeper func() bool
+	// Connections tells of the clients.
+	Connections func() Connections
+}
+
+// Connections are those that are open now, and how many were refused since the
+// start: at a cap, for a newer one while they had not said what they want, and
+// because no key of theirs is admitted.
+type Connections struct {
+	Open                        int
+	Full, Displaced, Unadmitted uint64
 }
 
 // unknown stands for a label value outside of its closed set.
@@ -97,6 +107,9 @@ func New(reg Registry, o Options) *Metrics {
 	reg.MustRegister(m.passes, m.staleFacts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registerGauges(reg, o)
+	if o.Connections != nil {
+		registerConnections(reg, o.Connections)
+	}
 	if o.Children != nil {
 		reg.MustRegister(newChildCollector(o.Children, o.Processes))
 	}
@@ -135,6 +148,23 @@ func registerGauges(reg Registry, o Options) {
 	}
 	if o.Keeper != nil {
 		gauge("kita_keeper_up", "1 while the process that restarts the server lives, 0 otherwise.", nil, func() float64 { return boolean(o.Keeper()) })
+	}
+}
+
+func registerConnections(reg Registry, read func() Connections) {
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kita_connections", Help: "Connections of clients that are open.",
+	}, func() float64 { return float64(read().Open) }))
+	for reason, value := range map[string]func(Connections) uint64{
+		"full":      func(c Connections) uint64 { return c.Full },
+		"displaced": func(c Connections) uint64 { return c.Displaced },
+		"key":       func(c Connections) uint64 { return c.Unadmitted },
+	} {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "kita_connections_refused_total",
+			Help:        "Connections refused at a cap (full), for a newer one while they said nothing (displaced), without an admitted key (key).",
+			ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(value(read())) }))
 	}
 }
 

@@ -85,6 +85,7 @@ func example() (*prometheus.Registry, *Metrics, *fakeChildren) {
 		ConfigErrors: func() int { return 1 },
 		StoreErr:     func() error { return errors.New("no space left on device") },
 		Keeper:       func() bool { return true },
+		Connections:  func() Connections { return Connections{Open: 3, Full: 1, Displaced: 2, Unadmitted: 4} },
 	})
 	m.PassDone(200 * time.Microsecond)
 	m.PassDone(3 * time.Second)

@@ -16,15 +16,19 @@ type observed struct{ s *server }
 
 func (o observed) List() []spec.View                 { return o.s.reconciler.List() }
 func (o observed) Usage(pid int) (spec.Usage, error) { return o.s.host.Usage(pid) }
-func (o observed) queueDepth() int                   { return o.s.reconciler.QueueDepth() }
-func (o observed) configErrors() int                 { return o.s.reconciler.ConfigErrors() }
+func (o observed) connections() metrics.Connections {
+	stats := o.s.control.Stats()
+	return metrics.Connections{Open: stats.Open, Full: stats.Refused, Displaced: stats.Displaced, Unadmitted: stats.Unadmitted}
+}
+func (o observed) queueDepth() int   { return o.s.reconciler.QueueDepth() }
+func (o observed) configErrors() int { return o.s.reconciler.ConfigErrors() }
 
 func newMetrics(s *server, st *store.Store) *metrics.Metrics {
 	o := observed{s}
 	return metrics.New(prometheus.NewRegistry(), metrics.Options{
 		Version: version, Revision: revision(), GoVersion: goruntime.Version(),
 		Children: o, Processes: o, QueueDepth: o.queueDepth, ConfigErrors: o.configErrors, StoreErr: st.Err,
-		Keeper: s.link.Alive,
+		Keeper: s.link.Alive, Connections: o.connections,
 	})
 }
 
