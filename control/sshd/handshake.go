@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -72,7 +74,8 @@ var errRefused = errors.New("the key is not admitted")
 // that it returns say as whom: a client may have asked about other keys, which
 // it does not own, on the way (CVE-2024-45337).
 func (c *Conn) handshake() (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	_ = c.wire.SetDeadline(c.opt.Begun.Add(c.opt.Handshake))
+	late := time.AfterFunc(time.Until(c.opt.Begun.Add(c.opt.Handshake)), c.wire.expire)
+	defer late.Stop()
 	stop := context.AfterFunc(c.leaving, func() { _ = c.wire.Close() })
 	defer stop()
 	var tried attempts
@@ -105,13 +108,13 @@ func (c *Conn) refused(err error, tried attempts) *Refused {
 	switch {
 	case c.leaving.Err() != nil:
 		return &Refused{Ended, "the server ended the connection before the client was authenticated"}
-	case c.wire.timedOut.Load():
+	case c.wire.isLate.Load():
 		return &Refused{Stalled, fmt.Sprintf("the client stalled: it was not authenticated within %v%s", c.opt.Handshake, tried.suffix())}
 	case len(tried) > 0:
 		return &Refused{BadKey, tried.String()}
 	case errors.As(err, &keys):
 		return &Refused{BadKey, "the client offered no key"}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		return &Refused{Malformed, "the client broke the handshake off"}
 	}
 	return &Refused{Malformed, fmt.Sprintf("the handshake failed: %.200q", err.Error())}
