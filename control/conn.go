@@ -67,7 +67,12 @@ func (c *conn) Close() error {
 		c.s.mu.Lock()
 		delete(c.s.conns, c)
 		c.s.noteEmpty()
+		secured := c.secured
 		c.s.mu.Unlock()
+		if secured != nil {
+			// It may wait for something else than bytes.
+			secured.Leave()
+		}
 		if c.transport.slots != nil {
 			<-c.transport.slots
 		}

@@ -73,6 +73,15 @@ func kexInit() []byte {
 	return append(append(packet, payload...), make([]byte, padding)...)
 }
 
+const banner = "SSH-2.0-OpenSSH_9.9\r\n"
+
+// unanswered are many packets of a kind that need no answer: IGNORE (2),
+// UNIMPLEMENTED (3) and DEBUG (4).
+func unanswered(kind byte) []byte {
+	packet := append([]byte{0, 0, 0, 12, 10, kind}, make([]byte, 10)...)
+	return append([]byte(banner), bytes.Repeat(packet, 20)...)
+}
+
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -92,7 +101,6 @@ func TestMalformedHandshakes(t *testing.T) {
 	noise := rand.NewChaCha8([32]byte{1})
 	random := make([]byte, 1<<10)
 	_, _ = noise.Read(random)
-	const banner = "SSH-2.0-OpenSSH_9.9\r\n"
 	good := [][]byte{
 		login, login[:200],
 		append([]byte(banner), kexInit()...),
@@ -101,6 +109,7 @@ func TestMalformedHandshakes(t *testing.T) {
 		append([]byte("SSH-"), bytes.Repeat([]byte("x"), 300)...),
 		[]byte("SSH-1.99-x\r\n\x00\x00\x00\x0c\x0a\x15"),
 		append([]byte("ops;"), random[:256]...),
+		unanswered(2), unanswered(3), append(append([]byte(banner), kexInit()...), unanswered(4)[len(banner):]...),
 	}
 	run := func(total uint64) {
 		seeds := make(chan uint64)
@@ -130,5 +139,33 @@ func TestMalformedHandshakes(t *testing.T) {
 	}
 	if _, err := h.ask(t, h.mustLogin(t, key)).Do(t.Context(), spec.Command{Verb: spec.VerbStop, Child: "a"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Clients whose packets need no answer are pushed out like others that stall,
+// and hold up nothing: the house of a test closes within seconds or fails, and
+// goroutines that are left fail the package.
+func TestUnansweredPacketsHoldNothing(t *testing.T) {
+	for name, opt := range map[string]Options{
+		"until the deadline":  {Timing: Timing{Request: 50 * time.Millisecond}},
+		"until they give way": {MaxWaitingPerAddress: 2, Timing: Timing{Request: time.Hour}},
+		"until it closes":     {Timing: Timing{Request: time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n = 20
+			h := newSSHHouse(t, opt)
+			for range n {
+				_, _ = h.dial(t).Write(unanswered(2))
+			}
+			switch {
+			case opt.MaxWaitingPerAddress > 0:
+				until(t, "all but the last ones are closed", func() bool { return h.Stats().Displaced == n-2 && h.Stats().Open == 2 })
+			case opt.Timing.Request < time.Minute:
+				h.wantAudit(t, `"timed-out"`, "stalled")
+				until(t, "all are closed", func() bool { return h.Stats().Open == 0 })
+			default:
+				until(t, "all are open", func() bool { return h.Stats().Open == n })
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -116,7 +117,12 @@ func TestNothingOldIsAgreedUpon(t *testing.T) {
 }
 
 func TestStallingEndsAtTheDeadline(t *testing.T) {
-	for _, sent := range []string{"", "SSH-2.0-x", "SSH-2.0-x\r\n", "SSH-2.0-x\r\n\x00\x00\x01\x00\x04\x14"} {
+	sends := []string{"", "SSH-2.0-x", "SSH-2.0-x\r\n", "SSH-2.0-x\r\n\x00\x00\x01\x00\x04\x14"}
+	// IGNORE and DEBUG, which are not answered: the gate is shut.
+	for _, kind := range []byte{2, 4} {
+		sends = append(sends, "SSH-2.0-x\r\n"+strings.Repeat(string(packet(kind, 12, false)), 2*maxAhead))
+	}
+	for _, sent := range sends {
 		near, far := tcpPair(t)
 		_, _ = io.WriteString(near, sent)
 		conn := New(far, []byte("SSH"[:min(len(sent), 3)]), Options{HostKey: newKey(t), Begun: time.Now(), Handshake: 50 * time.Millisecond})
@@ -126,6 +132,33 @@ func TestStallingEndsAtTheDeadline(t *testing.T) {
 		}
 		_ = near.Close()
 	}
+}
+
+// A client may shut the gate for good: Leave opens it.
+func TestLeaveEndsAHandshakeThatWaitsAtTheGate(t *testing.T) {
+	near, far := tcpPair(t)
+	defer near.Close()
+	conn := New(far, nil, Options{HostKey: newKey(t), Begun: time.Now(), Handshake: time.Hour})
+	served := make(chan error, 1)
+	go func() { served <- conn.Serve() }()
+	_, _ = io.WriteString(near, "SSH-2.0-x\r\n"+strings.Repeat(string(packet(2, 12, false)), maxAhead+1))
+	for deadline := time.Now().Add(30 * time.Second); !conn.wire.gate.isShut(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the gate is never shut")
+		}
+		runtime.Gosched()
+	}
+	conn.Leave()
+	var refused *Refused
+	if err := <-served; !errors.As(err, &refused) || refused.Fault != Ended {
+		t.Errorf("serve: %v", err)
+	}
+}
+
+func (g *gate) isShut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ahead >= maxAhead
 }
 
 // canned is a connection from which all comes at once, and that takes anything.

@@ -4,19 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // wire is the connection below SSH. Until the client is authenticated it lets
-// packets through only as they are answered, and has the deadline that was set;
-// from then on each write has a time limit of its own.
+// packets through only as they are answered; from then on each write has a time
+// limit.
 type wire struct {
 	net.Conn
 	in *bufio.Reader
@@ -25,9 +23,9 @@ type wire struct {
 	// isOpen: the client is authenticated.
 	isOpen   atomic.Bool
 	isClosed atomic.Bool
-	// timedOut: the deadline ended a read or a write.
-	timedOut atomic.Bool
-	gate     gate
+	// isLate: it was closed by expire.
+	isLate atomic.Bool
+	gate   gate
 
 	// These belong to the goroutine that reads: whether the client's banner has
 	// been read, whether packets are encrypted, and how much is left of the one
@@ -42,17 +40,10 @@ func newWire(nc net.Conn, first []byte, limit time.Duration) *wire {
 	return w
 }
 
-// authenticated takes away the deadline and opens the gate.
+// authenticated opens the gate.
 func (w *wire) authenticated() {
-	_ = w.Conn.SetDeadline(time.Time{})
 	w.isOpen.Store(true)
 	w.gate.end()
-}
-
-func (w *wire) Read(p []byte) (int, error) {
-	n, err := w.read(p)
-	w.note(err)
-	return n, err
 }
 
 func (w *wire) Write(p []byte) (int, error) {
@@ -61,9 +52,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	} else {
 		w.gate.answered()
 	}
-	n, err := w.Conn.Write(p)
-	w.note(err)
-	return n, err
+	return w.Conn.Write(p)
 }
 
 // Close lets nothing through any more, not even what has come already.
@@ -73,13 +62,14 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
-func (w *wire) note(err error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		w.timedOut.Store(true)
-	}
+// expire ends a connection whose client is not authenticated in time. A deadline
+// would not do: nobody reads or writes while the gate is shut.
+func (w *wire) expire() {
+	w.isLate.Store(true)
+	_ = w.Close()
 }
 
-func (w *wire) read(p []byte) (int, error) {
+func (w *wire) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -154,8 +144,9 @@ const maxAhead = 8
 // the handshake can take. Package ssh queues 16 and then blocks its reader, for
 // ever where the handshake has failed meanwhile: without the gate anybody could
 // leave goroutines and megabytes behind in this process. The handshake answers
-// each packet that it takes, but for some of the key exchange, which are not
-// queued.
+// each packet that it takes, but for some of the key exchange and those that say
+// nothing (IGNORE, DEBUG), which are not queued. A client that sends more of them
+// than maxAhead shuts the gate for good, until the connection is closed.
 type gate struct {
 	mu      sync.Mutex
 	changed sync.Cond
