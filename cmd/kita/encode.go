@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"unicode"
 
 	"sigs.k8s.io/yaml"
 
@@ -60,28 +62,40 @@ func newEncoder(w io.Writer, r request) *encoder {
 	return &encoder{w: w, format: r.format, keyed: r.many}
 }
 
-// add prints the answer of h, or what stands for it when there is err.
-func (e *encoder) add(h fleet.Host, answer any, err error) error {
+// encode is how the answer of h is printed, or what stands for it when there is
+// err; nil where nothing does.
+func (e *encoder) encode(h fleet.Host, answer any, err error) ([]byte, error) {
 	switch {
 	case !e.keyed && err != nil:
-		return nil
+		return nil, nil
 	case !e.keyed:
-		return encode(e.w, e.format, answer)
+		return encode(e.format, answer, "")
 	case err != nil:
 		answer = failureOf(err)
 	}
 	if e.format == formatYAML {
 		// One mapping, written key by key so that it keeps its order.
-		return encode(e.w, e.format, map[string]any{h.String(): answer})
+		return encode(e.format, map[string]any{h.String(): answer}, "")
 	}
 	key, _ := json.Marshal(h.String())
-	value, err := json.MarshalIndent(answer, "  ", "  ")
+	value, err := encode(e.format, answer, "  ")
 	if err != nil {
-		return fmt.Errorf("encode the answer of %s: %w", h, err)
+		return nil, err
 	}
-	before := map[bool]string{false: "{", true: ","}[e.begun]
-	e.begun = true
-	_, err = fmt.Fprintf(e.w, "%s\n  %s: %s", before, key, value)
+	return fmt.Appendf(nil, "  %s: %s", key, bytes.TrimSuffix(value, []byte("\n"))), nil
+}
+
+// add prints what encode has made.
+func (e *encoder) add(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	if e.keyed && e.format == formatJSON {
+		before := map[bool]string{false: "{\n", true: ",\n"}[e.begun]
+		e.begun = true
+		text = append([]byte(before), text...)
+	}
+	_, err := e.w.Write(text)
 	return err
 }
 
@@ -94,19 +108,38 @@ func (e *encoder) end() error {
 	return err
 }
 
-func encode(w io.Writer, f format, v any) error {
-	var (
-		text []byte
-		err  error
-	)
-	if f == formatYAML {
-		text, err = yaml.Marshal(v)
-	} else if text, err = json.MarshalIndent(v, "", "  "); err == nil {
-		text = append(text, '\n')
-	}
+// encode is v as JSON or YAML. Its strings come from the host that was asked and
+// can hold anything, what a terminal acts on and what YAML cannot hold too.
+func encode(f format, v any, prefix string) ([]byte, error) {
+	text, err := json.MarshalIndent(v, prefix, "  ")
 	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
+		return nil, fmt.Errorf("its answer cannot be shown: %w", err)
 	}
-	_, err = w.Write(text)
-	return err
+	text = escapeOdd(text)
+	if f == formatJSON {
+		return append(text, '\n'), nil
+	}
+	if text, err = yaml.JSONToYAML(text); err != nil {
+		return nil, fmt.Errorf("its answer cannot be shown as YAML, ask with -o json: %w", err)
+	}
+	return text, nil
+}
+
+// escapeOdd writes those runes of a JSON text as \uXXXX that encoding/json leaves
+// as they are, and that no terminal shows or YAML refuses. There are none beyond
+// 16 bits that do harm.
+func escapeOdd(text []byte) []byte {
+	odd := func(r rune) bool { return r >= unicode.MaxASCII && r <= 0xffff && isOdd(r) }
+	if bytes.IndexFunc(text, odd) < 0 {
+		return text
+	}
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		if odd(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.Bytes()
 }

@@ -57,13 +57,23 @@ func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing
 		for result, there := waiting[next]; there; result, there = waiting[next] {
 			delete(waiting, next)
 			next++
+			text, err := encodeResult(r, show, out, result)
+			if err != nil {
+				// The other hosts are asked all the same.
+				result.Err = err
+				text, _ = out.encode(result.Host, nil, err)
+			}
 			s := exitStatus(result.Err)
 			if result.Err == nil && show.judge != nil {
 				s = show.judge(result.Value)
 			}
 			status = worst(status, s)
 			told.add(result.Host, s, result.Err)
-			if err := showResult(p, r, show, out, result); err != nil {
+			err = out.add(text)
+			if err == nil {
+				err = showResult(p, r, show, result)
+			}
+			if err != nil {
 				return fmt.Errorf("write the answer: %w", err)
 			}
 		}
@@ -78,19 +88,23 @@ func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing
 	return withStatus(status)
 }
 
-// showResult prints the answer of one host, or why there is none.
-func showResult[T any](p *program, r request, show showing[T], out *encoder, result fleet.Result[T]) error {
+// encodeResult is the answer of one host as JSON or YAML, or what stands for it;
+// nil where text is asked for.
+func encodeResult[T any](r request, show showing[T], out *encoder, result fleet.Result[T]) ([]byte, error) {
+	if r.format != formatJSON && r.format != formatYAML {
+		return nil, nil
+	}
+	var data any = result.Value
+	if show.data != nil && result.Err == nil {
+		data = show.data(result.Value)
+	}
+	return out.encode(result.Host, data, result.Err)
+}
+
+// showResult prints the answer of one host as text, or why there is none.
+func showResult[T any](p *program, r request, show showing[T], result fleet.Result[T]) error {
 	host := label(r, result.Host)
-	switch {
-	case r.format == formatJSON || r.format == formatYAML:
-		var data any = result.Value
-		if show.data != nil {
-			data = show.data(result.Value)
-		}
-		if err := out.add(result.Host, data, result.Err); err != nil {
-			return err
-		}
-	case result.Err == nil:
+	if result.Err == nil && (r.format == formatText || r.format == formatWide) {
 		prefix := ""
 		if host != "" {
 			prefix = host + ": "
