@@ -128,9 +128,6 @@ func (s *Server) handle(c *conn) {
 	case p == undecided:
 		_ = c.Close()
 	default:
-		if p == protocolText {
-			s.crowd.settle(c)
-		}
 		s.handlers[p](s.base, c)
 	}
 }

@@ -8,8 +8,9 @@ import (
 )
 
 // crowd are the connections over TCP, by address, and in which order those came
-// that have not shown yet what they want. Where too many of them wait, the
-// oldest gives way: who floods the port with connections that say nothing pushes
+// that wait: they have not shown yet what they want, or want what is not let
+// through, or were answered and are kept for the next request. Where too many of
+// them wait, the oldest gives way: who floods the port with connections pushes
 // out its own, and a client that is quick gets in between.
 type crowd struct {
 	caps crowdCaps
@@ -32,8 +33,7 @@ type address struct {
 	waiting list.List
 }
 
-// place is where a connection stands; waits is nil when it has shown what it
-// wants.
+// place is where a connection stands; waits is nil while it does not wait.
 type place struct {
 	prefix netip.Prefix
 	waits  *list.Element
@@ -57,16 +57,35 @@ func (w *crowd) enter(c *conn, remote net.Addr) (givesWay *conn, ok bool) {
 	if a.open >= w.caps.perAddress {
 		return nil, false
 	}
+	a.open++
+	p := &place{prefix: prefix}
+	w.places[c] = p
+	return w.queue(c, p, a), true
+}
+
+// queue lets a connection wait behind all others of its address.
+func (w *crowd) queue(c *conn, p *place, a *address) (givesWay *conn) {
 	switch {
 	case a.waiting.Len() >= w.caps.waitingPerAddress:
 		givesWay = w.oldest(a)
 	case w.waiting >= w.caps.waiting:
 		givesWay = w.oldest(w.fullest())
 	}
-	a.open++
-	w.places[c] = &place{prefix: prefix, waits: a.waiting.PushBack(c)}
+	p.waits = a.waiting.PushBack(c)
 	w.waiting++
-	return givesWay, true
+	return givesWay
+}
+
+// wait lets a connection wait again that has been answered. The one that gives
+// way for it, if any, is the caller's to close.
+func (w *crowd) wait(c *conn) (givesWay *conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.places[c]
+	if p == nil || p.waits != nil {
+		return nil
+	}
+	return w.queue(c, p, w.from[p.prefix])
 }
 
 // oldest takes the connection that has waited longest at an address.
@@ -86,7 +105,7 @@ func (w *crowd) fullest() *address {
 	return most
 }
 
-// settle ends the waiting of a connection that has shown what it wants. It is
+// settle ends the waiting of a connection that wants what is let through. It is
 // nothing to one that is not in the crowd.
 func (w *crowd) settle(c *conn) {
 	w.mu.Lock()

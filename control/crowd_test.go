@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kita/spec"
 )
 
 // crowdScript is a crowd whose connections have names.
@@ -82,6 +84,12 @@ func TestWhoHasShownWhatItWantsStays(t *testing.T) {
 	if got := s.come("g", "10.0.0.2"); got != "" {
 		t.Errorf("another address: %q", got)
 	}
+	if got := s.wait(s.conns["c"]); got != s.conns["d"] {
+		t.Errorf("%q gives way to one that waits again", s.names[got])
+	}
+	if got := s.wait(s.conns["c"]); got != nil {
+		t.Errorf("%q gives way to one that waits already", s.names[got])
+	}
 	for _, c := range s.conns {
 		s.leave(c)
 		s.leave(c)
@@ -127,7 +135,7 @@ func TestNewConnectionsPushOutOldOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipeServer(Options{MaxWaitingPerAddress: 2})
 		kept := p.dial(t)
-		_, _ = io.WriteString(kept, getHealth)
+		_, _ = io.WriteString(kept, "GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		_, _ = io.ReadAtLeast(kept, make([]byte, 4096), 12)
 		oldest, second := p.dial(t), p.dial(t)
 		synctest.Wait()
@@ -167,4 +175,43 @@ func TestOneAddressCannotTakeEverySlot(t *testing.T) {
 		}
 		p.end(t)
 	})
+}
+
+// Connections that are kept for another request, or for the rest of one that is
+// not let through, do not fill the port: who has a key gets in.
+func TestKeptConnectionsGiveWay(t *testing.T) {
+	const half = "POST /v1/stop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
+	closed := spec.Access{rules("ops", "*", spec.Admin)}
+	for _, tt := range []struct {
+		name, request string
+		encrypt       bool
+		access        spec.Access
+	}{
+		{"answered", getHealth, false, nil},
+		{"forbidden", "GET /v1/children HTTP/1.1\r\nHost: localhost\r\n\r\n", false, closed},
+		{"no such path", "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n", false, nil},
+		{"half a body", half, false, nil},
+		{"half a body that is not heard", half, true, nil},
+		{"text that is refused", "check", true, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			const n, waiting = 30, 4
+			h := newSSHHouse(t, Options{Encrypt: tt.encrypt, MaxTCP: n, MaxPerAddress: n, MaxWaitingPerAddress: waiting, Timing: Timing{
+				Request: time.Hour, Idle: time.Hour, Linger: time.Hour, Quiet: time.Millisecond, Patience: time.Millisecond,
+			}})
+			h.opt.Config().Access = tt.access
+			key := h.admit(t, "ops")
+			for range n {
+				c := h.dial(t)
+				_, _ = io.WriteString(c, tt.request)
+				if _, err := c.Read(make([]byte, 4096)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := h.ask(t, h.mustLogin(t, key)).List(t.Context()); err != nil {
+				t.Error(err)
+			}
+			until(t, "no more wait than may", func() bool { return h.Stats().Open <= waiting+1 })
+		})
+	}
 }

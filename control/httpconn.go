@@ -87,18 +87,19 @@ func (c *conn) Write(p []byte) (int, error) {
 // pass is how many of the bytes the HTTP server gets. mu is held.
 func (c *conn) pass(p []byte) int {
 	n, complete := c.frame.take(p)
-	if complete {
-		c.s.crowd.settle(c)
-	}
 	c.busy = c.busy || complete
 	return n
 }
 
-// answered: the HTTP server waits for the next request.
+// answered: the HTTP server waits for the next request, and the connection may
+// have to give way meanwhile.
 func (c *conn) answered() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.busy = false
+	c.mu.Unlock()
+	if givesWay := c.s.crowd.wait(c); givesWay != nil {
+		c.s.displace(givesWay)
+	}
 }
 
 // isLast tells whether nothing can follow the request on its connection,

@@ -196,14 +196,14 @@ func (s *Server) exit(c *conn) {
 
 // displace closes a connection that has waited while too many newer ones came.
 func (s *Server) displace(c *conn) {
-	const reason = "closed while it sent no request: too many newer connections wait as well"
+	const reason = "closed while it sent no request that is let through: too many newer connections wait as well"
 	c.gaveWay.Store(true)
 	_ = c.Close()
 	n := s.displaced.Add(1)
 	peer := c.RemoteAddr().String()
 	s.recordRefused(asker{via: viaTCP, peer: peer}, spec.Unavailable, reason)
 	if s.displacedLog.allow(time.Now()) {
-		s.opt.Logger.Warn("too many connections send no request, closing the oldest", "peer", peer, "closed", n)
+		s.opt.Logger.Warn("too many connections send no request that is let through, closing the oldest", "peer", peer, "closed", n)
 	}
 }
 

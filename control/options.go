@@ -48,9 +48,10 @@ type Options struct {
 	// together; 0 means 1,024 and 256. One cap does not use up the other, so a
 	// flooded port leaves the local commands working.
 	MaxTCP, MaxUnix int
-	// MaxWaiting caps the connections over TCP that have not sent a whole
-	// request yet, nor authenticated, MaxWaitingPerAddress those of one address,
-	// for which a /64 of IPv6 counts. One more, and the oldest of them is closed.
+	// MaxWaiting caps the connections over TCP that wait: of which no whole
+	// request that is let through is being answered, and which have not
+	// authenticated. MaxWaitingPerAddress caps those of one address, for which a
+	// /64 of IPv6 counts. One more, and the oldest of them is closed.
 	// 0 means 512 and 128.
 	MaxWaiting, MaxWaitingPerAddress int
 	// MaxPerAddress caps the open connections of one address; 0 means 512.

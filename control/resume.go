@@ -62,7 +62,9 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 		_ = nc.Close()
 		return nil, err
 	}
-	if h.Stage != StageNew {
+	switch h.Stage {
+	case StageNew, StageHTTP, StageMetrics:
+	default:
 		s.crowd.settle(c)
 	}
 	s.mu.Lock()

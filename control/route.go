@@ -122,13 +122,23 @@ func (a *api) carryOut(w http.ResponseWriter, r *http.Request, op route) error {
 		if r.ContentLength != 0 {
 			return spec.Refuse(spec.BadRequest, "", "", "GET %s takes no body", op.path)
 		}
+		settle(r.Context())
 		return op.handle(w, r, nil)
 	}
 	body, refusal := a.readBody(w, r)
 	if refusal != nil {
 		return refusal
 	}
+	settle(r.Context())
 	return op.handle(w, r, body)
+}
+
+// settle: the request is whole and let through, so its connection is not one of
+// those that give way to newer ones.
+func settle(ctx context.Context) {
+	if c := connOf(ctx); c != nil {
+		c.s.crowd.settle(c)
+	}
 }
 
 // askerOf is who is at the other end of a request's connection.
