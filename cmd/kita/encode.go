@@ -34,7 +34,7 @@ func failureOf(err error) failure {
 	switch {
 	case errors.As(err, &not):
 		return failure{err.Error(), "not-asked"}
-	case errors.Is(err, errCtrlC):
+	case errors.Is(err, errCtrlC), errors.Is(err, errInterrupted):
 		return failure{err.Error(), "interrupted"}
 	case errors.As(err, &refusal):
 		return failure{err.Error(), refusal.Code}

@@ -37,9 +37,10 @@ func fanOut[T any](ctx context.Context, p *program, r request, show showing[T], 
 // fanOutHosts is fanOut for what is not asked through a client.
 func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing[T], fn func(context.Context, fleet.Host) (T, error)) error {
 	if len(r.hosts) > 1 {
-		var stop func()
+		var stop func(error)
 		ctx, stop = interruptible(ctx)
-		defer stop()
+		defer stop(nil)
+		fn = stopping(fn, stop)
 	}
 	progress := p.startProgress(len(r.hosts))
 	defer progress.end()
@@ -130,9 +131,21 @@ func showResult[T any](p *program, r request, show showing[T], result fleet.Resu
 // errCtrlC is what Ctrl-C does to a command.
 var errCtrlC = errors.New("the command was interrupted")
 
+// stopping is fn, which stops everything at a Ctrl-C in answer to a question:
+// there it is no signal.
+func stopping[T any](fn func(context.Context, fleet.Host) (T, error), stop func(error)) func(context.Context, fleet.Host) (T, error) {
+	return func(ctx context.Context, h fleet.Host) (T, error) {
+		value, err := fn(ctx, h)
+		if errors.Is(err, errInterrupted) {
+			stop(errCtrlC)
+		}
+		return value, err
+	}
+}
+
 // interruptible ends ctx at the first Ctrl-C. From then on a further one has
-// its usual effect.
-func interruptible(ctx context.Context) (context.Context, func()) {
+// its usual effect. So does stop, for another cause.
+func interruptible(ctx context.Context) (_ context.Context, stop func(cause error)) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)
@@ -146,9 +159,9 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() {
+	return ctx, func(cause error) {
 		signal.Stop(signals)
-		cancel(nil)
+		cancel(cause)
 		<-done
 	}
 }

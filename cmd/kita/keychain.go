@@ -56,8 +56,8 @@ func (k *keychain) get(with string) (*keyring.Private, error) {
 
 // withKeys opens the keys of all hosts, and then runs fn. They are asked for
 // before any host has a time limit. A key of the command line that cannot be
-// used ends the command before anything is sent; that of one host in hosts.yml
-// is the error of that host alone.
+// used ends the command before anything is sent, and so does Ctrl-C in answer to
+// a question; that of one host in hosts.yml is the error of that host alone.
 func (p *program) withKeys(ctx context.Context, r request, fn func(context.Context) error) error {
 	if ctx == nil {
 		ctx = context.Background()
@@ -73,7 +73,7 @@ func (p *program) withKeys(ctx context.Context, r request, fn func(context.Conte
 		}
 		key, err := r.keys.open(ctx, with)
 		switch {
-		case err != nil && with == r.key:
+		case err != nil && (with == r.key || errors.Is(err, errInterrupted)):
 			return err
 		case err == nil && key.Warning != "" && !warned[with]:
 			warned[with] = true

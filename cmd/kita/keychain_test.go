@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"kita/control/controltest"
 	"kita/control/fleet"
+	"kita/spec"
 )
 
 // lockedKey is a file with a key whose passphrase is "secret".
@@ -94,6 +97,34 @@ func TestAKeyOfOneHostThatCannotBeOpenedIsItsErrorAlone(t *testing.T) {
 	if status != exitFailed || !strings.Contains(out, `"good": {
     "verb": "start"`) || !strings.Contains(stderr, "kita: bad: cannot read the key /nowhere/ops.pem: no such file") {
 		t.Errorf("status %d, stdout %s, stderr %s", status, out, stderr)
+	}
+}
+
+// TestCtrlCAtAQuestionEndsTheCommand: of no host, and before anything is sent.
+func TestCtrlCAtAQuestionEndsTheCommand(t *testing.T) {
+	file := hostsFile(t, fmt.Sprintf("hosts: {k1: {key: %s}, k2: {key: %s}, plain: 127.0.0.1}\n", lockedKey(t), lockedKey(t)))
+	p := &program{name: "kita", defaultSocket: func() (string, bool) { return "", false }}
+	r, err := p.request(spec.VerbRestart, strings.Fields("web on k1,k2,plain"), flags{timeout: defaultTimeout, hostsFile: file, fan: fanFlags{parallel: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	questions := newPassphrases("")
+	questions.terminal = func(string) ([]byte, error) {
+		asked++
+		return nil, errInterrupted
+	}
+	r.keys = newKeychain(questions.of)
+	err = p.withKeys(t.Context(), r, func(context.Context) error {
+		t.Error("the command goes on")
+		return nil
+	})
+	if !errors.Is(err, errInterrupted) || asked != 1 || exitStatus(err) != exitFailed {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+	// The identities of ssh:// are asked about while hosts are asked.
+	if _, err := questions.of("another"); !errors.Is(err, errInterrupted) || asked != 1 {
+		t.Errorf("asked %d times, %v", asked, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,8 @@ type passphrases struct {
 	// time.
 	mu    sync.Mutex
 	given map[string]passphrase
+	// interrupted: the user does not want to be asked any more.
+	interrupted bool
 }
 
 type passphrase struct {
@@ -42,9 +45,13 @@ func (p *passphrases) of(key string) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known, ok := p.given[key]
-	if !ok {
+	switch {
+	case !ok && p.interrupted:
+		return nil, errInterrupted
+	case !ok:
 		known.text, known.err = p.find(key)
 		p.given[key] = known
+		p.interrupted = errors.Is(known.err, errInterrupted)
 	}
 	return bytes.Clone(known.text), known.err
 }
@@ -84,18 +91,32 @@ func readPassphrase(file string) ([]byte, error) {
 }
 
 var (
-	errNoTerminal  = errors.New("no terminal")
-	errInterrupted = errors.New("no passphrase was given")
+	errNoTerminal = errors.New("no terminal")
+	// errInterrupted is Ctrl-C, or Ctrl-D, in answer to a question: it ends the
+	// command, as everywhere else. That it is a context.Canceled tells package
+	// sshhost to ask no further.
+	errInterrupted = fmt.Errorf("no passphrase was given: %w", interruptedByUser{})
 )
 
+type interruptedByUser struct{}
+
+func (interruptedByUser) Error() string        { return errCtrlC.Error() }
+func (interruptedByUser) Is(target error) bool { return target == context.Canceled }
+
 // askOnTerminal asks the user of this process's own terminal, wherever stdin
-// and stdout go, and does not show what is typed.
+// and stdout go.
 func askOnTerminal(prompt string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, errNoTerminal
 	}
 	defer tty.Close()
+	return askOn(tty, prompt)
+}
+
+// askOn asks the user of a terminal and does not show what is typed. Whatever
+// comes of it, the cursor stands at the beginning of a line afterwards.
+func askOn(tty *os.File, prompt string) ([]byte, error) {
 	// Raw, so that ^C arrives here as a byte and cannot end the program while
 	// the terminal shows nothing of what is typed.
 	state, err := term.MakeRaw(int(tty.Fd()))
@@ -104,11 +125,12 @@ func askOnTerminal(prompt string) ([]byte, error) {
 	}
 	defer func() { _ = term.Restore(int(tty.Fd()), state) }()
 	text, err := term.NewTerminal(tty, "").ReadPassword(prompt)
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, errInterrupted
-	case err != nil:
-		return nil, fmt.Errorf("ask for the passphrase: %w", err)
+	if err == nil {
+		return []byte(text), nil
 	}
-	return []byte(text), nil
+	_, _ = tty.WriteString("\r\n")
+	if errors.Is(err, io.EOF) {
+		return nil, errInterrupted
+	}
+	return nil, fmt.Errorf("ask for the passphrase: %w", err)
 }

@@ -1,6 +1,8 @@
 package sshhost
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +25,8 @@ type authenticator struct {
 	keys     *keys
 	patience *patience
 	offered  []string
+	// ended is the error of a question that its user broke off.
+	ended error
 }
 
 // next is the AuthCallback of ssh.ClientConfig.
@@ -37,7 +41,7 @@ func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, erro
 		}
 		return nil, a.refused("its sshd takes no keys, it wants %s", wants)
 	}
-	for len(a.keys.candidates) > 0 {
+	for a.ended == nil && len(a.keys.candidates) > 0 {
 		c := a.keys.candidates[0]
 		a.keys.candidates = a.keys.candidates[1:]
 		if c.public == nil {
@@ -51,6 +55,9 @@ func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, erro
 		a.offered = append(a.offered, c.describe())
 		return ssh.PublicKeys(&offer{a: a, candidate: c}), nil
 	}
+	if a.ended != nil {
+		return nil, a.ended
+	}
 	return nil, a.failed("")
 }
 
@@ -59,6 +66,9 @@ func (a *authenticator) open(c candidate) (ssh.Signer, error) {
 	a.patience.pause()
 	defer a.patience.resume()
 	signer, err := c.signer()
+	if errors.Is(err, context.Canceled) {
+		a.ended = err
+	}
 	if err != nil {
 		a.keys.note("%v", err)
 	}

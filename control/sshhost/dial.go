@@ -44,7 +44,8 @@ type Config struct {
 	Strict, AcceptNew bool
 	// Notice gets lines for the user: a new host's fingerprint, a key that
 	// others can read. Passphrase is asked for that of an identity file, when
-	// the host would take its key. Both may be nil.
+	// the host would take its key; its error ends the log-in where it is a
+	// context.Canceled, and is what Dial returns. Both may be nil.
 	Notice     func(line string)
 	Passphrase keyring.Passphrase
 	// Home is where .ssh is, SystemDir where ssh_config is, Getenv reads the
@@ -261,6 +262,8 @@ func explainLogin(ctx context.Context, err error, auth *authenticator, trusted b
 	)
 	addr := auth.settings.addr()
 	switch {
+	case auth.ended != nil:
+		return auth.ended
 	case errors.As(err, &refused):
 		return refused
 	case auth.patience.over.Load(), errors.Is(ctx.Err(), context.DeadlineExceeded):

@@ -106,6 +106,25 @@ func TestKeysAreOfferedInOrder(t *testing.T) {
 	}
 }
 
+// TestAQuestionThatIsBrokenOffEndsTheLogIn: no other key is asked about.
+func TestAQuestionThatIsBrokenOffEndsTheLogIn(t *testing.T) {
+	first, second := newKey(t), newKey(t)
+	brokenOff := fmt.Errorf("ctrl-c: %w", context.Canceled)
+	for name, authorized := range map[string]any{"Ed25519": first, "ECDSA": second} {
+		u := newUser(t, nil)
+		u.Passphrase = func(file string) ([]byte, error) {
+			u.asked = append(u.asked, filepath.Base(file))
+			return nil, brokenOff
+		}
+		writeKey(t, u.path("id_ed25519"), first, "secret")
+		writeKey(t, u.path("id_ecdsa"), second, "secret")
+		_, err := u.Dial(t.Context(), (&fakeHost{authorized: signerOf(t, authorized).PublicKey()}).start(t).target())
+		if !errors.Is(err, brokenOff) || len(u.asked) != 1 {
+			t.Errorf("%s: asked for %v, %v", name, u.asked, err)
+		}
+	}
+}
+
 func TestThePassphraseIsAskedForOnce(t *testing.T) {
 	key := newKey(t)
 	u := newUser(t, nil)
