@@ -43,11 +43,14 @@ type conn struct {
 	// isMetrics: that is the server of the metrics.
 	isMetrics bool
 
-	mu      sync.Mutex
-	frame   framing // owned by mu
-	busy    bool    // owned by mu: a request came whose answer is under way
-	leaving bool    // owned by mu: to be handed over as soon as it is not busy
-	left    bool    // owned by mu: the HTTP server was told that nothing comes
+	mu    sync.Mutex
+	frame framing // owned by mu
+	// due is when the request that is coming must be whole; zero while none has
+	// begun. Owned by mu.
+	due     time.Time
+	busy    bool // owned by mu: a request came whose answer is under way
+	leaving bool // owned by mu: to be handed over as soon as it is not busy
+	left    bool // owned by mu: the HTTP server was told that nothing comes
 
 	// gaveWay: it was closed for a newer one.
 	gaveWay atomic.Bool

@@ -177,6 +177,29 @@ func TestOneAddressCannotTakeEverySlot(t *testing.T) {
 	})
 }
 
+// What comes in the last moment does not buy a client another ten seconds.
+func TestTricklingBuysNoTime(t *testing.T) {
+	for _, parts := range [][]string{
+		{"", "SSH-2.0-x\r\n"},
+		{"SSH", "-2.0-x\r\n"},
+		{"", "GET / HTTP/1.1\r\n"},
+		{"GET", " / HTTP/1.1\r\nHost: "},
+		{"POST /v1/stop HTTP/1.1\r\nHost: localhost\r\n", "Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{"},
+		{"", "POST /v1/stop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			host, _ := newKey(t)
+			p := newPipeServer(Options{HostKey: host})
+			start := time.Now()
+			p.dial(t).say(t, 9900*time.Millisecond, false, parts...)
+			if took := time.Since(start); took > 11*time.Second {
+				t.Errorf("%q: dropped after %v", parts, took)
+			}
+			p.end(t)
+		})
+	}
+}
+
 // Connections that are kept for another request, or for the rest of one that is
 // not let through, do not fill the port: who has a key gets in.
 func TestKeptConnectionsGiveWay(t *testing.T) {

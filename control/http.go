@@ -47,7 +47,12 @@ func connOf(ctx context.Context) *conn {
 }
 
 // serveHTTP hands the connection over to the HTTP server.
-func (s *Server) serveHTTP(_ context.Context, c *conn) { s.give(c, s.apiConns) }
+func (s *Server) serveHTTP(_ context.Context, c *conn) {
+	c.mu.Lock()
+	c.due = c.begun.Add(s.opt.Timing.Request)
+	c.mu.Unlock()
+	s.give(c, s.apiConns)
+}
 
 // give hands the connection over to the HTTP server that conns are of.
 func (s *Server) give(c *conn, conns *handedOver) {

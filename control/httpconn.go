@@ -38,6 +38,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n > 0 {
+		if c.due.IsZero() && !c.busy {
+			c.due = time.Now().Add(c.s.opt.Timing.Request)
+		}
 		passed := c.pass(p[:n])
 		c.read = append(c.read, p[passed:n]...)
 		return passed, nil
@@ -95,7 +98,7 @@ func (c *conn) pass(p []byte) int {
 // have to give way meanwhile.
 func (c *conn) answered() {
 	c.mu.Lock()
-	c.busy = false
+	c.busy, c.due = false, time.Time{}
 	c.mu.Unlock()
 	if givesWay := c.s.crowd.wait(c); givesWay != nil {
 		c.s.displace(givesWay)
@@ -110,13 +113,26 @@ func (c *conn) isLast() bool {
 	return c.frame.endless
 }
 
+// whole is when the request whose head has come must be whole.
+func (c *conn) whole() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.due.IsZero() {
+		return time.Now().Add(c.s.opt.Timing.Request)
+	}
+	return c.due
+}
+
 // SetReadDeadline does not move the deadline in the past of a connection that
-// is to leave.
+// is to leave, nor beyond that of a request whose head has not come.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leaving && !c.busy {
 		return nil
+	}
+	if !c.busy && !c.due.IsZero() && (t.IsZero() || t.After(c.due)) {
+		t = c.due
 	}
 	return c.Conn.SetReadDeadline(t)
 }
