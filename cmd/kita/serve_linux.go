@@ -59,16 +59,16 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	defer func() { logFailure(logger, "close the store", st.Close()) }()
 	link.Run(st.ID(), dirs)
 
-	hostKey, err := openHostKey(dirs.State, config.Encrypt, logger)
-	if err != nil {
-		return err
-	}
 	// Only the owner of the store's lock may replace the socket in it.
 	listeners, err := before.listeners(config.Server, dirs.Run)
 	if err != nil {
 		return err
 	}
 	defer listeners.close()
+	hostKey, err := openHostKey(dirs.State, config.Encrypt, logger)
+	if err != nil {
+		return err
+	}
 	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, config.Server, listeners.names()) {
 		logger.Warn(warning)
 	}
