@@ -35,6 +35,8 @@ type gate struct {
 	observe func(verb, result string)
 	// problems are those of the keys, one line each.
 	problems func() []string
+	// refusals limits the lines of the audit log that anybody can cause.
+	refusals refusals
 }
 
 func newGate(opt Options, problems func() []string) *gate {
@@ -171,12 +173,23 @@ func (g *gate) recordAnswer(a asker, verb, child string, refusal *spec.Refusal) 
 	g.record(a, verb, child, result, detail)
 }
 
-// record writes a line to the audit log. result is "ok" or a code, detail the
-// refusal in words.
+// record writes a line to the audit log, unless there were too many of late that
+// a key was lacking. result is "ok" or a code, detail the refusal in words.
 func (g *gate) record(a asker, verb, child, result, detail string) {
+	if a.via == viaTCP && a.key == "" && result == string(codeForbidden) {
+		g.recordSeldom(a, verb, child, result, detail)
+		return
+	}
+	g.write(a, verb, child, result, detail)
+}
+
+func (g *gate) write(a asker, verb, child, result, detail string) {
 	peer := a.peer
 	if a.via == viaUnix && peer != "" {
 		peer = "uid:" + peer
+	}
+	if child != "" {
+		child = shown(child)
 	}
 	g.audit.Write(audit.Event{
 		Time: time.Now().UTC(), Key: a.key, Peer: peer, Via: a.via,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -298,4 +300,37 @@ func TestAWatchEndsAtItsHeartbeatWithItsRight(t *testing.T) {
 	w.want("removed web2")
 	g.allow(spec.Access{})
 	w.want("end")
+}
+
+// Who has no key cannot fill the disk with what he is refused; who has one is
+// told of line by line.
+func TestForbiddenCommandsFillNoDisk(t *testing.T) {
+	const n = 2 * refusalBurst
+	g := newGated(t, rulesOfTests(), nil)
+	name := strings.Repeat("\x01", 1000)
+	for i := range n {
+		if i%2 == 0 {
+			g.http(plain, "POST /v1/children/"+url.PathEscape(name)+"/start")
+		} else {
+			g.text(plain, "stop "+name)
+		}
+		g.http(ci, "GET /v1/children/a")
+	}
+	count := map[string]int{}
+	for _, line := range g.lines() {
+		via, _, _ := strings.Cut(line, " ")
+		count[via]++
+	}
+	if count[viaSSH] != n || count[viaTCP] < refusalBurst || count[viaTCP] > n*3/4 {
+		t.Errorf("%v lines", count)
+	}
+	text, err := os.ReadFile(g.audit)
+	if err != nil || !strings.Contains(string(text), `"verb":"start"`) || !strings.Contains(string(text), `"verb":"stop"`) {
+		t.Errorf("the lines do not say what was refused: %v", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if len(line) > 3000 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
 }

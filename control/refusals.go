@@ -8,15 +8,15 @@ import (
 	"kita/spec"
 )
 
-// Refused connections are written to the audit log at most refusalBurst at
-// once, and one each refusalEvery from then on: a flood must not fill the disk.
+// Refused connections, and commands refused for want of a key, are written to the
+// audit log at most refusalBurst at once, and one each refusalEvery from then on:
+// a flood must not fill the disk.
 const (
 	refusalBurst = 100
 	refusalEvery = time.Second
 )
 
-// refusals is the bucket of tokens that lines on refused connections are paid
-// from.
+// refusals is the bucket of tokens that such lines are paid from.
 type refusals struct {
 	mu sync.Mutex
 	// spent are the tokens that are gone, at the time last. Owned by mu.
@@ -61,23 +61,28 @@ func (r *refusals) rest() int {
 }
 
 // recordRefused writes to the audit log that a connection came to no command,
-// unless there were too many of late: then it is false, and the next line says
-// how many.
-func (s *Server) recordRefused(a asker, code spec.Code, reason string) (recorded bool) {
-	ok, left := s.refusals.allow(time.Now())
+// unless there were too many of late.
+func (g *gate) recordRefused(a asker, code spec.Code, reason string) (recorded bool) {
+	return g.recordSeldom(a, verbConnect, "", string(code), reason)
+}
+
+// recordSeldom writes a line, unless there were too many of late: then it is
+// false, and the next line says how many.
+func (g *gate) recordSeldom(a asker, verb, child, result, detail string) (recorded bool) {
+	ok, left := g.refusals.allow(time.Now())
 	if !ok {
 		return false
 	}
 	if left > 0 {
-		reason += fmt.Sprintf(" (%d refused connections before this one are not listed)", left)
+		detail += fmt.Sprintf(" (%d refusals before this one are not listed)", left)
 	}
-	s.record(a, verbConnect, "", string(code), reason)
+	g.write(a, verb, child, result, detail)
 	return true
 }
 
-// recordRest writes how many refused connections no line told of.
-func (s *Server) recordRest() {
-	if left := s.refusals.rest(); left > 0 {
-		s.record(asker{}, verbConnect, "", string(codeForbidden), fmt.Sprintf("%d refused connections are not listed", left))
+// recordRest writes how many refusals no line told of.
+func (g *gate) recordRest() {
+	if left := g.refusals.rest(); left > 0 {
+		g.write(asker{}, verbConnect, "", string(codeForbidden), fmt.Sprintf("%d refusals are not listed", left))
 	}
 }

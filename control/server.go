@@ -70,8 +70,6 @@ type Server struct {
 	refused, displaced, unadmitted, panics atomic.Uint64
 	refusedLog, displacedLog, acceptLog    seldom
 	packetLog                              seldom
-	// refusals limits the lines of the audit log on refused connections.
-	refusals refusals
 }
 
 // Stats counts what happened to connections.
