@@ -112,7 +112,7 @@ func (p *program) keysOf(r *request, word string, f flags) error {
 	if checking != "" && checking != strict && checking != acceptNew {
 		return usagef("--host-key-checking %s: give strict or accept-new", f.hostKeyChecking)
 	}
-	passphrases := newPassphrases(f.passphraseFile)
+	passphrases := newPassphrases(f.passphraseFile, p.screen)
 	r.keys = newKeychain(passphrases.of)
 	r.ssh = p.sshDialer(checking, passphrases.of)
 	r.hostKeys = &keyring.KnownHosts{Strict: checking == strict, Notice: p.notice}

@@ -39,7 +39,7 @@ func lockedKey(t *testing.T) string {
 func TestAKeyIsAskedForOnce(t *testing.T) {
 	file := lockedKey(t)
 	var prompts []string
-	p := newPassphrases("")
+	p := newPassphrases("", nil)
 	p.terminal = func(prompt string) ([]byte, error) {
 		prompts = append(prompts, prompt)
 		return []byte("secret"), nil
@@ -66,7 +66,7 @@ func TestAKeyIsAskedForOnce(t *testing.T) {
 }
 
 func TestWithoutATerminalThePassphraseHasToBeInAFile(t *testing.T) {
-	p := newPassphrases("")
+	p := newPassphrases("", nil)
 	p.terminal = func(string) ([]byte, error) { return nil, errNoTerminal }
 	if _, err := p.of("ops.pem"); err == nil || !strings.Contains(err.Error(), "--key-passphrase-file FILE") {
 		t.Errorf("error %v", err)
@@ -78,7 +78,7 @@ func TestWithoutATerminalThePassphraseHasToBeInAFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := newPassphrases(file).of("ops.pem")
+		got, err := newPassphrases(file, nil).of("ops.pem")
 		if string(got) != want || (err == nil) != (want != "") {
 			t.Errorf("%.20q: %q, %v, want %q", content, got, err, want)
 		}
@@ -109,7 +109,7 @@ func TestCtrlCAtAQuestionEndsTheCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := 0
-	questions := newPassphrases("")
+	questions := newPassphrases("", nil)
 	questions.terminal = func(string) ([]byte, error) {
 		asked++
 		return nil, errInterrupted

@@ -41,7 +41,7 @@ func (p *program) oldClient(args []string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	r := request{verb: words.Verb, child: words.Child, hosts: hosts, timeout: defaultTimeout, key: words.Key, keys: newKeychain(newPassphrases("").of)}
+	r := request{verb: words.Verb, child: words.Child, hosts: hosts, timeout: defaultTimeout, key: words.Key, keys: newKeychain(newPassphrases("", p.screen).of)}
 	return p.withKeys(context.Background(), r, func(ctx context.Context) error { return p.oldAsk(ctx, r) })
 }
 

@@ -20,7 +20,7 @@ const maxPassphrase = 4096
 type passphrases struct {
 	// file is --key-passphrase-file; empty means the terminal.
 	file string
-	// terminal asks the user; see askOnTerminal.
+	// terminal asks the user; see screen.askOnTerminal.
 	terminal func(prompt string) ([]byte, error)
 
 	// mu guards given. It is held during a question, so that there is one at a
@@ -36,8 +36,8 @@ type passphrase struct {
 	err  error
 }
 
-func newPassphrases(file string) *passphrases {
-	return &passphrases{file: file, terminal: askOnTerminal, given: map[string]passphrase{}}
+func newPassphrases(file string, s *screen) *passphrases {
+	return &passphrases{file: file, terminal: s.askOnTerminal, given: map[string]passphrase{}}
 }
 
 // of is a keyring.Passphrase.
@@ -104,13 +104,14 @@ func (interruptedByUser) Error() string        { return errCtrlC.Error() }
 func (interruptedByUser) Is(target error) bool { return target == context.Canceled }
 
 // askOnTerminal asks the user of this process's own terminal, wherever stdin
-// and stdout go.
-func askOnTerminal(prompt string) ([]byte, error) {
+// and stdout go. On the screen, which may be nil, nothing is written meanwhile.
+func (s *screen) askOnTerminal(prompt string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, errNoTerminal
 	}
 	defer tty.Close()
+	defer s.hold()()
 	return askOn(tty, prompt)
 }
 

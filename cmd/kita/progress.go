@@ -65,6 +65,16 @@ func (s *screen) wipe() {
 	}
 }
 
+// hold wipes the line, and keeps it and all that is printed back until release.
+func (s *screen) hold() (release func()) {
+	if s == nil {
+		return func() {}
+	}
+	s.mu.Lock()
+	s.wipe()
+	return s.mu.Unlock
+}
+
 // draw shows line, or nothing where it is empty.
 func (s *screen) draw(line string) {
 	// One that reached the edge would be broken in two, and half of it stay.

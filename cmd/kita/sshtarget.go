@@ -19,7 +19,7 @@ import (
 func (p *program) sshDialer(checking hostKeyChecking, passphrase keyring.Passphrase) *sshhost.Dialer {
 	return &sshhost.Dialer{Config: sshhost.Config{
 		Strict: checking == strict, AcceptNew: checking == acceptNew,
-		Notice: p.notice, Passphrase: passphrase,
+		Notice: p.notice, Passphrase: passphrase, Suspend: fleet.Suspend,
 	}}
 }
 

@@ -16,7 +16,8 @@ const DefaultParallel = 64
 type Limits struct {
 	// Parallel is how many hosts are asked at once; 0 means DefaultParallel.
 	Parallel int
-	// Timeout is what one host has, from when it is asked; 0 means no limit.
+	// Timeout is what one host has, from when it is asked; 0 means no limit. Its
+	// time can be suspended, see Suspend.
 	Timeout time.Duration
 	// StopAtFailure: after the first failure no further host is asked.
 	StopAtFailure bool
@@ -143,8 +144,8 @@ func (a *asking[T]) stop(failed Host) {
 
 func (a *asking[T]) ask(ctx context.Context, h Host) (T, error) {
 	if a.limits.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.limits.Timeout)
+		var cancel func()
+		ctx, cancel = withClock(ctx, a.limits.Timeout)
 		defer cancel()
 	}
 	return a.fn(ctx, h)

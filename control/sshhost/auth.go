@@ -24,7 +24,9 @@ type authenticator struct {
 	settings settings
 	keys     *keys
 	patience *patience
-	offered  []string
+	// suspend stops the time of the caller until resume.
+	suspend func() (resume func())
+	offered []string
 	// ended is the error of a question that its user broke off.
 	ended error
 }
@@ -65,6 +67,7 @@ func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, erro
 func (a *authenticator) open(c candidate) (ssh.Signer, error) {
 	a.patience.pause()
 	defer a.patience.resume()
+	defer a.suspend()()
 	signer, err := c.signer()
 	if errors.Is(err, context.Canceled) {
 		a.ended = err

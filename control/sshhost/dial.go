@@ -48,6 +48,9 @@ type Config struct {
 	// context.Canceled, and is what Dial returns. Both may be nil.
 	Notice     func(line string)
 	Passphrase keyring.Passphrase
+	// Suspend stops the time that ctx has, if it can be stopped, while somebody
+	// is asked for a passphrase; resume lets it go on. It may be nil.
+	Suspend func(ctx context.Context) (resume func())
 	// Home is where .ssh is, SystemDir where ssh_config is, Getenv reads the
 	// environment. Empty means those of this process and /etc/ssh.
 	Home, SystemDir string
@@ -58,6 +61,13 @@ func (c Config) notice(line string) {
 	if c.Notice != nil {
 		c.Notice(line)
 	}
+}
+
+func (c Config) suspend(ctx context.Context) (resume func()) {
+	if c.Suspend == nil {
+		return func() {}
+	}
+	return c.Suspend(ctx)
 }
 
 // Dialer logs in to hosts, with one Config and many at a time. The Config must
@@ -219,7 +229,7 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 	keys := d.gather(ctx, s)
 	defer keys.close()
 	patience := newPatience(nc, handshakeTimeout)
-	auth := &authenticator{settings: s, keys: keys, patience: patience}
+	auth := &authenticator{settings: s, keys: keys, patience: patience, suspend: func() func() { return d.suspend(ctx) }}
 	check := known.Callback()
 	var distrust error
 	trusted := false

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,6 +124,44 @@ func TestAQuestionThatIsBrokenOffEndsTheLogIn(t *testing.T) {
 		if !errors.Is(err, brokenOff) || len(u.asked) != 1 {
 			t.Errorf("%s: asked for %v, %v", name, u.asked, err)
 		}
+	}
+}
+
+// TestTheTimeStandsStillDuringAQuestion: also that of who waits for the answer
+// to the question of another host.
+func TestTheTimeStandsStillDuringAQuestion(t *testing.T) {
+	key := newKey(t)
+	u := newUser(t, nil)
+	writeKey(t, u.path("id_ed25519"), key, "secret")
+	var (
+		suspended = make(chan struct{}, 2)
+		running   atomic.Int32
+	)
+	u.Suspend = func(context.Context) func() {
+		running.Add(-1)
+		suspended <- struct{}{}
+		return func() { running.Add(1) }
+	}
+	u.Passphrase = func(string) ([]byte, error) {
+		<-suspended
+		<-suspended
+		return []byte("secret"), nil
+	}
+	target := (&fakeHost{authorized: signerOf(t, key).PublicKey()}).start(t).target()
+	var dialling sync.WaitGroup
+	for range 2 {
+		dialling.Go(func() {
+			h, err := u.Dial(t.Context(), target)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = h.Close()
+		})
+	}
+	dialling.Wait()
+	if running.Load() != 0 {
+		t.Errorf("%d", running.Load())
 	}
 }
 

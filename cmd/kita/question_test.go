@@ -4,10 +4,35 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"kita/control/fleet"
 )
+
+// TestAQuestionHasTheTerminalForItself: neither the progress nor an answer is
+// written over it.
+func TestAQuestionHasTheTerminalForItself(t *testing.T) {
+	var terminal bytes.Buffer
+	s := &screen{w: &terminal, width: func() int { return 40 }}
+	s.draw("1 of 2 answered")
+	release := s.hold()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		s.draw("2 of 2 answered")
+		fmt.Fprintln(s.over(&terminal), "web1: good")
+	}()
+	for range 3 {
+		runtime.Gosched()
+		terminal.WriteString("?")
+	}
+	release()
+	<-written
+	if got, want := terminal.String(), "1 of 2 answered\r\x1b[K???2 of 2 answered\r\x1b[Kweb1: good\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
 
 // TestCtrlCAtAQuestionOfOneHostStopsTheRest: those whose turn has not come are
 // asked nothing.
