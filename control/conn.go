@@ -181,7 +181,7 @@ func (s *Server) receive(c *conn) (p protocol, over bool) {
 		if p == protocolHTTP || p == protocolSSH {
 			return p, false
 		}
-		wait := s.silence(p, c.read, c.transport.encrypt)
+		wait := s.silence(p, c)
 		if wait <= 0 || len(c.read) > legacy.MaxPacket {
 			return protocolText, false
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kita/spec"
@@ -142,6 +143,24 @@ func TestGateIsNoOracle(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Nor from the time that an answer takes: web exists, and w and we might become it.
+func TestTheTimeOfARefusalTellsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated(t, rulesOfTests(), nil)
+		took := map[time.Duration][]string{}
+		for _, verb := range []string{"start", "stop", "restart", "trystart", "check"} {
+			for _, name := range []string{"web", "we", "w", "x", "xyz"} {
+				start := time.Now()
+				g.dialAs(plain).say(t, 0, false, verb+" "+name)
+				took[time.Since(start)] = append(took[time.Since(start)], verb+" "+name)
+			}
+		}
+		if len(took) != 1 {
+			t.Errorf("answers take %v", took)
+		}
+	})
 }
 
 // The address that serves only metrics asks for nothing, whatever access says.

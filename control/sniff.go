@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kita/control/legacy"
+	"kita/spec"
 )
 
 // protocol is what a connection speaks.
@@ -85,15 +86,20 @@ func matchPrefix(got []byte, want string) match {
 // silence is how long nothing must come for the bytes so far to be taken for a
 // whole request of the text protocol. 0 means that they are one already; the
 // time limit of a request is the longest answer.
-func (s *Server) silence(p protocol, packet []byte, encrypt bool) time.Duration {
+func (s *Server) silence(p protocol, c *conn) time.Duration {
 	if p == undecided {
 		return s.opt.Timing.Request
 	}
 	var opens func(name string, body []byte) bool
-	if encrypt {
+	if c.transport.encrypt {
 		opens = s.opens
 	}
-	switch legacy.Pending(packet, opens, s.known) {
+	// The time of an answer must not tell of children to who may not read them.
+	var known func(name string) (exact, longer bool)
+	if isAllowed(s.config().Access, c.asker, spec.Read, spec.All) {
+		known = s.known
+	}
+	switch legacy.Pending(c.read, opens, known) {
 	case legacy.Complete:
 		return 0
 	case legacy.Likely:
