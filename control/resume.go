@@ -90,6 +90,9 @@ func (s *Server) carryOn(c *conn, h Handed, done spec.Upgraded, failure *spec.Re
 		return
 	}
 	s.identify(c)
+	inClear := c.transport.encrypt && c.asker.via == viaTCP
+	// What was begun in clear before encrypt mode is answered, and no more.
+	h.Close = h.Close || inClear
 	switch h.Stage {
 	case StageText:
 		s.answerText(s.base, c, h.Pending)
@@ -99,6 +102,11 @@ func (s *Server) carryOn(c *conn, h Handed, done spec.Upgraded, failure *spec.Re
 		s.recordAnswer(c.asker, verbUpgrade, "", failure)
 		s.answerHTTP(c, h, func(w http.ResponseWriter) { s.answers.upgraded(w, done, failure) })
 	case StageWatch:
+		if inClear {
+			s.recordRefused(c.asker, codeForbidden, "the watch ends, because the server runs in encrypt mode now: over TCP it answers only to keys")
+			s.endWatch(c, h)
+			return
+		}
 		s.resumeWatch(c, h)
 	case StageAnswered:
 		s.linger(c)
@@ -152,6 +160,7 @@ func (s *Server) answerHTTP(c *conn, h Handed, answer func(http.ResponseWriter))
 		s.linger(c)
 		return
 	}
+	c.answered()
 	s.keep(c)
 }
 

@@ -136,8 +136,13 @@ func (h *sshHouse) ask(t testing.TB, client *ssh.Client) *Client {
 // wantAudit waits for a line of the audit log that has all the parts.
 func (h *sshHouse) wantAudit(t testing.TB, parts ...string) {
 	t.Helper()
+	wantAuditLine(t, h.audit, parts...)
+}
+
+func wantAuditLine(t testing.TB, path string, parts ...string) {
+	t.Helper()
 	until(t, fmt.Sprintf("an audit line with %q", parts), func() bool {
-		text, _ := os.ReadFile(h.audit)
+		text, _ := os.ReadFile(path)
 		for line := range strings.Lines(string(text)) {
 			has := 0
 			for _, part := range parts {

@@ -33,8 +33,13 @@ func (s *Server) textAnswer(ctx context.Context, svc *textService, c *conn) (ans
 	if c.refusal != nil {
 		return []byte(c.refusal.Message), false
 	}
+	isPacket := c.transport.encrypt
+	if svc.resume != nil {
+		// The server that took it may have run in the other mode.
+		isPacket = c.asker.via == viaOld
+	}
 	return legacy.Answer(ctx, svc, c.read, legacy.Options{
-		Encrypt: c.transport.encrypt, Open: svc.open, By: c.asker.by(), May: svc.may,
+		Encrypt: isPacket, Open: svc.open, By: c.asker.by(), May: svc.may,
 	})
 }
 

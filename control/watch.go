@@ -60,6 +60,11 @@ func (s *Server) resumeWatch(c *conn, h Handed) {
 		s.surrender(c, h)
 		return
 	}
+	s.endWatch(c, h)
+}
+
+// endWatch ends a watch that an earlier server began.
+func (s *Server) endWatch(c *conn, h Handed) {
 	if h.Chunked {
 		// The last chunk, of length 0, and an empty trailer.
 		_, _ = fmt.Fprint(c.Conn, "0\r\n\r\n")
