@@ -10,15 +10,19 @@ import (
 )
 
 // fields are lines of a title and a text. A line without a title continues the
-// one before.
-type fields []struct{ title, text string }
+// one before. The texts may be a host's own: they are escaped when written.
+type fields []field
 
-func (f *fields) add(title, text string) {
-	*f = append(*f, struct{ title, text string }{title, text})
+type field struct {
+	title string
+	// text has this colour, an SGR parameter or empty; rest has none.
+	text, colour, rest string
 }
 
+func (f *fields) add(title, text string) { *f = append(*f, field{title: title, text: text}) }
+
 // write aligns the texts and prints each line after prefix.
-func (f fields) write(w io.Writer, prefix string) error {
+func (f fields) write(w io.Writer, p *program, prefix string) error {
 	width := 0
 	for _, field := range f {
 		width = max(width, len(field.title))
@@ -29,7 +33,7 @@ func (f fields) write(w io.Writer, prefix string) error {
 		if title != "" {
 			title += ":"
 		}
-		fmt.Fprintf(&b, "%s%-*s  %s\n", prefix, width+1, title, field.text)
+		fmt.Fprintf(&b, "%s%-*s  %s%s\n", prefix, width+1, title, p.paint(field.colour, printable(field.text)), printable(field.rest))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -39,17 +43,17 @@ func (f fields) write(w io.Writer, prefix string) error {
 func (p *program) writeDetail(w io.Writer, v spec.View, prefix string) error {
 	var f fields
 	s := v.Status
-	f.add("name", printable(v.Name))
-	phase := p.paint(phaseColour(s.Phase), string(s.Phase))
+	f.add("name", v.Name)
+	phase := field{title: "phase", text: string(s.Phase), colour: phaseColour(s.Phase)}
 	if !s.Since.IsZero() {
-		phase += ", since " + instant(s.Since, p.now())
+		phase.rest = ", since " + instant(s.Since, p.now())
 	}
-	f.add("phase", phase)
+	f = append(f, phase)
 	if why := reason(v); why != "" {
 		f.add("reason", why)
 	}
 	for _, warning := range s.Warnings {
-		f.add("warning", p.paint(yellow, printable(warning)))
+		f = append(f, field{title: "warning", text: warning, colour: yellow})
 	}
 	p.addProcess(&f, s)
 	if s.LastExit != nil {
@@ -67,7 +71,7 @@ func (p *program) writeDetail(w io.Writer, v spec.View, prefix string) error {
 	if s.RepeatAt != nil {
 		f.add("repeat at", instant(*s.RepeatAt, p.now()))
 	}
-	return f.write(w, prefix)
+	return f.write(w, p, prefix)
 }
 
 func (p *program) addProcess(f *fields, s spec.Status) {
@@ -102,7 +106,7 @@ func (p *program) addDesired(f *fields, d spec.Desired, s spec.Status) {
 	}
 	text := string(d.Run)
 	if d.By != "" {
-		text += " by " + printable(d.By)
+		text += " by " + d.By
 	}
 	if !d.At.IsZero() {
 		text += ", " + instant(d.At, p.now())
@@ -116,13 +120,13 @@ func (p *program) addDesired(f *fields, d spec.Desired, s spec.Status) {
 }
 
 func addConfig(f *fields, c *spec.Child) {
-	f.add("file", printable(c.File))
-	f.add("command", printable(c.CommandLine))
-	f.add("directory", printable(c.Dir))
+	f.add("file", c.File)
+	f.add("command", c.CommandLine)
+	f.add("directory", c.Dir)
 	f.add("stdout", streamText(c.Stdout))
 	f.add("stderr", streamText(c.Stderr))
 	if c.User != "" || c.Group != "" {
-		f.add("user", printable(c.User+":"+c.Group))
+		f.add("user", c.User+":"+c.Group)
 	}
 	if text := resourcesText(c.Resources); text != "" {
 		f.add("limits", text)
@@ -130,10 +134,10 @@ func addConfig(f *fields, c *spec.Child) {
 	f.add("stop", fmt.Sprintf("%v, SIGKILL after %v", c.Stop.Signal, c.Stop.Grace))
 	f.add("restart", restartText(c.Restart))
 	if c.Prehook != nil {
-		f.add("prehook", printable(c.Prehook.String()))
+		f.add("prehook", c.Prehook.String())
 	}
 	if c.Posthook != nil {
-		f.add("posthook", printable(c.Posthook.String()))
+		f.add("posthook", c.Posthook.String())
 	}
 	if c.Repeat != nil {
 		f.add("repeat", repeatText(c.Repeat))

@@ -48,7 +48,7 @@ func (p *program) row(v spec.View) []cell {
 		exit = exitText(*s.LastExit) + ", " + ago(p.now().Sub(s.LastExit.At)) + " ago"
 	}
 	return []cell{
-		{text: printable(v.Name)},
+		{text: v.Name},
 		{text: string(s.Phase), colour: phaseColour(s.Phase)},
 		{text: pid}, {text: uptime},
 		{text: strconv.FormatUint(s.Restarts, 10)},
@@ -62,7 +62,7 @@ func (p *program) wideCells(v spec.View) []cell {
 		next = "in " + ago(at.Sub(p.now()))
 	}
 	if c := current(v); c != nil {
-		file, command = printable(c.File), printable(c.CommandLine)
+		file, command = c.File, c.CommandLine
 		if c.Repeat != nil {
 			repeat = repeatText(c.Repeat)
 		}
@@ -98,7 +98,7 @@ func remarks(v spec.View) string {
 		what, _, _ := strings.Cut(warning, ": ")
 		parts = append(parts, what)
 	}
-	return printable(strings.Join(parts, "; "))
+	return strings.Join(parts, "; ")
 }
 
 // reason is what is wrong with a child or awaited, in one line; empty when
@@ -125,5 +125,5 @@ func reason(v spec.View) string {
 	if v.Stale {
 		say("its file has changed since it was started, restart it to apply that")
 	}
-	return printable(strings.Join(parts, "; "))
+	return strings.Join(parts, "; ")
 }

@@ -11,7 +11,7 @@ import (
 // writeInfo prints what a server says of itself.
 func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
 	var f fields
-	f.add("version", printable(i.Version))
+	f.add("version", i.Version)
 	f.add("pid", strconv.Itoa(i.PID))
 	keeper := "none, nobody starts this server again"
 	if i.Keeper != 0 {
@@ -19,7 +19,7 @@ func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
 	}
 	f.add("keeper", keeper)
 	f.add("started", instant(i.StartedAt, p.now()))
-	config := printable(i.ConfigFile)
+	config := i.ConfigFile
 	if config == "" {
 		config = "none, the defaults are in force"
 	}
@@ -33,23 +33,23 @@ func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
 	f.add("load paths", listText(i.LoadPaths))
 	f.add("listeners", listText(i.Listeners))
 	if i.HostKey != "" {
-		f.add("host key", printable(i.HostKey))
+		f.add("host key", i.HostKey)
 	}
-	f.add("state dir", printable(i.StateDir))
-	f.add("run dir", printable(i.RunDir))
+	f.add("state dir", i.StateDir)
+	f.add("run dir", i.RunDir)
 	if i.Containment != "" {
-		f.add("containment", printable(i.Containment))
+		f.add("containment", i.Containment)
 	}
 	f.add("running", listText(i.Running))
 	for _, problem := range i.Problems {
-		f.add("problem", p.paint(yellow, printable(problem)))
+		f = append(f, field{title: "problem", text: problem, colour: yellow})
 	}
-	return f.write(w, prefix)
+	return f.write(w, p, prefix)
 }
 
 func listText(list []string) string {
 	if len(list) == 0 {
 		return "none"
 	}
-	return printable(strings.Join(list, ", "))
+	return strings.Join(list, ", ")
 }

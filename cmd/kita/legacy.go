@@ -57,9 +57,17 @@ func (p *program) speakOld(ctx context.Context, r request) error {
 }
 
 // writeOldAnswer prints an answer of the old protocol in the way of its client:
-// scripts read it.
+// scripts read it. What a terminal would act on is escaped.
 func writeOldAnswer(w io.Writer, h fleet.Host, text string) error {
-	_, err := fmt.Fprintf(w, "Server %s response:\n%s\n", h, text)
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		parts := strings.Split(line, "\t")
+		for j := range parts {
+			parts[j] = printable(parts[j])
+		}
+		lines[i] = strings.Join(parts, "\t")
+	}
+	_, err := fmt.Fprintf(w, "Server %s response:\n%s\n", h, strings.Join(lines, "\n"))
 	return err
 }
 

@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// cell is a text of a table; colour is an SGR parameter or empty.
+// cell is a text of a table, which may be a host's own: it is escaped when it is
+// added. colour is an SGR parameter or empty.
 type cell struct{ text, colour string }
 
 // table is rows below a heading, every column as wide as its longest cell.
@@ -15,7 +16,12 @@ type table struct {
 	rows    [][]cell
 }
 
-func (t *table) add(row ...cell) { t.rows = append(t.rows, row) }
+func (t *table) add(row ...cell) {
+	for i := range row {
+		row[i].text = printable(row[i].text)
+	}
+	t.rows = append(t.rows, row)
+}
 
 // write prints t, each line after prefix.
 func (t *table) write(w io.Writer, p *program, prefix string) error {
