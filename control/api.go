@@ -78,7 +78,7 @@ func (a *api) outermost(next http.Handler) http.Handler {
 		if r.ContentLength != 0 {
 			// Also for a body nobody reads: the HTTP server does, after the
 			// answer, and would wait for it without an end.
-			_ = deadlines.SetReadDeadline(a.whole(r.Context()))
+			_ = deadlines.SetReadDeadline(due(r.Context(), a.opt.Timing.Request))
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -102,14 +102,6 @@ func (a *api) outermost(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// whole is when a request must be whole.
-func (a *api) whole(ctx context.Context) time.Time {
-	if c := connOf(ctx); c != nil {
-		return c.whole()
-	}
-	return time.Now().Add(a.opt.Timing.Request)
 }
 
 func (a *api) contain(w http.ResponseWriter, r *http.Request) {

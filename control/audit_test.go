@@ -173,8 +173,8 @@ func TestAuditOverAnUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.tcpSlots <- struct{}{}
-	c := &conn{Conn: nc, s: g.Server, transport: transport{network: viaTCP, slots: g.tcpSlots}, asker: starter}
+	g.overTCP.slots <- struct{}{}
+	c := &conn{Conn: nc, s: g.Server, transport: transport{network: viaTCP, slots: g.overTCP.slots}, asker: starter}
 	g.track(c)
 	pending := &spec.Pending{Command: spec.Command{Verb: spec.VerbStart, Child: "web"}}
 	g.surrender(c, Handed{Stage: StageText, Read: []byte("start web\n"), Pending: pending})

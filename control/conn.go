@@ -66,7 +66,7 @@ func (c *conn) Close() error {
 			c.s.take(c, Handed{Stage: stage, Read: read})
 		}
 		err = c.Conn.Close()
-		c.s.crowd.leave(c)
+		c.transport.crowd.leave(c)
 		c.s.mu.Lock()
 		delete(c.s.conns, c)
 		c.s.noteEmpty()

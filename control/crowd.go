@@ -12,6 +12,8 @@ import (
 // through, or were answered and are kept for the next request. Where too many of
 // them wait, the oldest gives way: who floods the port with connections pushes
 // out its own, and a client that is quick gets in between.
+//
+// A nil crowd is that of a connection that is in none.
 type crowd struct {
 	caps crowdCaps
 
@@ -79,6 +81,9 @@ func (w *crowd) queue(c *conn, p *place, a *address) (givesWay *conn) {
 // wait lets a connection wait again that has been answered. The one that gives
 // way for it, if any, is the caller's to close.
 func (w *crowd) wait(c *conn) (givesWay *conn) {
+	if w == nil {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.places[c]
@@ -108,6 +113,9 @@ func (w *crowd) fullest() *address {
 // settle ends the waiting of a connection that wants what is let through. It is
 // nothing to one that is not in the crowd.
 func (w *crowd) settle(c *conn) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.settleLocked(c)
@@ -125,6 +133,9 @@ func (w *crowd) settleLocked(c *conn) {
 
 // leave takes out a connection that is closed.
 func (w *crowd) leave(c *conn) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.settleLocked(c)

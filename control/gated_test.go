@@ -93,7 +93,7 @@ func (g *gated) allow(access spec.Access) {
 func (g *gated) dialAs(a asker) *duplex {
 	g.t.Helper()
 	client, server := duplexPair()
-	t := transport{network: viaTCP, slots: g.tcpSlots}
+	t := transport{network: viaTCP, slots: g.overTCP.slots}
 	if a.via == viaUnix {
 		t.network = viaUnix
 	}

@@ -187,5 +187,14 @@ func metricsOnly(opt Options) http.Handler {
 			opt.Metrics.ServeHTTP(w, r)
 		})
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		// The HTTP server reads it after the answer, and would wait for it.
+		_ = http.NewResponseController(w).SetReadDeadline(due(r.Context(), opt.Timing.Request))
+		w.Header().Set("Connection", "close")
+		http.Error(w, r.Method+" "+r.URL.Path+" takes no body here", http.StatusBadRequest)
+	})
 }

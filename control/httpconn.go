@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"os"
 	"time"
@@ -100,7 +101,7 @@ func (c *conn) answered() {
 	c.mu.Lock()
 	c.busy, c.due = false, time.Time{}
 	c.mu.Unlock()
-	if givesWay := c.s.crowd.wait(c); givesWay != nil {
+	if givesWay := c.transport.crowd.wait(c); givesWay != nil {
 		c.s.displace(givesWay)
 	}
 }
@@ -113,14 +114,16 @@ func (c *conn) isLast() bool {
 	return c.frame.endless
 }
 
-// whole is when the request whose head has come must be whole.
-func (c *conn) whole() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.due.IsZero() {
-		return time.Now().Add(c.s.opt.Timing.Request)
+// due is when the request of the context must be whole, whose head has come.
+func due(ctx context.Context, limit time.Duration) time.Time {
+	if c := connOf(ctx); c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.due.IsZero() {
+			return c.due
+		}
 	}
-	return c.due
+	return time.Now().Add(limit)
 }
 
 // SetReadDeadline does not move the deadline in the past of a connection that

@@ -19,6 +19,8 @@ type transport struct {
 	// slots has room for as many connections as may be open; nil for those that
 	// are channels of another one, which counts them.
 	slots chan struct{}
+	// crowd are the connections over TCP, nil for others.
+	crowd *crowd
 	// checkUID: the peer's user is asked of the kernel.
 	checkUID bool
 	// encrypt: nothing but SSH is served.
@@ -174,13 +176,14 @@ func (s *Server) enter(c *conn) error {
 	default:
 		return fmt.Errorf("more than %d connections are open", cap(c.transport.slots))
 	}
-	if c.transport.network != viaTCP {
+	crowd := c.transport.crowd
+	if crowd == nil {
 		return nil
 	}
-	givesWay, ok := s.crowd.enter(c, c.RemoteAddr())
+	givesWay, ok := crowd.enter(c, c.RemoteAddr())
 	if !ok {
 		<-c.transport.slots
-		return fmt.Errorf("more than %d connections of one address are open", s.opt.MaxPerAddress)
+		return fmt.Errorf("more than %d connections of one address are open", crowd.caps.perAddress)
 	}
 	if givesWay != nil {
 		s.displace(givesWay)
@@ -190,7 +193,7 @@ func (s *Server) enter(c *conn) error {
 
 // exit is the reverse of enter.
 func (s *Server) exit(c *conn) {
-	s.crowd.leave(c)
+	c.transport.crowd.leave(c)
 	<-c.transport.slots
 }
 
@@ -220,7 +223,7 @@ func (s *Server) refuse(c *conn, why error) {
 	}
 }
 
-// cappedListener is the metrics listener: it draws on the slots of TCP.
+// cappedListener is the metrics listener.
 type cappedListener struct {
 	net.Listener
 	s *Server
@@ -236,8 +239,7 @@ func (l *cappedListener) Accept() (net.Conn, error) {
 		case err != nil:
 			return nil, err
 		}
-		t := transport{network: viaTCP, slots: l.s.tcpSlots}
-		c := &conn{Conn: nc, s: l.s, transport: t, asker: asker{via: viaTCP}, handed: true, isMetrics: true}
+		c := &conn{Conn: nc, s: l.s, transport: l.s.overMetrics, asker: asker{via: viaTCP}, handed: true, isMetrics: true}
 		if err := l.s.enter(c); err != nil {
 			l.s.refuse(c, err)
 			continue

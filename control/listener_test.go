@@ -169,3 +169,45 @@ func TestMetricsListenerServesMetricsOnly(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A body that never comes holds no connection of the metrics.
+func TestMetricsTakeNoBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipeServer(Options{Metrics: http.NotFoundHandler()})
+		ln := newPipeListener()
+		p.served.Go(func() { _ = p.ServeMetrics(context.Background(), ln) })
+		for _, request := range []string{
+			"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
+			"GET /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+		} {
+			client, server := duplexPair()
+			ln.conns <- server
+			start := time.Now()
+			got := client.say(t, 0, false, request)
+			if took := time.Since(start); !strings.HasPrefix(got, "HTTP/1.1 400") || took > 11*time.Second {
+				t.Errorf("%q: %q after %v", request, got, took)
+			}
+		}
+		p.end(t)
+	})
+}
+
+// Neither the port nor the metrics use up the connections of the other.
+func TestMetricsHaveSlotsOfTheirOwn(t *testing.T) {
+	h := newHouse(t, Options{MaxTCP: 1})
+	h.dial("tcp", h.addr)
+	for range maxMetrics / 2 {
+		c := h.dial("tcp", h.metrics)
+		c.say("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+		c.wantAnswer(200, "kita_up")
+	}
+	h.open(1 + capsOfMetrics.waitingPerAddress)
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	for c := range h.server.conns {
+		if !c.isMetrics {
+			return
+		}
+	}
+	t.Error("the connection to the port has given way")
+}

@@ -44,9 +44,9 @@ type Options struct {
 	// AllowedHosts are names under which this server may be asked over HTTP,
 	// besides IP addresses, localhost and the machine's own name.
 	AllowedHosts []string
-	// MaxTCP and MaxUnix cap the open connections, those of all TCP listeners
-	// together; 0 means 1,024 and 256. One cap does not use up the other, so a
-	// flooded port leaves the local commands working.
+	// MaxTCP and MaxUnix cap the open connections; 0 means 1,024 and 256. One cap
+	// does not use up the other, so a flooded port leaves the local commands
+	// working. The listener of the metrics has 128 of its own.
 	MaxTCP, MaxUnix int
 	// MaxWaiting caps the connections over TCP that wait: of which no whole
 	// request that is let through is being answered, and which have not
@@ -104,6 +104,12 @@ const (
 	defaultMaxWaitingPerAddress = 128
 	defaultMaxPerAddress        = 512
 )
+
+// maxMetrics caps the connections of the metrics listener.
+const maxMetrics = 128
+
+// capsOfMetrics bound its crowd, as the defaults do that of the others.
+var capsOfMetrics = crowdCaps{waiting: maxMetrics / 2, waitingPerAddress: maxMetrics / 8, perAddress: maxMetrics / 2}
 
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {

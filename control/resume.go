@@ -47,12 +47,12 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 		_ = nc.Close()
 		return nil, errLeft
 	}
-	t := transport{network: "tcp", slots: s.tcpSlots, encrypt: s.opt.Encrypt}
+	t := s.overTCP
 	switch {
 	case h.Stage == StageMetrics:
-		t.encrypt = false
-	case h.Network == "unix":
-		t = transport{network: "unix", slots: s.unixSlots, checkUID: true}
+		t = s.overMetrics
+	case h.Network == viaUnix:
+		t = s.overUnix
 	}
 	c := &conn{
 		Conn: nc, s: s, transport: t, asker: asker{via: cmp.Or(h.Via, t.network), key: h.Key},
@@ -65,7 +65,7 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 	switch h.Stage {
 	case StageNew, StageHTTP, StageMetrics:
 	default:
-		s.crowd.settle(c)
+		c.transport.crowd.settle(c)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

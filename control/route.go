@@ -137,7 +137,7 @@ func (a *api) carryOut(w http.ResponseWriter, r *http.Request, op route) error {
 // those that give way to newer ones.
 func settle(ctx context.Context) {
 	if c := connOf(ctx); c != nil {
-		c.s.crowd.settle(c)
+		c.transport.crowd.settle(c)
 	}
 }
 

@@ -45,13 +45,12 @@ type Server struct {
 	handing    context.Context
 	handingOut context.CancelFunc
 
-	tcpSlots, unixSlots chan struct{}
+	// overTCP, overUnix and overMetrics are how the listeners' connections come.
+	overTCP, overUnix, overMetrics transport
 	// channelSlots has room for the SSH channels of all connections.
 	channelSlots chan struct{}
 	guests       guests
-	// crowd are the connections over TCP.
-	crowd     *crowd
-	startHTTP sync.Once
+	startHTTP    sync.Once
 	// tasks are the goroutines: accept loops, connections until they are
 	// handed over, HTTP servers.
 	tasks sync.WaitGroup
@@ -90,14 +89,17 @@ func NewServer(opt Options) *Server {
 		uid:          os.Geteuid(),
 		apiConns:     newHandedOver(),
 		metricsConns: newHandedOver(),
-		tcpSlots:     make(chan struct{}, opt.MaxTCP),
-		unixSlots:    make(chan struct{}, opt.MaxUnix),
 		channelSlots: make(chan struct{}, opt.MaxTCP),
 		guests:       guests{present: map[*conn]*guest{}},
-		crowd:        newCrowd(crowdCaps{waiting: opt.MaxWaiting, waitingPerAddress: opt.MaxWaitingPerAddress, perAddress: opt.MaxPerAddress}),
 		listeners:    map[net.Listener]struct{}{},
 		conns:        map[*conn]struct{}{},
 	}
+	s.overTCP = transport{
+		network: viaTCP, slots: make(chan struct{}, opt.MaxTCP), encrypt: opt.Encrypt,
+		crowd: newCrowd(crowdCaps{waiting: opt.MaxWaiting, waitingPerAddress: opt.MaxWaitingPerAddress, perAddress: opt.MaxPerAddress}),
+	}
+	s.overUnix = transport{network: viaUnix, slots: make(chan struct{}, opt.MaxUnix), checkUID: true}
+	s.overMetrics = transport{network: viaTCP, slots: make(chan struct{}, maxMetrics), crowd: newCrowd(capsOfMetrics)}
 	s.base, s.giveUp = context.WithCancel(context.Background())
 	s.quit, s.quitting = context.WithCancel(s.base)
 	s.handlers = map[protocol]func(context.Context, *conn){
@@ -134,13 +136,13 @@ func (s *Server) Stats() Stats {
 // called or ln is closed, which it always is when ServeTCP returns, unless
 // HandOver ended it. Answers in flight go on; Close waits for them.
 func (s *Server) ServeTCP(ctx context.Context, ln net.Listener) error {
-	return s.serve(ctx, ln, transport{network: "tcp", slots: s.tcpSlots, encrypt: s.opt.Encrypt})
+	return s.serve(ctx, ln, s.overTCP)
 }
 
 // ServeUnix is ServeTCP for the unix socket: only processes of root and of the
 // server's own user are served, in plain text whatever Options.Encrypt says.
 func (s *Server) ServeUnix(ctx context.Context, ln net.Listener) error {
-	return s.serve(ctx, ln, transport{network: "unix", slots: s.unixSlots, checkUID: true})
+	return s.serve(ctx, ln, s.overUnix)
 }
 
 // ServeMetrics serves /metrics and nothing else, under any host name, until ctx

@@ -113,7 +113,7 @@ func (t *textService) may(verb spec.Verb, child string) error {
 		t.refusal = refusal
 		return refusal
 	}
-	t.conn.s.crowd.settle(t.conn)
+	t.conn.transport.crowd.settle(t.conn)
 	return nil
 }
 
