@@ -134,7 +134,7 @@ func (e *evaluation) block(path string, block *ssh_config.Host, ofUser, enclosin
 var gathering = []string{"identityfile", "certificatefile"}
 
 // listed keywords have several words, each of which may be quoted.
-var listed = []string{"userknownhostsfile", "globalknownhostsfile"}
+var listed = []string{"userknownhostsfile", "globalknownhostsfile", "revokedhostkeys"}
 
 func (e *evaluation) set(keyword string, v value, raw string) {
 	// Of the two ways through another host, the one that comes first counts.

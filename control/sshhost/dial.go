@@ -189,7 +189,7 @@ func (h *Host) connect(ctx context.Context, s settings) (net.Conn, error) {
 	defer cancel()
 	if len(h.chain) == 0 {
 		var dialer net.Dialer
-		nc, err := dialer.DialContext(ctx, "tcp", s.addr())
+		nc, err := dialer.DialContext(ctx, "tcp"+s.family, s.addr())
 		if err != nil {
 			return nil, networkErrorf("connect to sshd at %s: %v", s.addr(), reason(err))
 		}
@@ -238,7 +238,9 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 		AuthCallback:      auth.next,
 		HostKeyAlgorithms: known.Algorithms(s.lookup),
 		HostKeyCallback: func(_ string, remote net.Addr, key ssh.PublicKey) error {
-			distrust = check(s.lookup, remote, key)
+			if distrust = s.checkRevoked(s.lookup, key); distrust == nil {
+				distrust = check(s.lookup, remote, key)
+			}
 			trusted = distrust == nil
 			return distrust
 		},

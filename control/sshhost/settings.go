@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +17,9 @@ type settings struct {
 	// alias is the name as it was given, host what is dialled.
 	alias, host string
 	port        uint16
-	user        string
+	// family is 4 or 6 where only such addresses are dialled, else empty.
+	family string
+	user   string
 	// identities are files of private keys. named: the configuration gives
 	// them, else they are the usual ones.
 	identities     []string
@@ -26,6 +29,8 @@ type settings struct {
 	agent string
 	// knownHosts are the files of known hosts, the first is written.
 	knownHosts []string
+	// revoked are files of keys that no host may have.
+	revoked []string
 	// lookup is the host:port by which they know the host.
 	lookup string
 	strict bool
@@ -76,7 +81,7 @@ func (env environment) lookup(t Target) (settings, error) {
 		'd': env.home, 'h': s.host, 'r': s.user, 'u': env.user, 'n': t.Name, 'p': strconv.Itoa(int(s.port)),
 		'l': env.host, 'L': firstLabel(env.host), 'k': s.host,
 	}
-	for _, step := range []func(*settings) error{r.hostKeys, r.keys, r.proxy, r.timeout} {
+	for _, step := range []func(*settings) error{r.unsupported, r.hostKeys, r.keys, r.proxy, r.addresses, r.timeout} {
 		if err := step(&s); err != nil {
 			return settings{}, err
 		}
@@ -156,7 +161,11 @@ func (r resolver) hostKeys(s *settings) error {
 		return err
 	}
 	common, err := r.files("GlobalKnownHostsFile", filepath.Join(r.env.systemDir, "ssh_known_hosts"), filepath.Join(r.env.systemDir, "ssh_known_hosts2"))
+	if err != nil {
+		return err
+	}
 	s.knownHosts = append(own, common...)
+	s.revoked, err = r.files("RevokedHostKeys")
 	return err
 }
 
@@ -227,9 +236,6 @@ func (r resolver) keys(s *settings) error {
 
 // proxy reads through which hosts the way leads.
 func (r resolver) proxy(s *settings) error {
-	if v, ok := r.first("proxycommand"); ok && !isNone(v.text) {
-		return v.fail("ProxyCommand is not supported by kita; use ProxyJump, or `ProxyCommand none` for this host")
-	}
 	v, ok := r.first("proxyjump")
 	if !ok || isNone(v.text) {
 		return nil
@@ -270,6 +276,50 @@ func parseJump(text string) (Target, error) {
 		return Target{}, fmt.Errorf("%q is no host to jump to", text)
 	}
 	return t, nil
+}
+
+// refusals are keywords that kita cannot follow, with the values that ask for
+// nothing: without them it would reach another host than ssh does, trust one that
+// ssh does not, or offer keys that are not to be used.
+var refusals = []struct {
+	keyword  string
+	harmless []string
+	remedy   string
+}{
+	{"ProxyCommand", []string{"none"}, "use ProxyJump, or `ProxyCommand none` for this host"},
+	{"KnownHostsCommand", []string{"none"}, "write its keys into a file for UserKnownHostsFile, or `KnownHostsCommand none` for this host"},
+	{"CanonicalizeHostname", []string{"no", "none", "false"}, "give the host's whole name as HostName, and `CanonicalizeHostname no`"},
+	{"BindAddress", nil, "leave the address to the routes of this machine"},
+	{"BindInterface", []string{"none"}, "leave the interface to the routes of this machine"},
+	{"PubkeyAuthentication", []string{"yes", "true", "unbound", "host-bound"}, "kita logs in with keys alone"},
+}
+
+func (r resolver) unsupported(*settings) error {
+	for _, refusal := range refusals {
+		v, ok := r.first(strings.ToLower(refusal.keyword))
+		if ok && !slices.Contains(refusal.harmless, strings.ToLower(v.text)) {
+			return v.fail("%s is not supported by kita; %s", refusal.keyword, refusal.remedy)
+		}
+	}
+	return nil
+}
+
+// addresses reads AddressFamily.
+func (r resolver) addresses(s *settings) error {
+	v, ok := r.first("addressfamily")
+	if !ok {
+		return nil
+	}
+	switch strings.ToLower(v.text) {
+	case "any":
+	case "inet":
+		s.family = "4"
+	case "inet6":
+		s.family = "6"
+	default:
+		return v.fail("AddressFamily %s: give any, inet or inet6", v.text)
+	}
+	return nil
 }
 
 // timeout reads ConnectTimeout.

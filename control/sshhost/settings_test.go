@@ -74,6 +74,9 @@ func TestSettings(t *testing.T) {
 			plain("web", func(s *settings) {
 				s.port, s.lookup, s.strict, s.knownHosts = 2022, "other:22", true, []string{"$HOME/kh", "$HOME/k h"}
 			})},
+		{"revoked keys", map[string]string{userConfig: "RevokedHostKeys ~/a \"$HOME/b c\"\nHost *\n RevokedHostKeys none\n"}, Target{Name: "web"}, plain("web", func(s *settings) { s.revoked = []string{"$HOME/a", "$HOME/b c"} })},
+		{"one kind of address", map[string]string{userConfig: "AddressFamily inet6\n"}, Target{Name: "web"}, plain("web", func(s *settings) { s.family = "6" })},
+		{"what asks for nothing", map[string]string{userConfig: "KnownHostsCommand none\nCanonicalizeHostname no\nPubkeyAuthentication yes\nAddressFamily any\nRevokedHostKeys none\n"}, Target{Name: "web"}, plain("web", nil)},
 		{"jumps", map[string]string{userConfig: "ProxyJump ops@a:2022,ssh://b,[::1]:22\n"}, Target{Name: "web"},
 			plain("web", func(s *settings) {
 				s.jumps = []Target{{Name: "a", User: "ops", Port: 2022}, {Name: "b"}, {Name: "::1", Port: 22}}
@@ -102,7 +105,7 @@ func TestSettings(t *testing.T) {
 			place := strings.NewReplacer("$HOME", env.home, "$SYS", env.systemDir)
 			want := tt.want
 			want.identities, want.knownHosts = replaceAll(place, want.identities), replaceAll(place, want.knownHosts)
-			want.agent = place.Replace(want.agent)
+			want.agent, want.revoked = place.Replace(want.agent), replaceAll(place, want.revoked)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
@@ -137,6 +140,12 @@ func TestAgentOfTheEnvironment(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"\nProxyCommand nc %h %p":                ":2: ProxyCommand is not supported by kita",
+		"KnownHostsCommand /bin/keys %H":         ":1: KnownHostsCommand is not supported by kita",
+		"CanonicalizeHostname always":            ":1: CanonicalizeHostname is not supported by kita",
+		"BindAddress 10.0.0.1":                   ":1: BindAddress is not supported by kita",
+		"BindInterface eth1":                     ":1: BindInterface is not supported by kita",
+		"PubkeyAuthentication no":                ":1: PubkeyAuthentication is not supported by kita; kita logs in with keys alone",
+		"AddressFamily ipv4":                     ":1: AddressFamily ipv4: give any, inet or inet6",
 		"ProxyJump a,,b":                         ":1: ProxyJump a,,b: \"\" is no host",
 		"ProxyJump a:0":                          `"0" is no port`,
 		"ProxyJump http://a":                     "is no host to jump to",
