@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"golang.org/x/crypto/ssh"
 
@@ -30,12 +31,32 @@ func (r request) checkLegacy(f flags) error {
 	case f.socket != "":
 		return usagef(old + "which is served on the TCP port only: leave out --socket")
 	}
+	if err := r.checkOldChild(); err != nil {
+		return err
+	}
 	for _, h := range r.hosts {
 		if h.SSH {
 			return usagef(old+"%s is asked through its sshd: leave out --legacy", h)
 		}
 	}
 	return nil
+}
+
+// checkOldChild refuses a name that the old protocol, which divides a request at
+// its blanks, would take for another child, and for further hosts.
+func (r request) checkOldChild() error {
+	if strings.ContainsFunc(r.child, unicode.IsSpace) {
+		return usagef("%s %q: a child of supervisor-rs has no blanks in its name", r.verb, r.child)
+	}
+	return nil
+}
+
+// oldWords are the request in the old protocol.
+func (r request) oldWords() []string {
+	if r.child == "" {
+		return []string{string(r.verb)}
+	}
+	return []string{string(r.verb), r.child}
 }
 
 // speakOld carries out a command in the protocol of supervisor-rs and prints the
@@ -73,7 +94,7 @@ func writeOldAnswer(w io.Writer, h fleet.Host, text string) error {
 
 // exchangeOld asks one host: in plain text, or with a packet where it has a key.
 func (p *program) exchangeOld(ctx context.Context, r request, h fleet.Host) (string, error) {
-	request := strings.TrimSpace(string(r.verb) + " " + r.child)
+	request := strings.Join(r.oldWords(), " ")
 	packet := []byte(request)
 	if with := r.keyOf(h); with != "" {
 		key, err := r.keys.get(with)

@@ -19,6 +19,8 @@ import (
 
 	"kita/control/controltest"
 	"kita/control/legacy"
+	"kita/control/sshhost"
+	"kita/spec"
 )
 
 // oldServerStub answers each request as told, and keeps the requests. A request
@@ -114,6 +116,27 @@ func TestLegacyTakesOnlyRSAKeys(t *testing.T) {
 		t.Errorf("status %d, stderr %q", status, stderr)
 	}
 	if got := requests(); len(got) != 0 {
+		t.Errorf("sent %q", got)
+	}
+}
+
+// TestAChildOfTheOldProtocolHasNoBlanks: `web on x` would be another command.
+func TestAChildOfTheOldProtocolHasNoBlanks(t *testing.T) {
+	addr, requests := oldServerStub(t, 1, "start web success")
+	for _, child := range []string{"web on 127.0.0.9", "web\tx", "web\nstop"} {
+		statuses := map[string]int{}
+		statuses["kita"], _, _ = kita("", "start", child, "--legacy", "on", addr)
+		statuses[oldClientName] = run([]string{oldClientName, "start", child, "on", addr}, io.Discard, io.Discard)
+		only := &sshhost.OnlyOldError{}
+		r := request{verb: spec.VerbStart, child: child}
+		statuses["ssh://"] = exitStatus(askOld(t.Context(), r, nil, only))
+		for by, status := range statuses {
+			if status != exitUsage {
+				t.Errorf("%s start %q: status %d", by, child, status)
+			}
+		}
+	}
+	if got := requests(); len(got) > 0 {
 		t.Errorf("sent %q", got)
 	}
 }

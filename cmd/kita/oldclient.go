@@ -42,6 +42,9 @@ func (p *program) oldClient(args []string) error {
 		return &usageError{err}
 	}
 	r := request{verb: words.Verb, child: words.Child, hosts: hosts, timeout: defaultTimeout, key: words.Key, keys: newKeychain(newPassphrases("", p.screen).of)}
+	if err := r.checkOldChild(); err != nil {
+		return err
+	}
 	return p.withKeys(context.Background(), r, func(ctx context.Context) error { return p.oldAsk(ctx, r) })
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"kita/control"
 	"kita/control/fleet"
@@ -92,7 +91,10 @@ func askOld(ctx context.Context, r request, host *sshhost.Host, err error) error
 	case r.noWait:
 		return fmt.Errorf("%w: it does not know --no-wait", only)
 	}
-	text, err := host.RunOld(ctx, only, strings.Fields(string(r.verb)+" "+r.child)...)
+	if err := r.checkOldChild(); err != nil {
+		return err
+	}
+	text, err := host.RunOld(ctx, only, r.oldWords()...)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return spec.Refuse(spec.TimedOut, r.verb, r.child, "%s %s: supervisor-rs gave no answer within %v", r.verb, r.child, r.timeout)
