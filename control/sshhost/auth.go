@@ -38,7 +38,10 @@ func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, erro
 	}
 	if !slices.Contains(state.AllowedMethods, "publickey") {
 		wants := strings.Join(state.AllowedMethods, " or ")
-		if len(state.PartialSuccessMethods) > 0 {
+		switch {
+		case wants == "":
+			return nil, a.refused("its sshd offers no way to log in: see PubkeyAuthentication and AuthenticationMethods in its sshd_config")
+		case len(state.PartialSuccessMethods) > 0:
 			return nil, a.refused("besides the key its sshd wants %s, which kita cannot give", wants)
 		}
 		return nil, a.refused("its sshd takes no keys, it wants %s", wants)
