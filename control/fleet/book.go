@@ -52,13 +52,13 @@ type Selection struct {
 // without a port (IPv6 needs brackets to have one), or ssh://user@host:port,
 // which goes through the host's own sshd; a pattern like web-*, which stands for
 // the hosts of the book that fit; or @GROUP, which may be a pattern too. A host
-// that is given twice, by whatever name, is there once, under the first. No
-// words at all mean Local. The error names every word that is wrong.
+// that is given twice, by whatever name, is there once, under the first, with the
+// first key that a name gives it. No words at all mean Local. The error names every word that is wrong.
 func (b *Book) Select(words []string) (Selection, error) {
 	if len(words) == 0 {
 		return Selection{Hosts: []Host{Local}}, nil
 	}
-	s := selecting{book: b, seen: map[Host]bool{}, entered: map[string]bool{}}
+	s := selecting{book: b, seen: map[Host]int{}, entered: map[string]bool{}}
 	var errs []error
 	for _, word := range words {
 		for _, text := range strings.FieldsFunc(word, isSeparator) {
@@ -92,7 +92,8 @@ func (b *Book) Names() []string {
 type selecting struct {
 	book  *Book
 	hosts []Host
-	seen  map[Host]bool
+	// seen are the places of hosts, by the server alone.
+	seen map[Host]int
 	// taken counts hosts, also those that were there before.
 	taken int
 	// entered are the groups whose members are in hosts, or on the way there.
@@ -180,14 +181,19 @@ func (b *Book) inner(g group) []group {
 	return groups
 }
 
-// take keeps h unless the same server is there already.
+// take keeps h unless the same server is there already. A key that only a later
+// name gives is kept too: what it encrypts must not be sent in plain text.
 func (s *selecting) take(h Host) {
 	s.taken++
 	server := h
 	server.Label, server.Key = "", ""
-	if !s.seen[server] {
-		s.seen[server] = true
+	at, seen := s.seen[server]
+	switch {
+	case !seen:
+		s.seen[server] = len(s.hosts)
 		s.hosts = append(s.hosts, h)
+	case s.hosts[at].Key == "":
+		s.hosts[at].Key = h.Key
 	}
 }
 

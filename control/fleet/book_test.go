@@ -78,7 +78,9 @@ func TestSelect(t *testing.T) {
 		{"groups by pattern", []string{"@eu-*"}, []Host{db2, web2}, true},
 		{"a group of all groups but itself", []string{"@rest"}, []Host{web1, web2, other, db1, db2}, true},
 		{"a group twice, the same host by another name", []string{"@eu-db,@eu-db", "alias 10.0.0.1:4000 web1"}, []Host{db2,
-			{Name: "10.0.0.1", Port: 4000, Label: "alias"}}, true},
+			{Name: "10.0.0.1", Port: 4000, Key: "/etc/late.pem", Label: "alias"}}, true},
+		{"a key that only the second name gives", []string{"10.0.0.2,web2"}, []Host{{Name: "10.0.0.2", Port: 33889, Key: "/keys/ops.pem"}}, false},
+		{"and the first one of two", []string{"web2,10.0.0.2"}, []Host{web2}, false},
 	}
 	b := book(t, exampleBook)
 	for _, tt := range tests {
