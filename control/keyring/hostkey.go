@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/crypto/ssh"
+
+	"kita/control/owned"
 )
 
 // HostKey reads the server's key, an Ed25519 key in the format of OpenSSH, and
@@ -30,15 +32,15 @@ func HostKey(path string) (ssh.Signer, error) {
 }
 
 func readHostKey(path string) (ssh.Signer, error) {
-	text, id, err := readKeyFile(path)
+	text, st, err := readKeyFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("the host key %s %w", path, err)
 	}
-	if err := checkOwner(id); err != nil {
+	if err := owned.Check(&st); err != nil {
 		return nil, fmt.Errorf("the host key %s %w", path, err)
 	}
-	if id.mode&0o077 != 0 {
-		return nil, fmt.Errorf("the host key %s is open to others (mode %04o), so it may be known to them: remove it and a new one is made, or chmod 600 %s if nobody has read it", path, id.mode&0o7777, path)
+	if st.Mode&0o077 != 0 {
+		return nil, fmt.Errorf("the host key %s is open to others (mode %04o), so it may be known to them: remove it and a new one is made, or chmod 600 %s if nobody has read it", path, st.Mode&0o7777, path)
 	}
 	signer, err := ssh.ParsePrivateKey(text)
 	if err != nil {

@@ -214,46 +214,6 @@ func TestNamesThatAreNone(t *testing.T) {
 	}
 }
 
-func TestFilesThatOthersCouldChange(t *testing.T) {
-	key := ed25519Key(t)
-	dir := t.TempDir()
-	path := write(t, dir, "ops.pem", spki(t, key.Public()))
-	ring := ringOf(dir)
-	chmod := func(path string, mode os.FileMode) {
-		t.Helper()
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	chmod(path, 0o664)
-	chmod(dir, 0o775)
-	if _, err := ring.Named("ops"); err != nil {
-		t.Errorf("what the group may write: %v", err)
-	}
-	chmod(path, 0o646)
-	_, err := ring.Find(publicOf(t, key), "ops")
-	refusedFor(t, err, path, "can be written by others: chmod o-w")
-	chmod(path, 0o644)
-	chmod(dir, 0o777)
-	_, err = ring.Find(publicOf(t, key), "ops")
-	refusedFor(t, err, path, "its directory can be written by others")
-	if problems := ring.Problems(); !reflect.DeepEqual(problems, []string{dir + ": can be written by others: chmod o-w"}) {
-		t.Errorf("problems %q", problems)
-	}
-	chmod(dir, 0o755)
-	if _, err := ring.Named("ops"); err != nil {
-		t.Error(err)
-	}
-	if os.Geteuid() != 0 {
-		return
-	}
-	if err := os.Chown(path, 12345, -1); err != nil {
-		t.Fatal(err)
-	}
-	_, err = ring.Named("ops")
-	refusedFor(t, err, "belongs to user 12345")
-}
-
 func TestFilesOfOtherKinds(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "dir.pem"), 0o755); err != nil {

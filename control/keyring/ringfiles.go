@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"kita/control/owned"
 )
 
 const (
@@ -52,10 +55,10 @@ type cached struct {
 
 // identity is the same only while nobody has touched the file.
 type identity struct {
-	dev, inode   uint64
-	size         int64
-	mtime, ctime int64 // in nanoseconds since 1970
-	mode, uid    uint32
+	dev, inode     uint64
+	size           int64
+	mtime, ctime   int64 // in nanoseconds since 1970
+	mode, uid, gid uint32
 }
 
 // identify is the identity of what st describes. The widths of the fields are
@@ -64,7 +67,7 @@ func identify(st *unix.Stat_t) identity {
 	return identity{
 		dev: uint64(st.Dev), inode: uint64(st.Ino), size: st.Size,
 		mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(),
-		mode: uint32(st.Mode), uid: st.Uid,
+		mode: uint32(st.Mode), uid: st.Uid, gid: st.Gid,
 	}
 }
 
@@ -112,10 +115,10 @@ func (r *Ring) count(more uint64) uint64 {
 func (r *Ring) scan() look {
 	l := look{}
 	known, fresh := r.remembered(), map[string]cached{}
-	r.eachDir(&l, func(dir string, unsafe error) {
-		entries, err := os.ReadDir(dir)
+	r.eachDir(&l, func(dir directory) {
+		entries, err := os.ReadDir(dir.real)
 		if err != nil {
-			l.problems = append(l.problems, fmt.Sprintf("%s: cannot be read: %v", dir, reasonOf(err)))
+			l.problems = append(l.problems, fmt.Sprintf("%s: cannot be read: %v", dir.path, reasonOf(err)))
 			return
 		}
 		for _, entry := range entries {
@@ -124,12 +127,12 @@ func (r *Ring) scan() look {
 				// A file of something else, or an editor's.
 				continue
 			}
-			path := filepath.Join(dir, entry.Name())
 			if !saneName(name) {
+				path := filepath.Join(dir.path, entry.Name())
 				l.problems = append(l.problems, fmt.Sprintf("%q: is not used, because the name of a key has no spaces, no @ and no control characters", path))
 				continue
 			}
-			r.add(&l, path, name, unsafe, known, fresh)
+			r.add(&l, dir, entry.Name(), known, fresh)
 		}
 	})
 	r.remember(fresh)
@@ -142,10 +145,10 @@ func (r *Ring) lookFor(name string) look {
 	known, fresh := r.remembered(), map[string]cached{}
 	changed := false
 	var paths []string
-	r.eachDir(&l, func(dir string, unsafe error) {
+	r.eachDir(&l, func(dir directory) {
 		for _, extension := range []string{extPEM, extOpenSSH} {
-			path := filepath.Join(dir, name+extension)
-			r.add(&l, path, name, unsafe, known, fresh)
+			path := filepath.Join(dir.path, name+extension)
+			r.add(&l, dir, name+extension, known, fresh)
 			changed = changed || known[path].identity != fresh[path].identity
 			paths = append(paths, path)
 		}
@@ -186,20 +189,31 @@ func splitName(base string) (name, extension string) {
 	return base, ""
 }
 
-// eachDir calls visit for each directory once, however it is spelled; unsafe
-// says why none of its files may be used.
-func (r *Ring) eachDir(l *look, visit func(dir string, unsafe error)) {
+// directory is one of the ring's.
+type directory struct {
+	// path is as it was named, real is without symbolic links.
+	path, real string
+	// unsafe says why none of its files may be used.
+	unsafe error
+}
+
+// eachDir calls visit for each directory once, however it is spelled.
+func (r *Ring) eachDir(l *look, visit func(directory)) {
 	var seen []identity
-	for _, dir := range r.dirs() {
-		dir = filepath.Clean(dir)
-		l.dirs = append(l.dirs, dir)
+	for _, path := range r.dirs() {
+		dir := directory{path: filepath.Clean(path)}
+		l.dirs = append(l.dirs, dir.path)
 		var st unix.Stat_t
-		if err := unix.Stat(dir, &st); err != nil {
-			l.problems = append(l.problems, fmt.Sprintf("%s: cannot be read: %v", dir, err))
+		var err error
+		if dir.real, err = owned.Resolve(dir.path); err == nil {
+			err = unix.Stat(dir.real, &st)
+		}
+		if err != nil {
+			l.problems = append(l.problems, fmt.Sprintf("%s: cannot be read: %v", dir.path, reasonOf(err)))
 			continue
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			l.problems = append(l.problems, dir+": is no directory")
+			l.problems = append(l.problems, dir.path+": is no directory")
 			continue
 		}
 		id := identify(&st)
@@ -207,97 +221,103 @@ func (r *Ring) eachDir(l *look, visit func(dir string, unsafe error)) {
 			continue
 		}
 		seen = append(seen, id)
-		var unsafe error
-		if err := checkOwner(id); err != nil {
-			l.problems = append(l.problems, fmt.Sprintf("%s: %v", dir, err))
-			unsafe = fmt.Errorf("its directory %w", err)
+		if err := cmp.Or(owned.Check(&st), owned.CheckParents(dir.real)); err != nil {
+			l.problems = append(l.problems, fmt.Sprintf("%s: %v", dir.path, err))
+			dir.unsafe = fmt.Errorf("its directory %w", err)
 		}
-		visit(dir, unsafe)
+		visit(dir)
 	}
 }
 
-// checkOwner says why a file or a directory is not safe from other users, as
-// StrictModes of sshd does.
-func checkOwner(id identity) error {
-	switch euid := os.Geteuid(); {
-	case id.uid != 0 && int(id.uid) != euid:
-		return fmt.Errorf("belongs to user %d, who could change it, it must belong to root or to user %d", id.uid, euid)
-	case id.mode&unix.S_IWOTH != 0:
-		return errors.New("can be written by others: chmod o-w")
-	}
-	return nil
-}
-
-// add adds the file at path if there is one.
-func (r *Ring) add(l *look, path, name string, unsafe error, known, fresh map[string]cached) {
-	c, ok := examine(path, name, known[path])
-	if !ok {
+// add adds the file of that name if there is one.
+func (r *Ring) add(l *look, dir directory, base string, known, fresh map[string]cached) {
+	path := filepath.Join(dir.path, base)
+	target, st, err := find(filepath.Join(dir.real, base))
+	if errors.Is(err, errNone) {
 		return
 	}
+	c := examine(path, target, st, err, known[path])
 	if c.identity.settled(r.now()) {
 		fresh[path] = c
 	}
 	f := c.file
-	f.unsafe = unsafe
+	f.unsafe = dir.unsafe
+	if f.err == nil && filepath.Dir(target) != dir.real {
+		// It is elsewhere, where others might replace it.
+		f.err = owned.CheckParents(target)
+	}
 	l.files = append(l.files, f)
 }
 
-// examine reads a file, unless it is the one that was read before; false where
-// there is none.
-func examine(path, name string, before cached) (cached, bool) {
-	var st unix.Stat_t
-	err := unix.Stat(path, &st)
-	if errors.Is(err, unix.ENOENT) && unix.Lstat(path, &st) != nil {
-		return cached{}, false
+// errNone: there is nothing of that name.
+var errNone = errors.New("there is no such file")
+
+// find follows a symbolic link.
+func find(path string) (target string, st unix.Stat_t, err error) {
+	switch err := unix.Lstat(path, &st); {
+	case errors.Is(err, unix.ENOENT):
+		return path, st, errNone
+	case err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK:
+		return path, st, err
 	}
-	c := cached{file: file{path: path, name: name, err: err}}
+	target, err = filepath.EvalSymlinks(path)
+	if err == nil {
+		err = unix.Stat(target, &st)
+	}
+	return target, st, reasonOf(err)
+}
+
+// examine reads the file at target, unless it is the one that was read
+// before. err is why it was not found.
+func examine(path, target string, st unix.Stat_t, err error, before cached) cached {
+	name, extension := splitName(filepath.Base(path))
+	c := cached{file: file{path: path, name: name}}
 	if err != nil {
 		c.err = fmt.Errorf("cannot be read: %w", err)
-		return c, true
+		return c
 	}
 	if before.path == path && before.identity == identify(&st) {
-		return before, true
+		return before
 	}
-	text, id, err := readKeyFile(path)
+	text, st, err := readKeyFile(target)
 	if err != nil {
 		// Not to be kept: what the identity is of has not been read.
 		c.err = err
-		return c, true
+		return c
 	}
-	_, extension := splitName(filepath.Base(path))
-	c.identity = id
+	c.identity = identify(&st)
 	if c.public, c.err = parsePublic(extension, text); c.public != nil {
 		c.wire = c.public.Marshal()
 	}
-	if err := checkOwner(id); err != nil {
+	if err := owned.Check(&st); err != nil {
 		c.err = err
 	}
-	return c, true
+	return c
 }
 
 // readKeyFile reads a file that may be anything: a FIFO would block, a device
 // have no end.
-func readKeyFile(path string) ([]byte, identity, error) {
+func readKeyFile(path string) ([]byte, unix.Stat_t, error) {
+	var st unix.Stat_t
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, identity{}, fmt.Errorf("cannot be read: %w", reasonOf(err))
+		return nil, st, fmt.Errorf("cannot be read: %w", reasonOf(err))
 	}
 	defer f.Close()
-	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, identity{}, fmt.Errorf("cannot be read: %w", err)
+		return nil, st, fmt.Errorf("cannot be read: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, identity{}, errors.New("is no regular file")
+		return nil, st, errors.New("is no regular file")
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
-		return nil, identity{}, fmt.Errorf("cannot be read: %w", reasonOf(err))
+		return nil, st, fmt.Errorf("cannot be read: %w", reasonOf(err))
 	}
 	if len(text) > maxKeyFile {
-		return nil, identity{}, fmt.Errorf("is longer than %d bytes, a key is not", maxKeyFile)
+		return nil, st, fmt.Errorf("is longer than %d bytes, a key is not", maxKeyFile)
 	}
-	return text, identify(&st), nil
+	return text, st, nil
 }
 
 // reasonOf is an error of the system without the path, which the line has
