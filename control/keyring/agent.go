@@ -17,7 +17,7 @@ import (
 
 // agentTimeout is how long an agent has to list its keys. A signature has no
 // limit but its context's: the agent may ask its user first.
-const agentTimeout = 10 * time.Second
+const agentTimeout = 5 * time.Second
 
 // openAgent finds the agent's key that the name means.
 func openAgent(ctx context.Context, name string) (*Private, error) {
@@ -48,8 +48,13 @@ func pickFromAgent(conn net.Conn, name string) (ssh.MultiAlgorithmSigner, error)
 		return nil, fmt.Errorf("cannot ask the ssh-agent: %w", err)
 	}
 	client := agent.NewClient(conn)
+	begun := time.Now()
 	keys, err := client.List()
-	if err != nil {
+	switch {
+	case err != nil && time.Since(begun) >= agentTimeout:
+		// The library's error does not wrap that of the connection.
+		return nil, fmt.Errorf("the ssh-agent of SSH_AUTH_SOCK does not list its keys: no answer within %v", agentTimeout)
+	case err != nil:
 		return nil, fmt.Errorf("cannot list the keys of the ssh-agent: %w", err)
 	}
 	_ = conn.SetDeadline(time.Time{})

@@ -20,6 +20,8 @@ import (
 )
 
 const (
+	// agentTimeout is how long an agent may take to list its keys, unless there
+	// is less time; a signature may have to wait for its owner.
 	agentTimeout = 5 * time.Second
 	minRSABits   = 2048
 	maxPublicKey = 64 << 10
@@ -217,23 +219,35 @@ func readSmall(file string) []byte {
 	return text
 }
 
-// fromAgent lists the keys of the agent at socket. An agent that is not there
-// costs its keys and no more.
+// fromAgent lists the keys of the agent at socket. An agent that is not there,
+// or does not answer, costs its keys and half the time of ctx at most: the other
+// keys need some, too.
 func (k *keys) fromAgent(ctx context.Context, socket string) []candidate {
 	if socket == "" {
 		return nil
 	}
-	dialer := net.Dialer{Timeout: agentTimeout}
+	deadline := time.Now().Add(agentTimeout)
+	if end, limited := ctx.Deadline(); limited && time.Until(end)/2 < agentTimeout {
+		deadline = time.Now().Add(time.Until(end) / 2)
+	}
+	dialer := net.Dialer{Deadline: deadline}
 	nc, err := dialer.DialContext(ctx, "unix", socket)
 	if err != nil {
 		k.note("no ssh-agent answers on %s", socket)
 		return nil
 	}
 	k.agent = nc
-	_ = nc.SetDeadline(time.Now().Add(agentTimeout))
+	_ = nc.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	signers, err := agent.NewClient(nc).Signers()
+	stop()
 	if err != nil {
-		k.note("the ssh-agent on %s does not list its keys: %v", socket, err)
+		reason := err.Error()
+		if !time.Now().Before(deadline) {
+			// The library's error does not wrap that of the connection.
+			reason = "no answer in time"
+		}
+		k.note("the ssh-agent on %s does not list its keys: %s", socket, reason)
 		return nil
 	}
 	// A signature may have to wait for its owner's touch.
