@@ -49,6 +49,10 @@ func execLine(ctx context.Context, e control.Exec, logger *slog.Logger) (status 
 	if err := checkRemote(root, words); err != nil {
 		return p.finish(err)
 	}
+	if len(words) > 0 && isHelp(words[0]) {
+		// Package cobra would look for a command in the rest, among its own too.
+		words = words[:1]
+	}
 	root.SetArgs(append([]string{}, words...))
 	return p.finish(root.ExecuteContext(ctx))
 }
@@ -78,7 +82,7 @@ func (p *program) remoteCommand() *cobra.Command {
 // checkRemote lets only the commands of root pass: package cobra has some of
 // its own, which it hides.
 func checkRemote(root *cobra.Command, words []string) error {
-	if len(words) == 0 || words[0] == "-h" || words[0] == "--help" {
+	if len(words) == 0 || isHelp(words[0]) {
 		return nil
 	}
 	for _, c := range root.Commands() {
@@ -88,6 +92,8 @@ func checkRemote(root *cobra.Command, words []string) error {
 	}
 	return unknownCommand(root, words)
 }
+
+func isHelp(word string) bool { return word == "-h" || word == "--help" }
 
 // remoteRequest is understand for who came over SSH: only this server is asked.
 func (p *program) remoteRequest(r request, words control.Words) (request, error) {
