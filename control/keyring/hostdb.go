@@ -34,6 +34,9 @@ func stampAll(files []string) ([]identity, error) {
 		var st unix.Stat_t
 		err := unix.Stat(file, &st)
 		switch {
+		case err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG && file != os.DevNull:
+			// Reading a pipe may never end.
+			return nil, fmt.Errorf("cannot read the known hosts in %s: it is no file", file)
 		case err == nil:
 			stamps[i] = identify(&st)
 		case !errors.Is(err, os.ErrNotExist):
@@ -51,6 +54,10 @@ func readHostDB(files []string, stamps []identity) (*hostDB, error) {
 		}
 	}
 	known, err := knownhosts.NewDB(there...)
+	var notRead *os.PathError
+	if errors.As(err, &notRead) {
+		return nil, fmt.Errorf("cannot read the known hosts in %s: %w", notRead.Path, notRead.Err)
+	}
 	if err != nil {
 		// A line that cannot be read could be the one that revokes a key. The
 		// errors of x/crypto name the file and the line.

@@ -31,6 +31,9 @@ type KnownHosts struct {
 	// are met at the same time must not read them a thousand times.
 	mu sync.Mutex
 	db *hostDB // owned by mu: nil before the first use
+	// impatient, owned by mu: another program keeps the file locked. It was
+	// waited for once, and is not for each further host that waits for mu.
+	impatient bool
 }
 
 // DefaultKnownHosts is kita's own file, known_hosts in the user's directory of

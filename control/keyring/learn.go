@@ -34,7 +34,12 @@ func (k *KnownHosts) learn(addr string, key ssh.PublicKey) (notice string, err e
 		return "", k.unknown(addr, key)
 	}
 	path := k.Files[0]
-	f, err := openLocked(path)
+	wait := lockTimeout
+	if k.impatient {
+		wait = 0
+	}
+	f, err := openLocked(path, wait)
+	k.impatient = errors.Is(err, errKeptLocked)
 	if err != nil {
 		return "", fmt.Errorf("cannot write the new host %s into %s: %w", host, path, reasonOf(err))
 	}
@@ -62,13 +67,16 @@ func (k *KnownHosts) learn(addr string, key ssh.PublicKey) (notice string, err e
 		host, kindName(key), ssh.FingerprintSHA256(key), path), nil
 }
 
+// errKeptLocked is the error of a lock that another program does not let go.
+var errKeptLocked = fmt.Errorf("another program has kept it locked for %v", lockTimeout)
+
 // openLocked opens and locks the file that is at path once it is locked:
 // ssh-keygen -R puts another in its place.
-func openLocked(path string) (*os.File, error) {
+func openLocked(path string, wait time.Duration) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
@@ -108,7 +116,7 @@ func lock(ctx context.Context, f *os.File) error {
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
-			return fmt.Errorf("another program has kept it locked for %v", lockTimeout)
+			return errKeptLocked
 		}
 	}
 }
