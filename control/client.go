@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"kita/spec"
@@ -104,40 +105,53 @@ func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, er
 		path = "/v1/children/" + url.PathEscape(command.Child) + "/" + string(command.Verb)
 	}
 	var out spec.Outcome
-	err := c.call(ctx, http.MethodPost, path, commandBody{NoWait: command.NoWait}, &out)
+	err := c.call(ctx, http.MethodPost, path, commandBody{NoWait: command.NoWait}, &out, func() bool {
+		return out.Verb == command.Verb && out.Child != ""
+	})
 	return out, err
 }
 
 // List returns every child, sorted by name.
 func (c *Client) List(ctx context.Context) ([]spec.View, error) {
 	var answer childrenAnswer
-	err := c.call(ctx, http.MethodGet, "/v1/children", nil, &answer)
+	err := c.call(ctx, http.MethodGet, "/v1/children", nil, &answer, func() bool {
+		nameless := func(v spec.View) bool { return v.Name == "" }
+		return answer.Children != nil && !slices.ContainsFunc(answer.Children, nameless)
+	})
 	return answer.Children, err
 }
 
 // Get returns one child; a Refusal with spec.NotFound when there is none.
 func (c *Client) Get(ctx context.Context, name string) (spec.View, error) {
 	var view spec.View
-	err := c.call(ctx, http.MethodGet, "/v1/children/"+url.PathEscape(name), nil, &view)
+	err := c.call(ctx, http.MethodGet, "/v1/children/"+url.PathEscape(name), nil, &view, func() bool { return view.Name != "" })
 	return view, err
 }
 
 // Info returns what the server says of itself.
 func (c *Client) Info(ctx context.Context) (spec.Info, error) {
-	var info spec.Info
-	err := c.call(ctx, http.MethodGet, "/v1/info", nil, &info)
-	return info, err
+	var answer struct {
+		spec.Info
+		PID *int `json:"pid"`
+	}
+	err := c.call(ctx, http.MethodGet, "/v1/info", nil, &answer, func() bool { return answer.PID != nil })
+	if err != nil {
+		return spec.Info{}, err
+	}
+	answer.Info.PID = *answer.PID
+	return answer.Info, nil
 }
 
 // Kill has the server stop all children and end; it returns when that begins.
 func (c *Client) Kill(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/kill", struct{}{}, nil)
+	var answer stateAnswer
+	return c.call(ctx, http.MethodPost, "/v1/kill", struct{}{}, &answer, func() bool { return answer.Status != "" })
 }
 
 // Validate has the server read every file again.
 func (c *Client) Validate(ctx context.Context) (checked int, problems []string, err error) {
 	var answer validateAnswer
-	err = c.call(ctx, http.MethodPost, "/v1/validate", struct{}{}, &answer)
+	err = c.call(ctx, http.MethodPost, "/v1/validate", struct{}{}, &answer, func() bool { return answer.Problems != nil })
 	return answer.Checked, answer.Problems, err
 }
 
@@ -145,18 +159,19 @@ func (c *Client) Validate(ctx context.Context) (checked int, problems []string, 
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // call makes one request with the JSON of body, where there is one, and decodes
-// the answer into answer.
-func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
+// the answer into answer. sound tells whether it is one of kita's: other servers
+// speak HTTP and JSON too, and nothing of theirs is to pass for a success.
+func (c *Client) call(ctx context.Context, method, path string, body, answer any, sound func() bool) error {
 	response, err := c.send(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	return c.decode(ctx, response, answer)
+	return c.decode(ctx, response, answer, sound)
 }
 
-// decode reads the JSON of an answer into answer, which may be nil.
-func (c *Client) decode(ctx context.Context, response *http.Response, answer any) error {
+// decode reads the JSON of an answer into answer.
+func (c *Client) decode(ctx context.Context, response *http.Response, answer any, sound func() bool) error {
 	content, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
 	if err != nil {
 		return c.explain(ctx, err)
@@ -164,11 +179,8 @@ func (c *Client) decode(ctx context.Context, response *http.Response, answer any
 	if len(content) > maxResponse {
 		return fmt.Errorf("%s: the answer is longer than %d bytes", c.target, maxResponse)
 	}
-	if answer == nil {
-		return nil
-	}
-	if err := json.Unmarshal(content, answer); err != nil {
-		return fmt.Errorf("%s: the answer to %s %s: %w", c.target, response.Request.Method, response.Request.URL.Path, err)
+	if json.Unmarshal(content, answer) != nil || !sound() {
+		return &NotHTTP{Target: c.target, Reason: fmt.Sprintf("its answer to %s %s is not one of kita's", response.Request.Method, response.Request.URL.Path)}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -225,11 +226,27 @@ func TestServersOfAnotherKind(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsNoJSON(t *testing.T) {
-	c := Dial(Target{TCP: says(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")})
-	defer c.Close()
-	if _, err := c.Info(t.Context()); err == nil || !strings.Contains(err.Error(), "/v1/info") {
-		t.Errorf("error %v", err)
+// TestAnAnswerOfAnotherServerIsNoSuccess: there are many that answer any request
+// with some JSON.
+func TestAnAnswerOfAnotherServerIsNoSuccess(t *testing.T) {
+	for _, body := range []string{"hello", "", "null", "{}", "[]", `{"status":200}`, `{"children":null}`, `{"children":[{}]}`, `{"verb":"start","child":"a"}`} {
+		c := Dial(Target{TCP: says(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))})
+		defer c.Close()
+		_, do := c.Do(t.Context(), spec.Command{Verb: spec.VerbStop, Child: "a"})
+		_, list := c.List(t.Context())
+		_, get := c.Get(t.Context(), "a")
+		_, info := c.Info(t.Context())
+		_, _, validate := c.Validate(t.Context())
+		_, upgrade := c.Upgrade(t.Context(), "")
+		for path, err := range map[string]error{
+			"POST /v1/children/a/stop": do, "GET /v1/children": list, "GET /v1/children/a": get, "GET /v1/info": info,
+			"POST /v1/kill": c.Kill(t.Context()), "POST /v1/validate": validate, "POST /v1/upgrade": upgrade,
+		} {
+			var other *NotHTTP
+			if !errors.As(err, &other) || !strings.Contains(err.Error(), "is no kita server: its answer to "+path+" is not") {
+				t.Errorf("%s answered %q: %v", path, body, err)
+			}
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func (c *Client) Upgrade(ctx context.Context, binary string) (spec.Upgraded, err
 		_, _ = io.CopyN(io.Discard, response.Body, maxBody)
 		return c.awaitUpgrade(ctx)
 	}
-	err = c.decode(ctx, response, &answer)
+	err = c.decode(ctx, response, &answer, func() bool { return answer.PID != 0 })
 	return answer, err
 }
 
@@ -46,7 +46,7 @@ func (c *Client) awaitUpgrade(ctx context.Context) (spec.Upgraded, error) {
 	defer tick.Stop()
 	for {
 		var answer spec.Upgraded
-		err := c.call(patience, http.MethodGet, "/v1/upgrade", nil, &answer)
+		err := c.call(patience, http.MethodGet, "/v1/upgrade", nil, &answer, func() bool { return answer.PID != 0 })
 		if ctx.Err() != nil {
 			return spec.Upgraded{}, context.Cause(ctx)
 		}
