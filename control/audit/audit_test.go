@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"go.uber.org/goleak"
 )
@@ -126,6 +127,26 @@ func TestStringsCannotBreakALine(t *testing.T) {
 		if len(line) > 8*6*maxText {
 			t.Errorf("a line of %d bytes", len(line))
 		}
+	}
+}
+
+// The log is read in a terminal, which must do nothing that who asks had in mind.
+func TestLinesArePrintable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	l := newLog(t, path)
+	for _, text := range []string{"\u009b2J", "a\x7fb", "\x1b]0;x\a", "\u202egpj.exe", "\u2066x\u2069", "\u200b", "\U000e0041", "\U0001f600 é 猫 \u00a0", "\ufeff", "\t", "\n"} {
+		l.Write(event(text))
+		lines := strings.SplitAfter(content(t, path), "\n")
+		line := lines[len(lines)-2]
+		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q is not printable", line)
+		}
+		if got := events(t, line)[0].Detail; got != text {
+			t.Errorf("got %q, want %q", got, text)
+		}
+	}
+	if text := content(t, path); !strings.Contains(text, "\U0001f600 é 猫") {
+		t.Errorf("what is printable is escaped: %s", text)
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // maxText bounds each string of a line, in bytes: most are made up by whoever
@@ -26,6 +29,25 @@ func (e Event) line() []byte {
 		e.Time = time.Time{}
 		b.Reset()
 		_ = encoder.Encode(e)
+	}
+	return printable(b.Bytes())
+}
+
+// printable escapes what package json leaves and a terminal might obey, or shows
+// in another order, in a line of JSON. It is the same to who decodes it.
+func printable(line []byte) []byte {
+	var b bytes.Buffer
+	for len(line) > 0 {
+		r, n := utf8.DecodeRune(line)
+		switch {
+		case r == '\n', unicode.IsPrint(r):
+			b.Write(line[:n])
+		default:
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&b, `\u%04x`, unit)
+			}
+		}
+		line = line[n:]
 	}
 	return b.Bytes()
 }
