@@ -124,9 +124,9 @@ func oldPacket(with string, key *keyring.Private, request string) ([]byte, error
 	switch {
 	case ok:
 	case key.PublicKey().Type() == ssh.KeyAlgoRSA:
-		return nil, fmt.Errorf("with %s: the ssh-agent cannot sign packets of supervisor-rs: give the file of the key; a kita server takes it without --legacy", with)
+		return nil, fmt.Errorf("with %s: the ssh-agent cannot sign packets of supervisor-rs: give the file of the key; for a kita server use `kita` without --legacy", with)
 	default:
-		return nil, fmt.Errorf("with %s: the packets of supervisor-rs are made with an RSA key, and this is none (%s); a kita server takes it without --legacy", with, key.PublicKey().Type())
+		return nil, fmt.Errorf("with %s: the packets of supervisor-rs are made with an RSA key, and this is none (%s); for a kita server use `kita` without --legacy", with, key.PublicKey().Type())
 	}
 	return legacy.Seal(key.Name, private, request)
 }

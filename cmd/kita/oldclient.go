@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"kita/control"
 	"kita/control/fleet"
@@ -41,11 +42,24 @@ func (p *program) oldClient(args []string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	r := request{verb: words.Verb, child: words.Child, hosts: hosts, timeout: defaultTimeout, key: words.Key, keys: newKeychain(newPassphrases("", p.screen).of)}
+	for _, h := range hosts {
+		if h.SSH {
+			return usagef("%s is asked through its sshd, which this program cannot do: use `kita %s`", h, strings.Join(args, " "))
+		}
+	}
+	r := request{verb: words.Verb, child: words.Child, hosts: hosts, timeout: defaultTimeout, key: words.Key, keys: newKeychain(p.oldPassphrases().of)}
 	if err := r.checkOldChild(); err != nil {
 		return err
 	}
 	return p.withKeys(context.Background(), r, func(ctx context.Context) error { return p.oldAsk(ctx, r) })
+}
+
+// oldPassphrases knows that this program has neither flags nor the ssh-agent,
+// which cannot sign the old packets.
+func (p *program) oldPassphrases() *passphrases {
+	questions := newPassphrases("", p.screen)
+	questions.remedy = "use `kita COMMAND --legacy --key-passphrase-file FILE`, or a key without one"
+	return questions
 }
 
 func (p *program) oldHelp() error {

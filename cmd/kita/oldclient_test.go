@@ -59,6 +59,8 @@ func TestOldClient(t *testing.T) {
 		{"wrong use", "start", exitUsage, "", "supervisor-rs-client: which child do you want to start? write `start CHILD`\n"},
 		{"a key is never ignored", "check with /nowhere/ops.pem on " + server.tcp, exitFailed, "",
 			"supervisor-rs-client: cannot read the key /nowhere/ops.pem: no such file or directory\n"},
+		{"what only kita can do", "check on ssh://x", exitUsage, "",
+			"supervisor-rs-client: ssh://x is asked through its sshd, which this program cannot do: use `kita check on ssh://x`\n"},
 		{"help", "help", exitOK, oldClientHelp, ""},
 		{"no words", "", exitOK, oldClientHelp, ""},
 	}
@@ -71,6 +73,17 @@ func TestOldClient(t *testing.T) {
 				t.Errorf("status %d, want %d\nstdout %q, want %q\nstderr %q, want %q", status, tt.status, out.String(), tt.out, stderr.String(), tt.err)
 			}
 		})
+	}
+}
+
+// TestTheOldClientAdvisesWhatItCanDo: it has no flags, and the ssh-agent cannot
+// sign its packets.
+func TestTheOldClientAdvisesWhatItCanDo(t *testing.T) {
+	questions := (&program{}).oldPassphrases()
+	questions.terminal = func(string) ([]byte, error) { return nil, errNoTerminal }
+	_, err := questions.of("ops.pem")
+	if err == nil || !strings.Contains(err.Error(), "use `kita COMMAND --legacy --key-passphrase-file FILE`") || strings.Contains(err.Error(), "agent") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -22,6 +22,8 @@ type passphrases struct {
 	file string
 	// terminal asks the user; see screen.askOnTerminal.
 	terminal func(prompt string) ([]byte, error)
+	// remedy is what to do where there is no terminal.
+	remedy string
 
 	// mu guards given. It is held during a question, so that there is one at a
 	// time.
@@ -37,7 +39,10 @@ type passphrase struct {
 }
 
 func newPassphrases(file string, s *screen) *passphrases {
-	return &passphrases{file: file, terminal: s.askOnTerminal, given: map[string]passphrase{}}
+	return &passphrases{
+		file: file, terminal: s.askOnTerminal, given: map[string]passphrase{},
+		remedy: "give --key-passphrase-file FILE, or add the key to the ssh-agent and say `with agent:NAME`",
+	}
 }
 
 // of is a keyring.Passphrase.
@@ -62,7 +67,7 @@ func (p *passphrases) find(key string) ([]byte, error) {
 	}
 	text, err := p.terminal("Passphrase of " + printable(key) + ": ")
 	if errors.Is(err, errNoTerminal) {
-		return nil, errors.New("its passphrase is needed and there is no terminal to ask on: give --key-passphrase-file FILE, or add the key to the ssh-agent and say `with agent:NAME`")
+		return nil, errors.New("its passphrase is needed and there is no terminal to ask on: " + p.remedy)
 	}
 	return text, err
 }
