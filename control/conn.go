@@ -52,7 +52,7 @@ type conn struct {
 	leaving bool // owned by mu: to be handed over as soon as it is not busy
 	left    bool // owned by mu: the HTTP server was told that nothing comes
 
-	// gaveWay: it was closed for a newer one.
+	// gaveWay: it is closed for a newer one.
 	gaveWay atomic.Bool
 	closing sync.Once
 }

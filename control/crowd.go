@@ -8,10 +8,11 @@ import (
 )
 
 // crowd are the connections over TCP, by address, and in which order those came
-// that wait: they have not shown yet what they want, or want what is not let
-// through, or were answered and are kept for the next request. Where too many of
-// them wait, the oldest gives way: who floods the port with connections pushes
-// out its own, and a client that is quick gets in between.
+// that are not being answered. Some wait: they have not shown yet what they want,
+// or want what is not let through. Where too many of them wait, the oldest gives
+// way: who floods the port with connections pushes out its own, and a client that
+// is quick gets in between. Others were let through and are kept for the next
+// request: they give way where there would be no room at all otherwise.
 //
 // A nil crowd is that of a connection that is in none.
 type crowd struct {
@@ -21,6 +22,7 @@ type crowd struct {
 	places  map[*conn]*place          // owned by mu
 	from    map[netip.Prefix]*address // owned by mu: those that have a connection
 	waiting int                       // owned by mu
+	came    uint64                    // owned by mu: how often one began to wait
 }
 
 // crowdCaps bound a crowd: those that wait, those of them of one address, and
@@ -31,23 +33,26 @@ type crowdCaps struct{ waiting, waitingPerAddress, perAddress int }
 // what a single subscriber gets.
 type address struct {
 	open int
-	// waiting are *conn, the oldest first.
-	waiting list.List
+	// waiting and kept are *conn, the oldest first.
+	waiting, kept list.List
 }
 
-// place is where a connection stands; waits is nil while it does not wait.
+// place is where a connection stands. While it is being answered it is in
+// neither list.
 type place struct {
-	prefix netip.Prefix
-	waits  *list.Element
+	prefix        netip.Prefix
+	waiting, kept *list.Element
+	// since tells who has waited longer.
+	since uint64
 }
 
 func newCrowd(caps crowdCaps) *crowd {
 	return &crowd{caps: caps, places: map[*conn]*place{}, from: map[netip.Prefix]*address{}}
 }
 
-// enter lets a connection wait, unless its address has too many open. The one
-// that gives way for it, if any, is the caller's to close.
-func (w *crowd) enter(c *conn, remote net.Addr) (givesWay *conn, ok bool) {
+// enter lets a connection wait, unless its address has too many open. Those that
+// give way for it are the caller's to close.
+func (w *crowd) enter(c *conn, remote net.Addr) (givesWay []*conn, ok bool) {
 	prefix := prefixOf(remote)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -56,79 +61,109 @@ func (w *crowd) enter(c *conn, remote net.Addr) (givesWay *conn, ok bool) {
 		a = &address{}
 		w.from[prefix] = a
 	}
-	if a.open >= w.caps.perAddress {
+	isFull := a.open >= w.caps.perAddress
+	switch {
+	case isFull && a.kept.Len() == 0:
 		return nil, false
+	case a.waiting.Len() >= w.caps.waitingPerAddress:
+		givesWay = append(givesWay, w.oldest(&a.waiting))
+	default:
+		if w.waiting >= w.caps.waiting {
+			givesWay = append(givesWay, w.oldest(w.longest(func(a *address) *list.List { return &a.waiting })))
+		}
+		if isFull {
+			givesWay = append(givesWay, w.oldest(&a.kept))
+		}
 	}
 	a.open++
-	p := &place{prefix: prefix}
-	w.places[c] = p
-	return w.queue(c, p, a), true
-}
-
-// queue lets a connection wait behind all others of its address.
-func (w *crowd) queue(c *conn, p *place, a *address) (givesWay *conn) {
-	switch {
-	case a.waiting.Len() >= w.caps.waitingPerAddress:
-		givesWay = w.oldest(a)
-	case w.waiting >= w.caps.waiting:
-		givesWay = w.oldest(w.fullest())
-	}
-	p.waits = a.waiting.PushBack(c)
 	w.waiting++
-	return givesWay
+	w.came++
+	w.places[c] = &place{prefix: prefix, waiting: a.waiting.PushBack(c), since: w.came}
+	return givesWay, true
 }
 
-// wait lets a connection wait again that has been answered. The one that gives
-// way for it, if any, is the caller's to close.
-func (w *crowd) wait(c *conn) (givesWay *conn) {
+// spare is a connection that is kept and gives way because there is no room for
+// another one; nil where there is none. It is the caller's to close.
+func (w *crowd) spare() *conn {
 	if w == nil {
 		return nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.places[c]
-	if p == nil || p.waits != nil {
+	kept := w.longest(func(a *address) *list.List { return &a.kept })
+	if kept == nil || kept.Len() == 0 {
 		return nil
 	}
-	return w.queue(c, p, w.from[p.prefix])
+	return w.oldest(kept)
 }
 
-// oldest takes the connection that has waited longest at an address.
-func (w *crowd) oldest(a *address) *conn {
-	c := a.waiting.Front().Value.(*conn)
-	w.settleLocked(c)
+// oldest takes the first of a list, which is not empty, and has it give way.
+func (w *crowd) oldest(l *list.List) *conn {
+	c := l.Front().Value.(*conn)
+	c.gaveWay.Store(true)
+	w.takeOut(w.places[c])
 	return c
 }
 
-func (w *crowd) fullest() *address {
-	var most *address
+// longest is the list with most connections and, of several, that with the
+// oldest.
+func (w *crowd) longest(of func(*address) *list.List) *list.List {
+	var most *list.List
 	for _, a := range w.from {
-		if most == nil || a.waiting.Len() > most.waiting.Len() {
-			most = a
+		l := of(a)
+		if most == nil || l.Len() > most.Len() || l.Len() == most.Len() && l.Len() > 0 && w.since(l) < w.since(most) {
+			most = l
 		}
 	}
 	return most
 }
 
+func (w *crowd) since(l *list.List) uint64 { return w.places[l.Front().Value.(*conn)].since }
+
 // settle ends the waiting of a connection that wants what is let through. It is
-// nothing to one that is not in the crowd.
-func (w *crowd) settle(c *conn) {
+// false where the connection has had to give way, so that nothing must be done
+// for it any more.
+func (w *crowd) settle(c *conn) bool {
+	if w == nil {
+		return true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.gaveWay.Load() {
+		return false
+	}
+	w.takeOut(w.places[c])
+	return true
+}
+
+// keep is the reverse of settle, for a connection that has been answered.
+func (w *crowd) keep(c *conn) {
 	if w == nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.settleLocked(c)
-}
-
-func (w *crowd) settleLocked(c *conn) {
 	p := w.places[c]
-	if p == nil || p.waits == nil {
+	if p == nil || p.waiting != nil || p.kept != nil || c.gaveWay.Load() {
 		return
 	}
-	w.from[p.prefix].waiting.Remove(p.waits)
-	p.waits = nil
-	w.waiting--
+	w.came++
+	p.kept, p.since = w.from[p.prefix].kept.PushBack(c), w.came
+}
+
+// takeOut takes a connection out of its list, if it is in one; p is nil for one
+// that is not in the crowd.
+func (w *crowd) takeOut(p *place) {
+	switch {
+	case p == nil:
+	case p.waiting != nil:
+		w.from[p.prefix].waiting.Remove(p.waiting)
+		p.waiting = nil
+		w.waiting--
+	case p.kept != nil:
+		w.from[p.prefix].kept.Remove(p.kept)
+		p.kept = nil
+	}
 }
 
 // leave takes out a connection that is closed.
@@ -138,8 +173,8 @@ func (w *crowd) leave(c *conn) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.settleLocked(c)
 	p := w.places[c]
+	w.takeOut(p)
 	if p == nil {
 		return
 	}

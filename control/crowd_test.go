@@ -1,14 +1,19 @@
 package control
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
-	"slices"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"kita/spec"
 )
@@ -32,33 +37,28 @@ func (s *crowdScript) come(name, ip string) string {
 	if !ok {
 		return "refused"
 	}
-	if givesWay == nil {
-		return ""
+	var names []string
+	for _, each := range givesWay {
+		s.leave(each)
+		names = append(names, s.names[each])
 	}
-	s.crowd.leave(givesWay)
-	return s.names[givesWay]
+	return strings.Join(names, " ")
 }
 
 func TestTheOldestGivesWay(t *testing.T) {
 	s := newCrowdScript(crowdCaps{waiting: 4, waitingPerAddress: 3, perAddress: 5})
-	for i, step := range []struct{ name, ip, want string }{
+	for _, step := range []struct{ name, ip, want string }{
 		{"a1", "10.0.0.1", ""},
 		{"b1", "10.0.0.2", ""},
 		{"a2", "10.0.0.1", ""},
 		{"a3", "::ffff:10.0.0.1", ""},
 		{"a4", "10.0.0.1", "a1"}, // of its own address
 		{"c1", "10.0.0.3", "a2"}, // of the address that has most
-		{"c2", "10.0.0.3", "a3"}, // a, of two: it is the fullest, or c is not yet
+		{"c2", "10.0.0.3", "a3"}, // a has two, as no other has
+		{"d1", "10.0.0.4", "c1"}, // c has two
+		{"e1", "10.0.0.5", "b1"}, // all have one: the oldest
 	} {
-		got := s.come(step.name, step.ip)
-		if i == 6 {
-			// a, b and c have one or two now.
-			if !slices.Contains([]string{"a3", "c1", "b1"}, got) {
-				t.Errorf("%s: %q gives way", step.name, got)
-			}
-			continue
-		}
-		if got != step.want {
+		if got := s.come(step.name, step.ip); got != step.want {
 			t.Errorf("%s: %q gives way, want %q", step.name, got, step.want)
 		}
 	}
@@ -84,18 +84,59 @@ func TestWhoHasShownWhatItWantsStays(t *testing.T) {
 	if got := s.come("g", "10.0.0.2"); got != "" {
 		t.Errorf("another address: %q", got)
 	}
-	if got := s.wait(s.conns["c"]); got != s.conns["d"] {
-		t.Errorf("%q gives way to one that waits again", s.names[got])
-	}
-	if got := s.wait(s.conns["c"]); got != nil {
-		t.Errorf("%q gives way to one that waits already", s.names[got])
-	}
 	for _, c := range s.conns {
 		s.leave(c)
 		s.leave(c)
 	}
 	if len(s.places) != 0 || len(s.from) != 0 || s.waiting != 0 {
 		t.Errorf("%d places, %d addresses, %d waiting are left", len(s.places), len(s.from), s.waiting)
+	}
+}
+
+// What was let through before gives way only where there is no room otherwise.
+func TestWhoIsKeptGivesWayLast(t *testing.T) {
+	s := newCrowdScript(crowdCaps{waiting: 10, waitingPerAddress: 2, perAddress: 5})
+	for _, step := range []struct{ name, ip, want string }{
+		{"a1", "10.0.0.1", ""},
+		{"a2", "10.0.0.1", ""},
+		{"a3", "10.0.0.1", ""},
+		{"a4", "10.0.0.1", ""},
+		{"b1", "10.0.0.2", ""},
+	} {
+		if got := s.come(step.name, step.ip); got != step.want {
+			t.Errorf("%s: %q gives way", step.name, got)
+		}
+		if c := s.conns[step.name]; !s.settle(c) {
+			t.Errorf("%s has given way", step.name)
+		} else {
+			s.keep(c)
+		}
+	}
+	for _, step := range []struct{ name, want string }{
+		{"a5", ""},   // as many as one address may have
+		{"a6", "a1"}, // as many as may wait
+		{"a7", "a5"}, {"a8", "a6"},
+	} {
+		if got := s.come(step.name, "10.0.0.1"); got != step.want {
+			t.Errorf("%s: %q gives way, want %q", step.name, got, step.want)
+		}
+	}
+	answered := s.conns["a3"]
+	if !s.settle(answered) {
+		t.Error("a3 has given way")
+	}
+	for _, want := range []string{"a2", "a4", "b1", ""} {
+		if got := s.names[s.spare()]; got != want {
+			t.Errorf("%q gives way, want %q", got, want)
+		}
+	}
+	s.keep(answered)
+	if s.spare() != answered || s.settle(answered) {
+		t.Error("one that has given way is answered")
+	}
+	s.keep(answered)
+	if s.spare() != nil {
+		t.Error("one that has given way is kept")
 	}
 }
 
@@ -135,7 +176,7 @@ func TestNewConnectionsPushOutOldOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipeServer(Options{MaxWaitingPerAddress: 2})
 		kept := p.dial(t)
-		_, _ = io.WriteString(kept, "GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		_, _ = io.WriteString(kept, getHealth)
 		_, _ = io.ReadAtLeast(kept, make([]byte, 4096), 12)
 		oldest, second := p.dial(t), p.dial(t)
 		synctest.Wait()
@@ -200,9 +241,85 @@ func TestTricklingBuysNoTime(t *testing.T) {
 	}
 }
 
-// Connections that are kept for another request, or for the rest of one that is
-// not let through, do not fill the port: who has a key gets in.
-func TestKeptConnectionsGiveWay(t *testing.T) {
+// Kept connections, of whatever address, leave room for new ones.
+func TestKeptConnectionsLeaveRoom(t *testing.T) {
+	const n = 30
+	h := newSSHHouse(t, Options{MaxTCP: n, MaxPerAddress: n, MaxWaitingPerAddress: 2})
+	key := h.admit(t, "ops")
+	for range 2 * n {
+		c := h.dial(t)
+		_, _ = io.WriteString(c, getHealth)
+		if _, err := c.Read(make([]byte, 4096)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if open := h.Stats().Open; open != n {
+		t.Errorf("%d connections are open, %d may be", open, n)
+	}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+	nc, err := dialer.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, channels, requests, err := ssh.NewClientConn(nc, h.addr, &ssh.ClientConfig{
+		User: "ops", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.FixedHostKey(h.hostKey),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ssh.NewClient(conn, channels, requests).Close()
+}
+
+// Many clients of one address that each keep a connection are all answered.
+func TestManyKeptConnectionsAreAnswered(t *testing.T) {
+	const n, each = 40, 50
+	svc := testService()
+	h := newSSHHouse(t, Options{Service: svc, MaxWaitingPerAddress: 2})
+	var clients sync.WaitGroup
+	for range n {
+		client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
+		defer client.CloseIdleConnections()
+		stop := func() bool {
+			response, err := client.Post("http://"+h.addr+"/v1/stop", "application/json", nil)
+			if err != nil {
+				t.Error(err)
+				return false
+			}
+			defer response.Body.Close()
+			_, err = io.Copy(io.Discard, response.Body)
+			return err == nil && response.StatusCode == http.StatusOK
+		}
+		stop()
+		clients.Go(func() {
+			for i := 1; i < each && stop(); i++ {
+			}
+		})
+	}
+	clients.Wait()
+	if done := len(svc.Commands()); done != n*each {
+		t.Errorf("%d commands are done of %d", done, n*each)
+	}
+}
+
+// A command whose client has been sent away is not carried out.
+func TestWhoGaveWayIsNotServed(t *testing.T) {
+	g := newGated(t, nil, nil)
+	server, _ := net.Pipe()
+	c := &conn{Conn: server, s: g.Server, transport: g.overTCP, asker: plain}
+	c.gaveWay.Store(true)
+	r := httptest.NewRequest("POST", "http://localhost/v1/children/b/start", nil)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	g.answers.handler().ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), connKey{}, c)))
+	text := &textService{observed: g.Server.observed(), gate: g.gate, conn: c}
+	if err := text.may(spec.VerbStart, "b"); err == nil || w.Code != 503 || len(g.svc.Commands()) > 0 {
+		t.Errorf("%d, %v, done: %v", w.Code, err, g.svc.Commands())
+	}
+}
+
+// Connections that wait for the rest of a request, or want what is not let
+// through, do not fill the port: who has a key gets in.
+func TestConnectionsThatAreRefusedGiveWay(t *testing.T) {
 	const half = "POST /v1/stop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
 	closed := spec.Access{rules("ops", "*", spec.Admin)}
 	for _, tt := range []struct {
@@ -210,7 +327,6 @@ func TestKeptConnectionsGiveWay(t *testing.T) {
 		encrypt       bool
 		access        spec.Access
 	}{
-		{"answered", getHealth, false, nil},
 		{"forbidden", "GET /v1/children HTTP/1.1\r\nHost: localhost\r\n\r\n", false, closed},
 		{"no such path", "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n", false, nil},
 		{"half a body", half, false, nil},

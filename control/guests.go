@@ -22,7 +22,7 @@ const revocationTick = time.Second
 
 // welcome takes in a client that has proved its key.
 func (s *Server) welcome(c *conn, g *guest) {
-	c.transport.crowd.settle(c)
+	_ = c.transport.crowd.settle(c)
 	s.guests.mu.Lock()
 	defer s.guests.mu.Unlock()
 	s.guests.present[c] = g

@@ -182,7 +182,9 @@ func metricsOnly(opt Options) http.Handler {
 	mux := http.NewServeMux()
 	if opt.Metrics != nil {
 		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-			settle(r.Context())
+			if !settle(r.Context()) {
+				return
+			}
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(opt.Timing.Write))
 			opt.Metrics.ServeHTTP(w, r)
 		})

@@ -101,9 +101,7 @@ func (c *conn) answered() {
 	c.mu.Lock()
 	c.busy, c.due = false, time.Time{}
 	c.mu.Unlock()
-	if givesWay := c.transport.crowd.wait(c); givesWay != nil {
-		c.s.displace(givesWay)
-	}
+	c.transport.crowd.keep(c)
 }
 
 // isLast tells whether nothing can follow the request on its connection,

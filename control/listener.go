@@ -169,12 +169,14 @@ func (s *Server) admit(nc net.Conn, t transport) {
 }
 
 // enter takes a slot for a connection, and a place in the crowd where it is one
-// over TCP; there it may push out another one.
+// over TCP; there it may push out others.
 func (s *Server) enter(c *conn) error {
-	select {
-	case c.transport.slots <- struct{}{}:
-	default:
-		return fmt.Errorf("more than %d connections are open", cap(c.transport.slots))
+	for !c.transport.takeSlot() {
+		spare := c.transport.crowd.spare()
+		if spare == nil {
+			return fmt.Errorf("more than %d connections are open", cap(c.transport.slots))
+		}
+		s.displace(spare)
 	}
 	crowd := c.transport.crowd
 	if crowd == nil {
@@ -185,10 +187,19 @@ func (s *Server) enter(c *conn) error {
 		<-c.transport.slots
 		return fmt.Errorf("more than %d connections of one address are open", crowd.caps.perAddress)
 	}
-	if givesWay != nil {
-		s.displace(givesWay)
+	for _, each := range givesWay {
+		s.displace(each)
 	}
 	return nil
+}
+
+func (t transport) takeSlot() bool {
+	select {
+	case t.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // exit is the reverse of enter.
@@ -197,10 +208,9 @@ func (s *Server) exit(c *conn) {
 	<-c.transport.slots
 }
 
-// displace closes a connection that has waited while too many newer ones came.
+// displace closes a connection that gives way to newer ones.
 func (s *Server) displace(c *conn) {
-	const reason = "closed while it sent no request that is let through: too many newer connections wait as well"
-	c.gaveWay.Store(true)
+	const reason = "closed while it sent no request that is let through: too many newer connections came"
 	_ = c.Close()
 	n := s.displaced.Add(1)
 	peer := c.RemoteAddr().String()

@@ -196,12 +196,12 @@ func TestMetricsTakeNoBody(t *testing.T) {
 func TestMetricsHaveSlotsOfTheirOwn(t *testing.T) {
 	h := newHouse(t, Options{MaxTCP: 1})
 	h.dial("tcp", h.addr)
-	for range maxMetrics / 2 {
+	for range maxMetrics {
 		c := h.dial("tcp", h.metrics)
 		c.say("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
 		c.wantAnswer(200, "kita_up")
 	}
-	h.open(1 + capsOfMetrics.waitingPerAddress)
+	h.open(1 + capsOfMetrics.perAddress)
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
 	for c := range h.server.conns {

@@ -44,13 +44,13 @@ type Options struct {
 	// AllowedHosts are names under which this server may be asked over HTTP,
 	// besides IP addresses, localhost and the machine's own name.
 	AllowedHosts []string
-	// MaxTCP and MaxUnix cap the open connections; 0 means 1,024 and 256. One cap
+	// MaxTCP and MaxUnix cap the open connections; 0 means 1,024 and 256. Beyond
+	// MaxTCP one gives way that is kept for another request. One cap
 	// does not use up the other, so a flooded port leaves the local commands
 	// working. The listener of the metrics has 128 of its own.
 	MaxTCP, MaxUnix int
-	// MaxWaiting caps the connections over TCP that wait: of which no whole
-	// request that is let through is being answered, and which have not
-	// authenticated. MaxWaitingPerAddress caps those of one address, for which a
+	// MaxWaiting caps the connections over TCP that wait: they have not sent a
+	// whole request that is let through, nor authenticated. MaxWaitingPerAddress caps those of one address, for which a
 	// /64 of IPv6 counts. One more, and the oldest of them is closed.
 	// 0 means 512 and 128.
 	MaxWaiting, MaxWaitingPerAddress int

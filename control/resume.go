@@ -63,9 +63,12 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 		return nil, err
 	}
 	switch h.Stage {
-	case StageNew, StageHTTP, StageMetrics:
+	case StageNew:
+	case StageHTTP, StageMetrics:
+		_ = t.crowd.settle(c)
+		t.crowd.keep(c)
 	default:
-		c.transport.crowd.settle(c)
+		_ = t.crowd.settle(c)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

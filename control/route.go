@@ -122,23 +122,30 @@ func (a *api) carryOut(w http.ResponseWriter, r *http.Request, op route) error {
 		if r.ContentLength != 0 {
 			return spec.Refuse(spec.BadRequest, "", "", "GET %s takes no body", op.path)
 		}
-		settle(r.Context())
+		if !settle(r.Context()) {
+			return errGaveWay
+		}
 		return op.handle(w, r, nil)
 	}
 	body, refusal := a.readBody(w, r)
 	if refusal != nil {
 		return refusal
 	}
-	settle(r.Context())
+	if !settle(r.Context()) {
+		return errGaveWay
+	}
 	return op.handle(w, r, body)
 }
 
+// errGaveWay is of a request that is not carried out, because its connection has
+// been closed for a newer one: the client could not be told what came of it.
+var errGaveWay = spec.Refuse(spec.Unavailable, "", "", "the connection was closed for a newer one before the request was whole")
+
 // settle: the request is whole and let through, so its connection is not one of
-// those that give way to newer ones.
-func settle(ctx context.Context) {
-	if c := connOf(ctx); c != nil {
-		c.transport.crowd.settle(c)
-	}
+// those that give way to newer ones; false where it has already.
+func settle(ctx context.Context) bool {
+	c := connOf(ctx)
+	return c == nil || c.transport.crowd.settle(c)
 }
 
 // askerOf is who is at the other end of a request's connection.

@@ -113,7 +113,10 @@ func (t *textService) may(verb spec.Verb, child string) error {
 		t.refusal = refusal
 		return refusal
 	}
-	t.conn.transport.crowd.settle(t.conn)
+	if !t.conn.transport.crowd.settle(t.conn) {
+		t.refusal = errGaveWay
+		return errGaveWay
+	}
 	return nil
 }
 
