@@ -64,7 +64,8 @@ const complainEvery = 10 * time.Second
 
 // New makes a log in the file that path returns at each event, "" for none. It
 // is made with mode 0600 where it does not exist, and made again when it was
-// renamed or removed. It must be a regular file, and no symbolic link.
+// renamed or removed. It must be a regular file with one name and no symbolic
+// link, and safe from other users, see owned.Check.
 func New(path func() string, logger *slog.Logger) *Log {
 	return &Log{path: path, logger: logger, put: (*file).put}
 }
