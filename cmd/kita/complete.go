@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,13 @@ func (p *program) completeWords(verb spec.Verb, f *flags) cobra.CompletionFunc {
 
 // childNames asks the server; without one there is nothing to offer.
 func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []string {
+	// A server of supervisor-rs would take the question for a command.
+	if f.legacy {
+		return nil
+	}
 	f.timeout, f.output = completeTimeout, ""
+	// Package cobra reads the flags twice when it completes.
+	f.with = slices.Compact(f.with)
 	r, err := p.request(spec.VerbCheck, nil, f)
 	if err != nil {
 		return nil

@@ -91,6 +91,27 @@ func TestWithAKey(t *testing.T) {
 	}
 }
 
+// TestCompletionAsksAsTheCommandWould: with its key, of servers that are known,
+// and none of another kind.
+func TestCompletionAsksAsTheCommandWould(t *testing.T) {
+	server := serveLocked(t, controltest.New(controltest.Child("web")))
+	ask := []string{"__complete", "start", "--on", server.addr, "--with", server.key, ""}
+	if _, out, stderr := kita("", ask...); strings.Contains(out, "web") || strings.Contains(stderr, "SHA256") {
+		t.Errorf("of an unknown server: stdout %q, stderr %q", out, stderr)
+	}
+	if status, _, stderr := kita("", "info", "--on", server.addr, "--with", server.key); status != exitOK {
+		t.Fatal(stderr)
+	}
+	if _, out, _ := kita("", ask...); !strings.HasPrefix(out, "web\tstopped\n") {
+		t.Errorf("stdout %q", out)
+	}
+	addr, requests := oldServerStub(t, 1, "x")
+	kita("", "__complete", "start", "--legacy", "--on", addr, "")
+	if got := requests(); len(got) > 0 {
+		t.Errorf("a server of supervisor-rs was sent %q", got)
+	}
+}
+
 func TestWhoIsNotLetInHasACodeOfItsOwn(t *testing.T) {
 	server, other := serveLocked(t, controltest.New()), serveLocked(t, controltest.New())
 	// The second server at the address of the first.
