@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ func execLine(ctx context.Context, e control.Exec, logger *slog.Logger) (status 
 		words = words[1:]
 	}
 	root := p.remoteCommand()
-	if err := checkRemote(root, words); err != nil {
+	if words, err = checkRemote(root, words); err != nil {
 		return p.finish(err)
 	}
 	if len(words) > 0 && isHelp(words[0]) {
@@ -80,17 +81,18 @@ func (p *program) remoteCommand() *cobra.Command {
 }
 
 // checkRemote lets only the commands of root pass: package cobra has some of
-// its own, which it hides.
-func checkRemote(root *cobra.Command, words []string) error {
+// its own, which it hides. It returns the words with the command first, so that
+// no flag before it leaves room for another one.
+func checkRemote(root *cobra.Command, words []string) ([]string, error) {
 	if len(words) == 0 || isHelp(words[0]) {
-		return nil
+		return words, nil
 	}
-	for _, c := range root.Commands() {
-		if c.Name() == words[0] || c.HasAlias(words[0]) {
-			return nil
-		}
+	c, _, err := root.Find(words)
+	at := slices.IndexFunc(words, func(word string) bool { return c != root && (c.Name() == word || c.HasAlias(word)) })
+	if err != nil || at < 0 {
+		return nil, unknownCommand(root, words)
 	}
-	return unknownCommand(root, words)
+	return slices.Concat(words[at:at+1], words[:at], words[at+1:]), nil
 }
 
 func isHelp(word string) bool { return word == "-h" || word == "--help" }

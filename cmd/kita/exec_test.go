@@ -45,6 +45,7 @@ func TestALineOverSSHIsAnsweredAsByKita(t *testing.T) {
 		"start web", "start db", "TryStart web", "restart web --no-wait", "stop web", "Stop all", "stop db",
 		"kill", "info -o json", "help nope", "version", "nonsense", "start", "check web extra",
 		"check -o xml", "check --timeout 0s", "check --nope", "start nope --timeout 5s",
+		"-o json check", "--no-wait=true -o yaml Start db", "--timeout 5s stop web", "-o check check",
 	} {
 		t.Run(line, func(t *testing.T) {
 			wantStatus, wantOut, wantErr := kita(serveFake(t, newService()).socket, strings.Fields(line)...)
@@ -86,6 +87,7 @@ func TestALineOverSSHReachesOnlyItsOwnServer(t *testing.T) {
 		"completion bash":                    "kita: \"completion\" is no command, see `kita help`\n",
 		"__complete stop ''":                 "kita: \"__complete\" is no command, see `kita help`\n",
 		"__completeNoDesc stop ''":           "kita: \"__completeNoDesc\" is no command, see `kita help`\n",
+		"-o __complete __complete stop ''":   "kita: \"-o\" is no command, see `kita help`\n",
 		"-o json __complete stop ''":         "kita: \"-o\" is no command, see `kita help`\n",
 		"kita kita check":                    "kita: \"kita\" is no command, did you mean kill?\n",
 		"":                                   "kita: which command? see `kita help`\n",
