@@ -53,7 +53,7 @@ func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing
 		next    = 0
 	)
 	for at, result := range fleet.Stream(ctx, r.hosts, r.limits(), fn) {
-		progress.count(result.Err != nil)
+		progress.count(exitStatus(result.Err) != exitOK)
 		waiting[at] = result
 		for result, there := waiting[next]; there; result, there = waiting[next] {
 			delete(waiting, next)
@@ -119,10 +119,10 @@ func showResult[T any](p *program, r request, show showing[T], result fleet.Resu
 		return writeOldAnswer(p.out, result.Host, old.text)
 	}
 	if result.Err != nil {
-		p.complain(host, result.Err)
+		p.complainOf(host, result.Err)
 	} else if show.warnings != nil {
 		for _, warning := range show.warnings(result.Value) {
-			p.complain(host, errors.New("warning: "+warning))
+			p.complainOf(host, errors.New("warning: "+warning))
 		}
 	}
 	return nil

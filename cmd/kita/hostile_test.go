@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"reflect"
 	"strings"
 	"testing"
@@ -72,6 +73,26 @@ func TestNothingOfAHostActsOnTheTerminal(t *testing.T) {
 	for line := range strings.Lines(b.String()) {
 		if strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
 			t.Errorf("%q", line)
+		}
+	}
+}
+
+// TestNoLineOfAHostLooksLikeKitas: neither in what it refuses nor in what it
+// warns of.
+func TestNoLineOfAHostLooksLikeKitas(t *testing.T) {
+	const text = "one\nkita: 127.0.0.1: all is well"
+	svc := controltest.New(controltest.Child("web"))
+	svc.InfoValue = spec.Info{Problems: []string{text}}
+	svc.DoFunc = func(context.Context, spec.Command) (spec.Outcome, error) {
+		return spec.Outcome{}, spec.Refuse(spec.InvalidFile, "", "", text)
+	}
+	server := serveFake(t, svc).socket
+	for _, tt := range []struct{ args, want string }{
+		{"start web", "kita: one\nkita:   kita: 127.0.0.1: all is well\n"},
+		{"check", "kita: warning: one\nkita:   kita: 127.0.0.1: all is well\n"},
+	} {
+		if _, _, stderr := kita(server, strings.Fields(tt.args)...); stderr != tt.want {
+			t.Errorf("%s: %q, want %q", tt.args, stderr, tt.want)
 		}
 	}
 }

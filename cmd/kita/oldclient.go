@@ -77,12 +77,10 @@ func (p *program) oldAsk(ctx context.Context, r request) error {
 	for _, result := range results {
 		if result.Err != nil {
 			status = worst(status, exitStatus(result.Err))
-			p.complain("", result.Err)
+			p.complainOf("", result.Err)
 			continue
 		}
-		if !oldSuccess(r.verb, r.child, result.Value) {
-			status = worst(status, exitFailed)
-		}
+		status = worst(status, r.oldStatus(result.Value))
 		if err := writeOldAnswer(p.out, result.Host, result.Value); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}

@@ -71,9 +71,28 @@ func (p *program) complain(host string, err error) {
 	if len(fileErrors(err)) > 0 {
 		prefix = ""
 	}
+	p.say(prefix+host, errorLines(err))
+}
+
+// complainOf prints what came of asking a host; host is its label or empty. The
+// text may be the host's own: lines after the first are indented, so that none
+// of them looks like one of kita's, or of another host.
+func (p *program) complainOf(host string, err error) {
+	lines := errorLines(err)
+	for i := range lines[1:] {
+		lines[1+i] = "  " + lines[1+i]
+	}
+	if host != "" {
+		host += ": "
+	}
+	p.say(p.name+": "+host, lines)
+}
+
+// say prints lines, each after the prefix.
+func (p *program) say(prefix string, lines []string) {
 	p.saying.Lock()
 	defer p.saying.Unlock()
-	for _, line := range errorLines(err) {
-		fmt.Fprintf(p.err, "%s%s%s\n", prefix, host, printable(line))
+	for _, line := range lines {
+		fmt.Fprintf(p.err, "%s%s\n", prefix, printable(line))
 	}
 }
