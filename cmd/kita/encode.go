@@ -30,8 +30,11 @@ func failureOf(err error) failure {
 		not         *fleet.NotAsked
 		keyRefused  *tunnel.KeyRefused
 		hostKey     *keyring.HostKeyError
+		old         *oldAnswer
 	)
 	switch {
+	case errors.As(err, &old) && old.status == exitNotRunning:
+		return failure{err.Error(), "not-running"}
 	case errors.As(err, &not):
 		return failure{err.Error(), "not-asked"}
 	case errors.Is(err, errCtrlC), errors.Is(err, errInterrupted):

@@ -66,8 +66,8 @@ func exitStatus(err error) int {
 		return exitOK
 	case errors.As(err, &status):
 		return status.status
-	case errors.As(err, &old) && old.success:
-		return exitOK
+	case errors.As(err, &old):
+		return old.status
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &unreachable):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -70,8 +71,8 @@ func (p *program) speakOld(ctx context.Context, r request) error {
 		text: func(w io.Writer, a answer, _ string) error { return writeOldAnswer(w, a.host, a.text) },
 	}, func(ctx context.Context, h fleet.Host) (answer, error) {
 		text, err := p.exchangeOld(ctx, r, h)
-		if err == nil && !oldSuccess(r.verb, r.child, text) {
-			err = &oldAnswer{text: text}
+		if status := r.oldStatus(text); err == nil && status != exitOK {
+			err = &oldAnswer{text: text, status: status}
 		}
 		return answer{h, text}, waitedTooLong(r, err)
 	})
@@ -138,6 +139,18 @@ const (
 	afterPrehook  = "Find pre-hook, has started pre-hook firstly. "
 	afterStop     = "start it again. "
 )
+
+// oldStatus is the exit status of an answer. The children that a server of
+// supervisor-rs shows run.
+func (r request) oldStatus(answer string) int {
+	switch {
+	case !oldSuccess(r.verb, r.child, answer):
+		return exitFailed
+	case r.verb == spec.VerbCheck && r.child != "" && r.child != spec.All && !slices.Contains(strings.Split(answer, "\n"), "child name: "+r.child):
+		return exitNotRunning
+	}
+	return exitOK
+}
 
 // oldSuccess tells whether an answer of the old protocol reports success. The
 // protocol has no status; these are the wordings of success, and everything

@@ -120,6 +120,34 @@ func TestLegacyTakesOnlyRSAKeys(t *testing.T) {
 	}
 }
 
+// TestCheckOfAChildThatDoesNotRunIsToldFromOneThatDoes: as without --legacy.
+func TestCheckOfAChildThatDoesNotRunIsToldFromOneThatDoes(t *testing.T) {
+	svc := controltest.New(controltest.Child("web"), controltest.Child("web2"))
+	svc.SetRunning("web2", 100)
+	server := serveFake(t, svc)
+	for child, want := range map[string]int{"web": exitNotRunning, "web2": exitOK, "all": exitOK, "": exitOK} {
+		args := append([]string{"check"}, strings.Fields(child+" on "+server.tcp)...)
+		if status, out, stderr := kita("", append(args, "--legacy")...); status != want || !strings.Contains(out, "==Check Results Below==") || stderr != "" {
+			t.Errorf("check %s --legacy: status %d, want %d, stdout %q, stderr %q", child, status, want, out, stderr)
+		}
+		if status := run(append([]string{oldClientName}, args...), io.Discard, io.Discard); status != want {
+			t.Errorf("%s check %s: status %d, want %d", oldClientName, child, status, want)
+		}
+	}
+	// Also of an encrypted server, and by the program of a host behind ssh://.
+	r := request{verb: spec.VerbCheck, child: "web"}
+	if status := exitStatus(&oldAnswer{status: r.oldStatus(onEncryptMode + "==Check Results Below==\nchild name: web\nprocessing id: 7\n")}); status != exitOK {
+		t.Errorf("status %d", status)
+	}
+	if status := exitStatus(&oldAnswer{status: r.oldStatus("==Check Results Below==\nchild name: web2\n")}); status != exitNotRunning {
+		t.Errorf("status %d", status)
+	}
+	status, _, stderr := kita("", "check", "web", "--legacy", "on", server.tcp+","+serveFake(t, svc).tcp)
+	if status != exitNotRunning || !strings.Contains(stderr, "2 of 2 hosts failed: ") || !strings.Contains(stderr, " (not running)") {
+		t.Errorf("status %d, stderr %q", status, stderr)
+	}
+}
+
 // TestAChildOfTheOldProtocolHasNoBlanks: `web on x` would be another command.
 func TestAChildOfTheOldProtocolHasNoBlanks(t *testing.T) {
 	addr, requests := oldServerStub(t, 1, "start web success")

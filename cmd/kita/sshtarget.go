@@ -68,8 +68,8 @@ func explainSSH(h fleet.Host, err error) error {
 // asked. It takes the place of an error because it is none of the answers that
 // a command expects.
 type oldAnswer struct {
-	text    string
-	success bool
+	text   string
+	status int
 }
 
 func (o *oldAnswer) Error() string { return "supervisor-rs answered: " + o.text }
@@ -101,5 +101,5 @@ func askOld(ctx context.Context, r request, host *sshhost.Host, err error) error
 		}
 		return err
 	}
-	return &oldAnswer{text: text, success: oldSuccess(r.verb, r.child, text)}
+	return &oldAnswer{text: text, status: r.oldStatus(text)}
 }
