@@ -27,7 +27,7 @@ const (
 func (f *flags) registerFan(c *cobra.Command) {
 	set := c.Flags()
 	set.IntVar(&f.fan.parallel, parallelFlag, fleet.DefaultParallel, "`N` hosts are asked at once")
-	set.StringVar(&f.hostsFile, "hosts-file", "", "`FILE` with hosts and groups (default kita/hosts.yml in your configuration directory)")
+	set.StringVar(&f.hostsFile, hostsFileFlag, "", "`FILE` with hosts and groups (default kita/hosts.yml in your configuration directory)")
 	_ = c.RegisterFlagCompletionFunc("on", f.completeHosts)
 	_ = c.RegisterFlagCompletionFunc(parallelFlag, cobra.NoFileCompletions)
 	f.fan.given = set.Changed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"kita/control/fleet"
@@ -108,6 +109,13 @@ func (p *program) keysOf(r *request, word string, f flags) error {
 	case len(with) == 1:
 		r.key = with[0]
 	}
+	for _, flag := range []struct{ name, value string }{
+		{passphraseFlag, f.passphraseFile}, {checkingFlag, f.hostKeyChecking}, {hostsFileFlag, f.hostsFile}, {socketFlag, f.socket},
+	} {
+		if f.isGiven(flag.name) && flag.value == "" {
+			return usagef("--%s: it is given and empty, as a variable that is not set makes it", flag.name)
+		}
+	}
 	checking := hostKeyChecking(f.hostKeyChecking)
 	if checking != "" && checking != strict && checking != acceptNew {
 		return usagef("--host-key-checking %s: give strict or accept-new", f.hostKeyChecking)
@@ -118,6 +126,25 @@ func (p *program) keysOf(r *request, word string, f flags) error {
 	r.hostKeys = &keyring.KnownHosts{Strict: checking == strict, Notice: p.notice}
 	if file, err := keyring.DefaultKnownHosts(); err == nil {
 		r.hostKeys.Files = []string{file}
+	}
+	return nil
+}
+
+// checkKeyFlags refuses what is said of keys where none is used: who asks for a
+// strict look at the server's key is not to be answered by one that showed none.
+func (r request) checkKeyFlags(f flags) error {
+	for _, h := range r.hosts {
+		if h.SSH || r.keyOf(h) != "" && !f.legacy {
+			return nil
+		}
+	}
+	switch {
+	case f.isGiven(checkingFlag) && f.legacy:
+		return usagef("--legacy speaks the protocol of supervisor-rs, in which a server has no key: leave out --%s", checkingFlag)
+	case f.isGiven(checkingFlag):
+		return usagef("--%s: nobody is asked with a key, so no server shows its own: give `with KEY`", checkingFlag)
+	case f.isGiven(passphraseFlag) && !slices.ContainsFunc(r.hosts, func(h fleet.Host) bool { return r.keyOf(h) != "" }):
+		return usagef("--%s: no key is used: give `with KEY`", passphraseFlag)
 	}
 	return nil
 }

@@ -42,6 +42,17 @@ type flags struct {
 	fan       fanFlags
 }
 
+// The names of flags that are looked at by name.
+const (
+	passphraseFlag = "key-passphrase-file"
+	checkingFlag   = "host-key-checking"
+	hostsFileFlag  = "hosts-file"
+	socketFlag     = "socket"
+)
+
+// isGiven tells whether the flag is on the command line.
+func (f flags) isGiven(name string) bool { return f.fan.given != nil && f.fan.given(name) }
+
 // registerFlags gives c the flags of a command to a server. Who came over SSH has
 // no say in whom to ask, and nothing is completed there: package cobra never
 // forgets a completion.
@@ -67,15 +78,15 @@ func (f *flags) registerPlace(c *cobra.Command, verb spec.Verb) {
 	set := c.Flags()
 	set.StringArrayVar(&f.on, "on", nil, "`HOSTS` to ask, separated by commas; like the words 'on HOSTS'")
 	set.StringArrayVar(&f.with, "with", nil, "private `KEY` for encrypted connections, a file or agent:NAME; like the words 'with KEY'")
-	set.StringVar(&f.passphraseFile, "key-passphrase-file", "", "`FILE` whose first line is the passphrase of the key, instead of asking for it")
-	set.StringVar(&f.hostKeyChecking, "host-key-checking", "", "a server that is not known yet: `strict` refuses it, accept-new shows and remembers its key (default accept-new, and with ssh:// what ~/.ssh/config says)")
-	set.StringVar(&f.socket, "socket", "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
+	set.StringVar(&f.passphraseFile, passphraseFlag, "", "`FILE` whose first line is the passphrase of the key, instead of asking for it")
+	set.StringVar(&f.hostKeyChecking, checkingFlag, "", "a server that is not known yet: `strict` refuses it, accept-new shows and remembers its key (default accept-new, and with ssh:// what ~/.ssh/config says)")
+	set.StringVar(&f.socket, socketFlag, "", "unix socket of the local server (default $KITA_SOCKET, or kita.sock in its run directory)")
 	f.registerFan(c)
 	if verb.Changes() {
 		f.registerRolling(c)
 	}
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("host-key-checking", cobra.FixedCompletions([]string{string(acceptNew), string(strict)}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc(checkingFlag, cobra.FixedCompletions([]string{string(acceptNew), string(strict)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // request is a client's command line, understood.
@@ -142,8 +153,10 @@ func (p *program) understand(verb spec.Verb, words control.Words, f flags) (requ
 	if err := f.fan.apply(&r); err != nil {
 		return request{}, err
 	}
-	err := p.route(&r, append(words.Hosts, f.on...), f)
-	return r, err
+	if err := p.route(&r, append(words.Hosts, f.on...), f); err != nil {
+		return request{}, err
+	}
+	return r, r.checkKeyFlags(f)
 }
 
 // route says whom to ask.
