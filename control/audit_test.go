@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"kita/spec"
 )
 
@@ -141,6 +143,32 @@ func TestAuditOfRefusedConnections(t *testing.T) {
 	})
 }
 
+// Whoever floods the port does not hide which keys are tried.
+func TestAFloodDoesNotHideWrongKeys(t *testing.T) {
+	flood := func(s *Server) {
+		for range refusalBurst + 50 {
+			s.recordRefused(plain, codeForbidden, "no")
+		}
+	}
+	h := newSSHHouse(t, Options{})
+	flood(h.Server)
+	key, _ := newKey(t)
+	if _, err := h.login(t, key); err == nil {
+		t.Fatal("a key that nobody knows is admitted")
+	}
+	h.wantAudit(t, `"via":"ssh"`, `"forbidden"`, ssh.FingerprintSHA256(key.PublicKey()))
+
+	old := newOldHouse(t)
+	p := newTCPServer(t, old.options(testService()))
+	flood(p.Server)
+	c := p.dial(t)
+	_, _ = io.WriteString(c, old.sealed("away", old.away, "check"))
+	if _, err := io.ReadAll(c); err != nil {
+		t.Fatal(err)
+	}
+	wantAuditLine(t, old.config.AuditLog, `"via":"old"`, `"forbidden"`, "away")
+}
+
 func TestAuditLogThatCannotBeWritten(t *testing.T) {
 	g := newGated(t, nil, nil)
 	g.audit = filepath.Join(g.audit, "no", "directory")
@@ -177,7 +205,7 @@ func TestAuditOverAnUpgrade(t *testing.T) {
 	c := &conn{Conn: nc, s: g.Server, transport: transport{network: viaTCP, slots: g.overTCP.slots}, asker: starter}
 	g.track(c)
 	pending := &spec.Pending{Command: spec.Command{Verb: spec.VerbStart, Child: "web"}}
-	g.surrender(c, Handed{Stage: StageText, Read: []byte("start web\n"), Pending: pending})
+	g.surrender(c, Handed{Stage: StageText, Read: []byte("starter;sealed"), Pending: pending})
 	g.Server.mu.Lock()
 	handed := g.handed
 	g.handed = nil
@@ -191,12 +219,13 @@ func TestAuditOverAnUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The rules of the next one would not allow it: it has been begun.
+	// The rules of the next one would not allow it, and it takes no packets: it has
+	// been begun.
 	next := newGated(t, spec.Access{}, nil)
 	next.Resume(handed, spec.Upgraded{}, nil)
 	_ = client.SetReadDeadline(time.Now().Add(30 * time.Second))
 	answer, err := io.ReadAll(client)
-	if err != nil || !strings.HasPrefix(string(answer), "start web success") {
+	if err != nil || !strings.HasPrefix(string(answer), "Running on encrypt mode, need to dencrypt your command.\nstart web success") {
 		t.Errorf("%q, %v", answer, err)
 	}
 	want := "old starter " + nc.RemoteAddr().String() + ": start web: ok"

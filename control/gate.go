@@ -35,8 +35,9 @@ type gate struct {
 	observe func(verb, result string)
 	// problems are those of the keys, one line each.
 	problems func() []string
-	// refusals limits the lines of the audit log that anybody can cause.
-	refusals refusals
+	// refusals and badKeys limit the lines of the audit log that anybody can
+	// cause.
+	refusals, badKeys refusals
 }
 
 func newGate(opt Options, problems func() []string) *gate {
@@ -177,7 +178,7 @@ func (g *gate) recordAnswer(a asker, verb, child string, refusal *spec.Refusal) 
 // a key was lacking. result is "ok" or a code, detail the refusal in words.
 func (g *gate) record(a asker, verb, child, result, detail string) {
 	if a.via == viaTCP && a.key == "" && result == string(codeForbidden) {
-		g.recordSeldom(a, verb, child, result, detail)
+		g.recordSeldom(&g.refusals, a, verb, child, result, detail)
 		return
 	}
 	g.write(a, verb, child, result, detail)

@@ -10,7 +10,7 @@ import (
 
 // Refused connections, and commands refused for want of a key, are written to the
 // audit log at most refusalBurst at once, and one each refusalEvery from then on:
-// a flood must not fill the disk.
+// a flood must not fill the disk. Those whose key is refused count by themselves.
 const (
 	refusalBurst = 100
 	refusalEvery = time.Second
@@ -63,13 +63,19 @@ func (r *refusals) rest() int {
 // recordRefused writes to the audit log that a connection came to no command,
 // unless there were too many of late.
 func (g *gate) recordRefused(a asker, code spec.Code, reason string) (recorded bool) {
-	return g.recordSeldom(a, verbConnect, "", string(code), reason)
+	return g.recordSeldom(&g.refusals, a, verbConnect, "", string(code), reason)
+}
+
+// recordBadKey is recordRefused of who has shown a key that is not admitted. What
+// comes without one must not hide that.
+func (g *gate) recordBadKey(a asker, reason string) (recorded bool) {
+	return g.recordSeldom(&g.badKeys, a, verbConnect, "", string(codeForbidden), reason)
 }
 
 // recordSeldom writes a line, unless there were too many of late: then it is
 // false, and the next line says how many.
-func (g *gate) recordSeldom(a asker, verb, child, result, detail string) (recorded bool) {
-	ok, left := g.refusals.allow(time.Now())
+func (g *gate) recordSeldom(from *refusals, a asker, verb, child, result, detail string) (recorded bool) {
+	ok, left := from.allow(time.Now())
 	if !ok {
 		return false
 	}
@@ -82,7 +88,9 @@ func (g *gate) recordSeldom(a asker, verb, child, result, detail string) (record
 
 // recordRest writes how many refusals no line told of.
 func (g *gate) recordRest() {
-	if left := g.refusals.rest(); left > 0 {
-		g.write(asker{}, verbConnect, "", string(codeForbidden), fmt.Sprintf("%d refusals are not listed", left))
+	for _, r := range []*refusals{&g.refusals, &g.badKeys} {
+		if left := r.rest(); left > 0 {
+			g.write(asker{}, verbConnect, "", string(codeForbidden), fmt.Sprintf("%d refusals are not listed", left))
+		}
 	}
 }

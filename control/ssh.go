@@ -88,20 +88,18 @@ func (s *Server) reportSSH(a asker, err error) {
 	if !ok {
 		return
 	}
-	code := codeForbidden
 	switch refused.Fault {
 	case sshd.Ended:
-		return
 	case sshd.Stalled:
-		code = spec.TimedOut
+		s.recordRefused(a, spec.TimedOut, refused.Reason)
 	case sshd.Malformed:
-		code = spec.BadRequest
+		s.recordRefused(a, spec.BadRequest, refused.Reason)
 	case sshd.BadKey:
 		s.unadmitted.Add(1)
-	}
-	// Nothing else says why where there is no audit log.
-	if s.recordRefused(a, code, refused.Reason) && refused.Fault == sshd.BadKey {
-		s.opt.Logger.Info("a client's keys are refused", "by", a.by(), "reason", refused.Reason)
+		// Nothing else says why where there is no audit log.
+		if s.recordBadKey(a, refused.Reason) {
+			s.opt.Logger.Info("a client's keys are refused", "by", a.by(), "reason", refused.Reason)
+		}
 	}
 }
 

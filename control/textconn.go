@@ -53,7 +53,7 @@ func (s *Server) recordText(svc *textService, answer []byte) {
 	case c.refusal != nil:
 		s.recordRefused(c.asker, c.refusal.Code, c.refusal.Message)
 	case svc.sealed != nil:
-		s.recordRefused(c.asker, codeForbidden, svc.sealed.Error())
+		s.recordBadKey(c.asker, svc.sealed.Error())
 	case len(c.read) > legacy.MaxPacket:
 		s.recordRefused(c.asker, codeTooLarge, string(answer))
 	case c.transport.encrypt && c.asker.key == "":
