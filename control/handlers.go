@@ -82,7 +82,7 @@ func (a *api) do(w http.ResponseWriter, r *http.Request, c spec.Command, body []
 	if err != nil {
 		return err
 	}
-	a.outcome(w, c, out)
+	a.outcome(w, c, a.gate.outcome(askerOf(r.Context()), out))
 	return nil
 }
 

@@ -50,9 +50,9 @@ type Options struct {
 	// working. The listener of the metrics has 128 of its own.
 	MaxTCP, MaxUnix int
 	// MaxWaiting caps the connections over TCP that wait: they have not sent a
-	// whole request that is let through, nor authenticated. MaxWaitingPerAddress caps those of one address, for which a
-	// /64 of IPv6 counts. One more, and the oldest of them is closed.
-	// 0 means 512 and 128.
+	// whole request that is let through, nor authenticated. MaxWaitingPerAddress
+	// caps those of one address, for which a /64 of IPv6 counts. One more, and the
+	// oldest of them is closed. 0 means 512 and 128.
 	MaxWaiting, MaxWaitingPerAddress int
 	// MaxPerAddress caps the open connections of one address; 0 means 512.
 	MaxPerAddress int

@@ -134,10 +134,10 @@ func (s *Server) answerCommand(c *conn, h Handed) {
 	s.recordAnswer(c.asker, string(command.Verb), command.Child, refusal)
 	s.answerHTTP(c, h, func(w http.ResponseWriter) {
 		if refusal != nil {
-			s.answers.problem(w, refusal)
+			s.answers.problem(w, s.told(c.asker, command.Child, refusal))
 			return
 		}
-		s.answers.outcome(w, command, out)
+		s.answers.outcome(w, command, s.outcome(c.asker, out))
 	})
 }
 

@@ -100,7 +100,7 @@ func (a *api) perform(w http.ResponseWriter, r *http.Request, op route) {
 	default:
 		refusal := refusalOf(err, spec.Command{Verb: spec.Verb(op.verb), Child: child})
 		result, detail = a.resultOf(err, refusal), refusal.Message
-		a.problem(w, refusal)
+		a.problem(w, a.gate.told(who, child, refusal))
 	}
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"kita/control/legacy"
@@ -138,5 +139,9 @@ func (t *textService) Do(ctx context.Context, c spec.Command) (out spec.Outcome,
 	if err != nil {
 		t.refusal = refusalOf(err, c)
 	}
-	return out, err
+	var refusal *spec.Refusal
+	if errors.As(err, &refusal) {
+		err = t.gate.told(t.conn.asker, c.Child, refusal)
+	}
+	return t.gate.outcome(t.conn.asker, out), err
 }

@@ -1,0 +1,48 @@
+package control
+
+import (
+	"fmt"
+	"strings"
+
+	"kita/spec"
+)
+
+// This file has what an asker is told of a command on a child that he may change
+// and not read.
+
+// outcome cuts out down to what the asker may know: the command line of the
+// process, its environment, its hooks and its past are for readers.
+func (g *gate) outcome(a asker, out spec.Outcome) spec.Outcome {
+	if isAllowed(g.config().Access, a, spec.Read, out.Child) {
+		return out
+	}
+	s := out.Status
+	out.Prehook, out.Posthook = nil, nil
+	if out.Child == spec.All {
+		// It names children.
+		out.Note = ""
+	}
+	out.Status = spec.Status{Phase: s.Phase, Since: s.Since, ObservedGeneration: s.ObservedGeneration, LastExit: s.LastExit}
+	if s.Process != nil {
+		p := *s.Process
+		p.Config = nil
+		out.Status.Process = &p
+	}
+	return out
+}
+
+// told is what the asker hears of a refusal: why a child cannot be started tells
+// of its file and of its hooks.
+func (g *gate) told(a asker, child string, refusal *spec.Refusal) *spec.Refusal {
+	switch refusal.Code {
+	case spec.Ambiguous, spec.InvalidFile, spec.BadHook, spec.HookFailed, spec.CannotStart, spec.NotStopped:
+	default:
+		return refusal
+	}
+	if isAllowed(g.config().Access, a, spec.Read, child) {
+		return refusal
+	}
+	less, title := *refusal, kinds[refusal.Code].title
+	less.Message = fmt.Sprintf("%s %s: %s; why is told to keys that may read it", refusal.Verb, shown(child), strings.ToLower(title[:1])+title[1:])
+	return &less
+}

@@ -1,0 +1,61 @@
+package control
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"kita/control/controltest"
+	"kita/spec"
+)
+
+// secretService starts children of which everything that only readers may know
+// has the word in it.
+func secretService(word string) *controltest.Service {
+	svc := testService()
+	svc.DoFunc = func(_ context.Context, c spec.Command) (spec.Outcome, error) {
+		if c.Verb == spec.VerbRestart {
+			return spec.Outcome{}, spec.Refuse(spec.HookFailed, c.Verb, c.Child, "cannot restart %s: %s: no such file", c.Child, word)
+		}
+		hook := &spec.Hook{Verb: spec.VerbStart, Child: word}
+		return spec.Outcome{
+			Verb: c.Verb, Child: c.Child, Generation: 7, Prehook: hook, Posthook: hook,
+			Status: spec.Status{
+				Phase: spec.PhaseRunning, Since: controltest.Started, ObservedGeneration: 7, Reason: word,
+				Process:  &spec.Process{PID: 42, Config: &spec.Child{Command: []string{word}}},
+				Failure:  &spec.Failure{Code: spec.HookFailed, Message: word},
+				Warnings: []string{word},
+			},
+		}, nil
+	}
+	return svc
+}
+
+// Who may start a child and not read it learns that it runs, and nothing else.
+func TestOperatingIsNotReading(t *testing.T) {
+	const word = "hunter2"
+	access := append(rulesOfTests(), rules("both", "*", spec.Read, spec.Operate))
+	both := asker{via: viaSSH, peer: "10.0.0.7:2", key: "both"}
+	for _, tt := range []struct {
+		who   asker
+		reads bool
+	}{{starter, false}, {both, true}, {ops, true}, {local, true}} {
+		g := newGated(t, access, func(o *Options) { o.Service = secretService(word) })
+		status, body := g.http(tt.who, "POST /v1/children/b/start")
+		if status != 200 || strings.Contains(body, word) != tt.reads || !strings.Contains(body, `"pid":42`) || !strings.Contains(body, `"generation":7`) {
+			t.Errorf("%s: %d %s", tt.who.by(), status, body)
+		}
+		status, body = g.http(tt.who, "POST /v1/children/b/restart")
+		if status != 424 || strings.Contains(body, word) != tt.reads || !tt.reads && !strings.Contains(body, "restart b: a hook failed; why is told to keys that may read it") {
+			t.Errorf("%s: %d %s", tt.who.by(), status, body)
+		}
+		if answer := g.text(tt.who, "restart b"); strings.Contains(answer, word) != tt.reads {
+			t.Errorf("%s: %q", tt.who.by(), answer)
+		}
+		// The log is for others.
+		if text, err := os.ReadFile(g.audit); err != nil || strings.Count(string(text), word) != 2 {
+			t.Errorf("%s: %v\n%s", tt.who.by(), err, text)
+		}
+	}
+}
