@@ -125,7 +125,7 @@ func (s *selecting) add(text string) error {
 		s.many = true
 		entries := b.hostsNamed(text)
 		if len(entries) == 0 {
-			return fmt.Errorf("hosts %q: %w", text, b.noHost())
+			return fmt.Errorf("hosts %q: %w", withoutPassword(text), b.noHost())
 		}
 		for _, e := range entries {
 			s.take(b.settle(e.host, e.name))
@@ -133,7 +133,7 @@ func (s *selecting) add(text string) error {
 	default:
 		h, err := b.host(text)
 		if err != nil {
-			return fmt.Errorf("host %q: %w", text, err)
+			return fmt.Errorf("host %q: %w", withoutPassword(text), err)
 		}
 		s.take(h)
 	}

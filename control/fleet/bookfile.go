@@ -116,7 +116,7 @@ func (d *draft) addEntry(e spec.HostEntry) {
 		d.failf(e.Name, "%v; write a name like web1", err)
 		return
 	case named.SSH || named.Port != 0:
-		d.failf(e.Name, "is an address where a name belongs, write web1: %s", e.Name.Text)
+		d.failf(e.Name, "is an address where a name belongs, write web1: %s", withoutPassword(e.Name.Text))
 		return
 	}
 	if _, twice := d.byName[named.Name]; twice {
@@ -126,7 +126,7 @@ func (d *draft) addEntry(e spec.HostEntry) {
 	h := named
 	if e.Address.Line != 0 {
 		if h, err = parseHost(e.Address.Text, 0); err != nil {
-			d.failf(e.Address, "%q: %v", e.Address.Text, err)
+			d.failf(e.Address, "%q: %v", withoutPassword(e.Address.Text), err)
 			return
 		}
 	}
@@ -174,7 +174,7 @@ func (d *draft) setUser(h *Host, e spec.HostEntry) {
 	switch {
 	case e.User.Line == 0:
 	case !h.SSH:
-		d.failf(e.User, "is the login of an sshd, which this host is not asked through: write address: ssh://%s@%s, or leave it out", url.PathEscape(e.User.Text), h.Name)
+		d.failf(e.User, "is the login of an sshd, which this host is not asked through: write address: %s, or leave it out", withoutPassword("ssh://"+url.PathEscape(e.User.Text)+"@"+h.Name))
 	case h.User != "":
 		d.failf(e.User, "is given twice, here and in the address, leave one out")
 	default:

@@ -17,7 +17,7 @@ func (d *draft) failf(at spec.Setting, format string, args ...any) {
 	if len(d.errs) == mostErrors {
 		return
 	}
-	d.errs = append(d.errs, spec.FileError{File: d.file, Line: at.Line, Key: at.Key, Message: fmt.Sprintf(format, args...)})
+	d.errs = append(d.errs, spec.FileError{File: d.file, Line: at.Line, Key: withoutPassword(at.Key), Message: fmt.Sprintf(format, args...)})
 }
 
 // err is nil, or everything that was found, in the order of the lines.
@@ -55,9 +55,9 @@ func (d *draft) checkMembers(g spec.HostGroup) {
 		name, isGroup := strings.CutPrefix(m.Text, "@")
 		switch {
 		case strings.ContainsFunc(m.Text, isSeparator):
-			d.failf(m, "%q is more than one member, write each as an item of its own", m.Text)
+			d.failf(m, "%q is more than one member, write each as an item of its own", withoutPassword(m.Text))
 		case isGroup && !wellFormed(name), isPattern(m.Text) && !wellFormed(m.Text):
-			d.failf(m, "%q is no pattern: a [ has no ], write web-* or web[1-9]", m.Text)
+			d.failf(m, "%q is no pattern: a [ has no ], write web-* or web[1-9]", withoutPassword(m.Text))
 		case isGroup && len(d.groupsNamed(name)) == 0:
 			d.failf(m, "%q: no such group is in this file, write one of its own or leave it out", m.Text)
 		case isGroup:
@@ -66,7 +66,7 @@ func (d *draft) checkMembers(g spec.HostGroup) {
 		case isPattern(m.Text):
 		default:
 			if _, err := d.host(m.Text); err != nil {
-				d.failf(m, "host %q: %v", m.Text, err)
+				d.failf(m, "host %q: %v", withoutPassword(m.Text), err)
 			}
 		}
 	}

@@ -76,7 +76,7 @@ func parseHost(text string, otherwise uint16) (Host, error) {
 		return Host{}, fmt.Errorf("%s:// is not supported, write the host alone", scheme)
 	}
 	if strings.Contains(text, "@") {
-		return Host{}, fmt.Errorf("a login is that of the host's sshd, write ssh://%s", text)
+		return Host{}, fmt.Errorf("a login is that of the host's sshd, write ssh://%s", withoutPassword(text))
 	}
 	name, port, err := splitPort(text, otherwise)
 	if err != nil {

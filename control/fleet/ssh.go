@@ -65,3 +65,20 @@ func parseUser(login string) (string, error) {
 	}
 	return user, nil
 }
+
+// withoutPassword is what an error shows of a host: a password before the @ is
+// not taken, and is not to stand in a log either.
+func withoutPassword(text string) string {
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 {
+		return text
+	}
+	begin := 0
+	if i := strings.Index(text[:at], "://"); i >= 0 {
+		begin = i + len("://")
+	}
+	if colon := strings.IndexByte(text[begin:at], ':'); colon >= 0 {
+		return text[:begin+colon+1] + "…" + text[at:]
+	}
+	return text
+}
