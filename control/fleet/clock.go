@@ -21,8 +21,7 @@ func Suspend(ctx context.Context) (resume func()) {
 type clockKey struct{}
 
 // clock is the context of one host. It ends with the one it is made of, or after
-// its time, which a context.WithTimeout could not stop. It has no Deadline:
-// that may yet be put off.
+// its time, which a context.WithTimeout could not stop.
 type clock struct {
 	context.Context
 	done  chan struct{} // closed when err is there
@@ -48,8 +47,18 @@ func withClock(ctx context.Context, limit time.Duration) (_ context.Context, can
 	}
 }
 
-func (c *clock) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (c *clock) Done() <-chan struct{}       { return c.done }
+func (c *clock) Done() <-chan struct{} { return c.done }
+
+// Deadline is when the time will be over, if nobody suspends it before: package
+// net divides what is left among the addresses of a host.
+func (c *clock) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting > 0 {
+		return time.Time{}, false
+	}
+	return c.since.Add(c.left), true
+}
 
 func (c *clock) Err() error {
 	c.mu.Lock()

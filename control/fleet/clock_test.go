@@ -16,6 +16,9 @@ func TestTheTimeOfAHostStandsStillWhileItIsSuspended(t *testing.T) {
 			// A context made of it is meant too.
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
+			if deadline, ok := ctx.Deadline(); !ok || deadline != begin.Add(time.Second) {
+				t.Errorf("the deadline is at %v, %v", deadline, ok)
+			}
 			if h.Name == "a" {
 				time.Sleep(300 * time.Millisecond)
 				outer := Suspend(ctx)
@@ -24,6 +27,9 @@ func TestTheTimeOfAHostStandsStillWhileItIsSuspended(t *testing.T) {
 				outer()
 				time.Sleep(time.Hour)
 				inner()
+				if deadline, ok := ctx.Deadline(); !ok || deadline != begin.Add(time.Second+time.Minute+time.Hour) {
+					t.Errorf("the deadline is at %v, %v", deadline, ok)
+				}
 			}
 			<-ctx.Done()
 			if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
@@ -46,6 +52,9 @@ func TestASuspendedHostEndsWithTheRest(t *testing.T) {
 		time.AfterFunc(time.Minute, func() { cancel(because) })
 		results := Each(ctx, []Host{{Name: "a"}}, Limits{Timeout: time.Second}, func(ctx context.Context, _ Host) (int, error) {
 			resume := Suspend(ctx)
+			if deadline, ok := ctx.Deadline(); ok {
+				t.Errorf("the deadline is at %v", deadline)
+			}
 			<-ctx.Done()
 			resume()
 			if ctx.Err() != context.Canceled {
