@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -141,6 +142,41 @@ func TestAuditOfRefusedConnections(t *testing.T) {
 			t.Errorf("%d lines", got)
 		}
 	})
+}
+
+// What a key's owner asks for in vain leaves a line, too, and a question for help
+// none.
+func TestAuditOfWhatIsNoCommand(t *testing.T) {
+	h := newSSHHouse(t, Options{Exec: func(ctx context.Context, e Exec) int {
+		switch e.Line {
+		case "help":
+			return 0
+		case "check":
+			_ = echo(ctx, e)
+		}
+		return 2
+	}})
+	client := h.mustLogin(t, h.admit(t, "ops"))
+	for _, line := range []string{"help", "check", "rm -rf \u202e/"} {
+		session, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = session.Run(line)
+	}
+	if _, err := client.Dial("tcp", "127.0.0.1:22"); err == nil {
+		t.Error("a port is forwarded")
+	}
+	if _, err := client.Listen("tcp", "127.0.0.1:0"); err == nil {
+		t.Error("a port is listened on")
+	}
+	h.wantAudit(t, `"key":"ops"`, `"check"`, `"ok"`)
+	h.wantAudit(t, `"key":"ops"`, `"connect"`, `"bad-request"`, `rm -rf \\u202e/`)
+	h.wantAudit(t, `"key":"ops"`, `"connect"`, `"forbidden"`, `direct-tcpip`)
+	h.wantAudit(t, `"key":"ops"`, `"connect"`, `"forbidden"`, `listen on a port`)
+	if text, err := os.ReadFile(h.audit); err != nil || strings.Count(string(text), "\n") != 4 {
+		t.Errorf("%v, the log has\n%s", err, text)
+	}
 }
 
 // Whoever floods the port does not hide which keys are tried.

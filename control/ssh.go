@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -138,16 +139,31 @@ func (g *guest) api(nc net.Conn, t transport) error {
 	return nil
 }
 
-// Exec carries out a command line with the rights of the key.
+// Refused writes down what the client asked for in vain.
+func (g *guest) Refused(what string) {
+	g.s.record(g.asker, verbConnect, "", string(codeForbidden), what)
+}
+
+// Exec carries out a command line with the rights of the key. One that comes to
+// no request, which would leave a line in the audit log, leaves one here, unless
+// all is well with it, as with a question for help.
 func (g *guest) Exec(ctx context.Context, line string, stdout, stderr io.Writer) int {
 	if g.s.opt.Exec == nil {
 		_, _ = io.WriteString(stderr, "kita: this server takes no command lines over SSH\n")
 		return 2
 	}
-	return g.s.opt.Exec(ctx, Exec{
+	var asked atomic.Bool
+	status := g.s.opt.Exec(ctx, Exec{
 		Line: line, By: g.asker.by(), Stdout: stdout, Stderr: stderr,
-		Dial: func(context.Context) (net.Conn, error) { return g.dial(ctx) },
+		Dial: func(context.Context) (net.Conn, error) {
+			asked.Store(true)
+			return g.dial(ctx)
+		},
 	})
+	if status != 0 && !asked.Load() {
+		g.s.record(g.asker, verbConnect, "", string(spec.BadRequest), fmt.Sprintf("the command line %.200q asks for nothing and ends with %d", line, status))
+	}
+	return status
 }
 
 // dial connects a command line to the API, until ctx ends.

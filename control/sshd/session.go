@@ -83,11 +83,19 @@ func (s *session) request(r *ssh.Request) {
 		s.begin(r, func() { s.exec(text(r.Payload)) })
 		return
 	case r.Type == "shell":
+		s.guest.Refused("a shell")
 		s.begin(r, func() { s.exit(statusUsage, "kita has no shell, give a command: ssh … check") })
 		return
 	case r.Type == "subsystem" && text(r.Payload) == subsystem:
 		s.begin(r, s.api)
 		return
+	case r.Type == "subsystem":
+		s.guest.Refused(fmt.Sprintf("the subsystem %.100q", text(r.Payload)))
+	case r.Type == "pty-req":
+		s.guest.Refused("a terminal")
+	default:
+		// Clients send along with a command what their user has set once and for
+		// all: the environment, the agent.
 	}
 	_ = r.Reply(false, nil)
 }
@@ -122,7 +130,9 @@ func (s *session) contain() {
 // exec carries out a command line.
 func (s *session) exec(line string) {
 	if len(line) > MaxLine {
-		s.exit(statusUsage, fmt.Sprintf("the command line is longer than %d bytes", MaxLine))
+		tooLong := fmt.Sprintf("the command line is longer than %d bytes", MaxLine)
+		s.guest.Refused(tooLong)
+		s.exit(statusUsage, tooLong)
 		return
 	}
 	status := s.guest.Exec(s.ctx, line, s.writer(s.ch), s.writer(s.ch.Stderr()))

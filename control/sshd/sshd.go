@@ -3,6 +3,7 @@ package sshd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -55,6 +56,9 @@ type Guest interface {
 	// Exec carries out a command line and returns its exit status. ctx ends when
 	// the client goes away or sends a signal.
 	Exec(ctx context.Context, line string, stdout, stderr io.Writer) int
+	// Refused hears of what the client asked for and does not get, such as a
+	// terminal, in words fit for a log.
+	Refused(what string)
 }
 
 // Conn is a connection of a client.
@@ -107,12 +111,10 @@ func (c *Conn) Break(reason error) { c.breakOff(reason) }
 
 // attend lets channels be opened until the connection is at its end.
 func (c *Conn) attend(guest Guest, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	// A keep-alive gets its answer; anything that a client could ask for, such
-	// as to listen on a port, is refused.
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		ssh.DiscardRequests(requests)
+		refuseAll(guest, requests)
 	}()
 	h := host{c: c, guest: guest, ended: make(chan struct{}), idle: time.NewTimer(c.opt.Idle)}
 	defer h.idle.Stop()
@@ -127,6 +129,20 @@ func (c *Conn) attend(guest Guest, channels <-chan ssh.NewChannel, requests <-ch
 		<-h.ended
 	}
 	<-answered
+}
+
+// refuseAll refuses whatever a client asks of the whole connection, such as to
+// listen on a port. A keep-alive is answered by that, too.
+func refuseAll(guest Guest, requests <-chan *ssh.Request) {
+	for r := range requests {
+		switch r.Type {
+		case "tcpip-forward", "streamlocal-forward@openssh.com":
+			guest.Refused("it asks to listen on a port of the server")
+		}
+		if r.WantReply {
+			_ = r.Reply(false, nil)
+		}
+	}
 }
 
 // host is the goroutine that counts the channels of a connection.
@@ -176,6 +192,9 @@ func (h *host) attend(channels <-chan ssh.NewChannel) {
 func (h *host) receive(offered ssh.NewChannel) {
 	reason, message := h.refusal(offered)
 	if message != "" {
+		if h.c.leaving.Err() == nil {
+			h.guest.Refused(fmt.Sprintf("a channel of the kind %.100q: %s", offered.ChannelType(), message))
+		}
 		_ = offered.Reject(reason, message)
 		return
 	}

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +26,25 @@ type fake struct {
 	name  string
 	check error
 	exec  func(ctx context.Context, line string, stdout, stderr io.Writer) int
+
+	mu      sync.Mutex
+	refused []string // owned by mu
+}
+
+func (f *fake) Refused(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, what)
+}
+
+// wantRefused tells what must have been refused so far.
+func (f *fake) wantRefused(t *testing.T, want ...string) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Equal(f.refused, want) {
+		t.Errorf("refused are %q, want %q", f.refused, want)
+	}
 }
 
 func (f *fake) Check() error { return f.check }
@@ -159,55 +180,6 @@ func status(err error) int {
 	return -1
 }
 
-func TestChannelsAreBounded(t *testing.T) {
-	p := connect(t, &fake{name: "ops"}, func(o *Options) { o.Channels = make(chan struct{}, MaxChannels+2) })
-	open := func() error {
-		ch, requests, err := p.client.OpenChannel("session", nil)
-		if err == nil {
-			go ssh.DiscardRequests(requests)
-			_, _ = ch.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"kita"}))
-		}
-		return err
-	}
-	for range MaxChannels {
-		if err := open(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var refused *ssh.OpenChannelError
-	if err := open(); !errors.As(err, &refused) || refused.Reason != ssh.ResourceShortage {
-		t.Errorf("one too many: %v", err)
-	}
-	for _, kind := range []string{"direct-tcpip", "direct-streamlocal@openssh.com", "x11", "auth-agent@openssh.com", "tun@openssh.com"} {
-		if _, _, err := p.client.OpenChannel(kind, nil); !errors.As(err, &refused) || refused.Reason != ssh.Prohibited {
-			t.Errorf("%s: %v", kind, err)
-		}
-	}
-}
-
-func TestChannelsOfAllConnectionsAreBounded(t *testing.T) {
-	p := connect(t, &fake{name: "ops"}, func(o *Options) { o.Channels = make(chan struct{}, 1) })
-	first := p.session()
-	var refused *ssh.OpenChannelError
-	if _, _, err := p.client.OpenChannel("session", nil); !errors.As(err, &refused) || refused.Reason != ssh.ResourceShortage {
-		t.Errorf("one too many: %v", err)
-	}
-	if err := first.Run("x"); status(err) != 3 {
-		t.Error(err)
-	}
-	// The place is free again as soon as the server has seen that both closed it.
-	for range 1000 {
-		ch, requests, err := p.client.OpenChannel("session", nil)
-		if err != nil {
-			continue
-		}
-		go ssh.DiscardRequests(requests)
-		_ = ch.Close()
-		return
-	}
-	t.Error("the place of a channel that was closed is not free again")
-}
-
 func TestWhatEndsACommand(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -248,7 +220,8 @@ func TestWhatEndsACommand(t *testing.T) {
 }
 
 func TestOneRequestAChannel(t *testing.T) {
-	p := connect(t, &fake{name: "ops"}, nil)
+	g := &fake{name: "ops"}
+	p := connect(t, g, nil)
 	ch, requests, err := p.client.OpenChannel("session", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -259,13 +232,14 @@ func TestOneRequestAChannel(t *testing.T) {
 		want       bool
 	}{
 		{"pty-req", "", false}, {"env", "", false}, {"x11-req", "", false}, {"auth-agent-req@openssh.com", "", false},
-		{"subsystem", "sftp", false}, {"subsystem", "kita", true}, {"exec", "check", false}, {"shell", "", false}, {"subsystem", "kita", false},
+		{"subsystem", "sftp\n", false}, {"subsystem", "kita", true}, {"exec", "check", false}, {"shell", "", false}, {"subsystem", "kita", false},
 	} {
 		ok, err := ch.SendRequest(r.kind, true, ssh.Marshal(struct{ Text string }{r.text}))
 		if ok != r.want || err != nil {
 			t.Errorf("%s %s: %t, %v", r.kind, r.text, ok, err)
 		}
 	}
+	g.wantRefused(t, "a terminal", `the subsystem "sftp\n"`)
 	if _, err := io.WriteString(ch, "hello"); err != nil {
 		t.Fatal(err)
 	}
