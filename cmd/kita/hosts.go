@@ -34,7 +34,7 @@ func (r *request) choose(named []string, hostsFile string) error {
 // missing.
 func openBook(named string) (*fleet.Book, error) {
 	if named == "" {
-		return fleet.Open(fleet.DefaultFile())
+		return fleet.OpenDefault()
 	}
 	book, err := fleet.Open(named)
 	if err == nil && book.Missing() {

@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path"
 	"strings"
 
@@ -17,6 +18,8 @@ type Book struct {
 	file string
 	// missing: there is no such file.
 	missing bool
+	// lost is why nobody knows where the file is; nil where that is known.
+	lost error
 	// entries have names of their own and stand in byName; patterns do not. Both
 	// are in the order of the file.
 	entries  []entry
@@ -204,6 +207,9 @@ func (b *Book) host(text string) (Host, error) {
 		return Host{}, err
 	}
 	name := h.Name
+	if _, err := netip.ParseAddr(name); err != nil && b.lost != nil && !h.SSH {
+		return Host{}, fmt.Errorf("%w; set it, or give --hosts-file FILE", b.lost)
+	}
 	at, known := b.byName[name]
 	if h.SSH || !known {
 		return b.settle(h, name), nil
@@ -282,6 +288,8 @@ const mostListed = 10
 
 func (b *Book) noGroup(name string) error {
 	switch {
+	case b.lost != nil:
+		return b.lost
 	case b.file == "":
 		return errors.New("groups need a hosts.yml, which is not read here")
 	case b.missing:
@@ -304,6 +312,8 @@ func (b *Book) noGroup(name string) error {
 
 func (b *Book) noHost() error {
 	switch {
+	case b.lost != nil:
+		return b.lost
 	case b.file == "":
 		return errors.New("a pattern is for the hosts of a hosts.yml, which is not read here")
 	case b.missing:

@@ -14,14 +14,25 @@ import (
 )
 
 // DefaultFile is where a user's hosts.yml is: kita/hosts.yml in the user's
-// configuration directory, ~/.config on Linux. It is empty for a user without
-// one.
-func DefaultFile() string {
+// configuration directory, ~/.config on Linux. The error is of an environment
+// that does not tell that directory.
+func DefaultFile() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("cannot tell where your hosts.yml is: %w", err)
 	}
-	return filepath.Join(dir, "kita", "hosts.yml")
+	return filepath.Join(dir, "kita", "hosts.yml"), nil
+}
+
+// OpenDefault is Open of the DefaultFile. Where that cannot be told, the Book
+// takes addresses and ssh:// alone: any other name could be one of the file,
+// which may have a key for it, and is not to be asked in plain text instead.
+func OpenDefault() (*Book, error) {
+	file, err := DefaultFile()
+	if err != nil {
+		return &Book{lost: err}, nil
+	}
+	return Open(file)
 }
 
 // Open reads a hosts.yml. One that is not there is a Book that knows so. A file
@@ -29,11 +40,11 @@ func DefaultFile() string {
 // which key goes where. The error is spec.FileErrors, with all that is wrong,
 // where the file was read.
 func Open(file string) (*Book, error) {
-	if file == "" {
-		return new(Book), nil
-	}
 	switch err := trusted(file); {
 	case errors.Is(err, fs.ErrNotExist):
+		if link := dangling(file, filepath.Dir(file)); link != "" {
+			return nil, fmt.Errorf("hosts.yml: %s is a link to what is not there", link)
+		}
 		return &Book{file: file, missing: true}, nil
 	case err != nil:
 		return nil, fmt.Errorf("hosts.yml: %w", err)
@@ -73,6 +84,19 @@ func trusted(file string) error {
 		}
 	}
 	return nil
+}
+
+// dangling is the first of the paths that is a link to nothing; empty for none.
+func dangling(paths ...string) string {
+	for _, path := range paths {
+		if _, err := os.Lstat(path); err != nil {
+			continue
+		}
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return path
+		}
+	}
+	return ""
 }
 
 // newBook checks what hosts.yml says beyond its form.
