@@ -29,6 +29,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	if len(c.read) > 0 {
 		defer c.mu.Unlock()
+		if c.overdoes(p) {
+			return 0, errAhead
+		}
 		n := c.pass(p[:copy(p, c.read)])
 		c.read = c.read[n:]
 		return n, nil
@@ -39,6 +42,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n > 0 {
+		if c.overdoes(p) {
+			return 0, errAhead
+		}
 		if c.due.IsZero() && !c.busy {
 			c.due = time.Now().Add(c.s.opt.Timing.Request)
 		}
@@ -56,11 +62,22 @@ func (c *conn) Read(p []byte) (int, error) {
 // answered.
 const maxAhead = 64 << 10
 
+// errAhead ends a connection over SSH whose client sends more than that.
+var errAhead = errors.New("the client sends on and on while its request is answered")
+
+// overdoes tells whether what comes while a request is answered would be read no
+// more, and over SSH. What a socket does not take stays with the client; of a
+// channel, two megabytes stay in this process for as long as the answer takes.
+// mu is held.
+func (c *conn) overdoes(p []byte) bool {
+	return c.transport.network == viaSSH && c.busy && len(p) == 1 && c.frame.body == 0 && (c.frame.endless || len(c.read) >= maxAhead)
+}
+
 // waits tells whether a read only waits for the client to leave, as the HTTP
-// server does by reading one byte while a request is answered, and whether what
-// has come of the next request would hide that. mu is held.
+// server does by reading one byte while a request is answered: what comes of the
+// next request must not hide that. mu is held.
 func (c *conn) waits(p []byte) bool {
-	return c.busy && len(p) == 1 && c.frame.body == 0 && !c.frame.endless && len(c.read) > 0 && len(c.read) < maxAhead
+	return c.busy && len(p) == 1 && c.frame.body == 0 && !c.frame.endless && len(c.read) < maxAhead
 }
 
 // readAhead reads what there is of the next request; the error is the end of the
