@@ -142,7 +142,7 @@ func TestDialTellsWhatIsWrong(t *testing.T) {
 	t.Run("a server of supervisor-rs", func(t *testing.T) {
 		_, err := Dial(t.Context(), says("no legal operations input"), newConfig(t))
 		var other *NotSSH
-		if !errors.As(err, &other) || other.Said != "no legal operations input" {
+		if !errors.As(err, &other) || other.Said != "no legal operations input" || !strings.Contains(err.Error(), "asked with --legacy") || strings.Contains(err.Error(), "without `with`") {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -36,9 +36,10 @@ type NotSSH struct {
 	Said string
 }
 
-// Error is one line for people.
+// Error is one line for people. It does not advise to leave out the key: somebody
+// in between would want just that.
 func (n *NotSSH) Error() string {
-	return fmt.Sprintf("%s does not speak SSH, it says %q: ask it without `with`, or with --legacy if it is a server of supervisor-rs", n.Addr, n.Said)
+	return fmt.Sprintf("%s does not speak SSH, it says %q: it is no kita server, or one that has no host key, as its log says; a server of supervisor-rs is asked with --legacy", n.Addr, n.Said)
 }
 
 // Failed is the error of a handshake that failed for neither of these reasons,
