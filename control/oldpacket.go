@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"fmt"
 	"time"
 
@@ -11,15 +12,27 @@ import (
 
 // openPacket opens a packet of supervisor-rs: with the RSA key of its name that
 // may connect, if the same key also lies in legacy_keys_path under that name.
-// The error is for the server's own log.
+// The error is for the server's own log. Whatever is amiss, the work is the
+// same, because strangers can measure it.
 func (s *Server) openPacket(name string, body []byte) (keyring.Key, []byte, error) {
+	key, public, refusal := s.oldKey(name)
+	command, err := legacy.Open(public, body)
+	if refusal != nil {
+		return key, nil, refusal
+	}
+	return key, command, err
+}
+
+// oldKey returns the key of that name, and its public half if its packets are
+// accepted.
+func (s *Server) oldKey(name string) (keyring.Key, *rsa.PublicKey, error) {
 	key, err := s.keys.Named(name)
+	old, oldErr := s.legacyKeys.Named(name)
 	if err != nil {
 		return key, nil, err
 	}
-	old, err := s.legacyKeys.Named(name)
-	if err != nil {
-		return key, nil, fmt.Errorf("its packets can be sent again by whoever saw one, so they are taken only with the key in legacy_keys_path as well: %w", err)
+	if oldErr != nil {
+		return key, nil, fmt.Errorf("its packets can be sent again by whoever saw one, so they are taken only with the key in legacy_keys_path as well: %w", oldErr)
 	}
 	if !bytes.Equal(key.Public.Marshal(), old.Public.Marshal()) {
 		return key, nil, fmt.Errorf("%s and %s are two keys", key.File, old.File)
@@ -28,8 +41,7 @@ func (s *Server) openPacket(name string, body []byte) (keyring.Key, []byte, erro
 	if !ok {
 		return key, nil, fmt.Errorf("%s is no RSA key", key.File)
 	}
-	command, err := legacy.Open(public, body)
-	return key, command, err
+	return key, public, nil
 }
 
 // opens tells whether a packet is whole.

@@ -49,18 +49,35 @@ func Split(packet []byte) (name string, body []byte, err error) {
 }
 
 // Open returns the command in the body of a packet, which only the owner of the
-// private half of the key can have made.
+// private half of the key can have made. Without a key, which is an error, it
+// works as long as with one, so that the time does not tell which keys there
+// are.
 func Open(public *rsa.PublicKey, body []byte) (command []byte, err error) {
-	size := public.Size()
-	if len(body) != size {
-		return nil, fmt.Errorf("the packet's body has %d bytes, with this key it has %d", len(body), size)
-	}
 	signature := new(big.Int).SetBytes(body)
+	switch {
+	case public == nil:
+		_ = power(signature, standIn(len(body)))
+		return nil, errNoKey
+	case len(body) != public.Size():
+		_ = power(signature, standIn(len(body)))
+		return nil, fmt.Errorf("the packet's body has %d bytes, with this key it has %d", len(body), public.Size())
+	}
+	padded := power(signature, public)
 	if signature.Cmp(public.N) >= 0 {
 		return nil, errOtherKey
 	}
-	padded := new(big.Int).Exp(signature, big.NewInt(int64(public.E)), public.N).FillBytes(make([]byte, size))
-	return unpad(padded)
+	return unpad(padded.FillBytes(make([]byte, len(body))))
+}
+
+func power(signature *big.Int, public *rsa.PublicKey) *big.Int {
+	return new(big.Int).Exp(signature, big.NewInt(int64(public.E)), public.N)
+}
+
+// standIn is no key, but takes as long as one with a body of that size.
+func standIn(size int) *rsa.PublicKey {
+	one := big.NewInt(1)
+	modulus := new(big.Int).Lsh(one, uint(8*min(size, maxBody)))
+	return &rsa.PublicKey{N: modulus.Sub(modulus, one), E: 65537}
 }
 
 // The padding of type 1 (RFC 8017, 9.2) is 0, 1, eight or more times 255, and 0.
@@ -73,6 +90,7 @@ var (
 	errTooLong   = fmt.Errorf("the request is too long, the limit is %d bytes", MaxPacket)
 	errNoPacket  = answerError("Cannot parse encrypt data")
 	errEmptyPart = answerError("Keyname or command is empty")
+	errNoKey     = errors.New("there is no key to open the packet with")
 	errOtherKey  = errors.New("the packet was not made with this key")
 )
 

@@ -217,6 +217,9 @@ func TestOpenIsStrictAboutThePadding(t *testing.T) {
 		if command, err := legacy.Open(&key.PublicKey, body); err == nil {
 			t.Errorf("%d bytes open as %q", len(body), command)
 		}
+		if command, err := legacy.Open(nil, body); err == nil {
+			t.Errorf("without a key %d bytes open as %q", len(body), command)
+		}
 	}
 	// A 0 in front is no other spelling of the same packet.
 	packet, err := legacy.Seal("ops", key, "check")
@@ -293,4 +296,22 @@ func FuzzPacket(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkOpen shows that a packet takes as long whether its key exists or not.
+func BenchmarkOpen(b *testing.B) {
+	public := func(size int) *rsa.PublicKey {
+		n := new(big.Int).SetBytes(bytes.Repeat([]byte{0xa5}, size))
+		return &rsa.PublicKey{N: n, E: 65537}
+	}
+	body := bytes.Repeat([]byte{0x5a}, 512)
+	for name, key := range map[string]*rsa.PublicKey{"another key": public(512), "another size": public(256), "no key": nil} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := legacy.Open(key, body); err == nil {
+					b.Fatal("it opens")
+				}
+			}
+		})
+	}
 }
