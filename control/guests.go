@@ -12,20 +12,43 @@ import (
 type guests struct {
 	mu      sync.Mutex
 	present map[*conn]*guest // owned by mu
+	// keys are those of the clients, by name. Owned by mu.
+	keys map[string]*keyUse
 	// empty is closed when the last one has left; nil while nobody looks. Owned
 	// by mu.
 	empty chan struct{}
 }
+
+// keyUse is what the clients of one key have together, so that one key does not
+// use up what is there for all.
+type keyUse struct {
+	clients  int
+	channels chan struct{}
+}
+
+// maxClientsOfKey and maxChannelsOfKey cap the connections and the channels of a
+// key.
+const maxClientsOfKey, maxChannelsOfKey = 256, 64
 
 // revocationTick is how often the keys of open connections are looked at.
 const revocationTick = time.Second
 
 // welcome takes in a client that has proved its key.
 func (s *Server) welcome(c *conn, g *guest) {
-	_ = c.transport.crowd.settle(c)
 	s.guests.mu.Lock()
 	defer s.guests.mu.Unlock()
 	s.guests.present[c] = g
+	use := s.guests.keys[g.key.Name]
+	if use == nil {
+		use = &keyUse{channels: make(chan struct{}, maxChannelsOfKey)}
+		s.guests.keys[g.key.Name] = use
+	}
+	use.clients++
+	g.channels = use.channels
+	g.isSurplus = use.clients > maxClientsOfKey
+	if !g.isSurplus {
+		_ = c.transport.crowd.settle(c)
+	}
 	if s.guests.empty == nil {
 		empty := make(chan struct{})
 		s.guests.empty = empty
@@ -37,7 +60,16 @@ func (s *Server) welcome(c *conn, g *guest) {
 func (g *guests) remove(c *conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	who := g.present[c]
+	if who == nil {
+		return
+	}
 	delete(g.present, c)
+	use := g.keys[who.key.Name]
+	use.clients--
+	if use.clients == 0 {
+		delete(g.keys, who.key.Name)
+	}
 	if len(g.present) == 0 && g.empty != nil {
 		close(g.empty)
 		g.empty = nil

@@ -90,7 +90,7 @@ func NewServer(opt Options) *Server {
 		apiConns:     newHandedOver(),
 		metricsConns: newHandedOver(),
 		channelSlots: make(chan struct{}, opt.MaxTCP),
-		guests:       guests{present: map[*conn]*guest{}},
+		guests:       guests{present: map[*conn]*guest{}, keys: map[string]*keyUse{}},
 		listeners:    map[net.Listener]struct{}{},
 		conns:        map[*conn]struct{}{},
 	}

@@ -111,6 +111,10 @@ type guest struct {
 	over  *conn
 	key   keyring.Key
 	asker asker
+	// channels are those of the key. They and isSurplus, which says that the key
+	// has too many connections, are set before the guest may do anything.
+	channels  chan struct{}
+	isSurplus bool
 	// expelled guards the one line that says that the key was revoked.
 	expelled sync.Once
 }
@@ -119,12 +123,18 @@ var _ sshd.Guest = (*guest)(nil)
 
 // Check is nil as long as the key is admitted.
 func (g *guest) Check() error {
+	if g.isSurplus {
+		return fmt.Errorf("more than %d connections are open with the key %s", maxClientsOfKey, g.key.Name)
+	}
 	err := g.s.keys.Check(g.key)
 	if err == nil {
 		return nil
 	}
 	return g.s.revoked(g, err)
 }
+
+// Channels has room for those of the key.
+func (g *guest) Channels() chan struct{} { return g.channels }
 
 // API gives a channel to the HTTP server.
 func (g *guest) API(nc net.Conn) { _ = g.api(nc, transport{network: viaSSH}) }

@@ -272,3 +272,28 @@ func TestRevokedKeysAreSentAway(t *testing.T) {
 		t.Errorf("another key's connection: %v", err)
 	}
 }
+
+// One key does not use up what is there for all: beyond its connections it gets
+// no channel, and gives way to others.
+func TestConnectionsOfAKeyAreBounded(t *testing.T) {
+	h := newSSHHouse(t, Options{MaxWaitingPerAddress: 1})
+	ops, ci := h.admit(t, "ops"), h.admit(t, "ci")
+	h.guests.mu.Lock()
+	h.guests.keys["ci"] = &keyUse{clients: maxClientsOfKey, channels: make(chan struct{}, 1)}
+	h.guests.mu.Unlock()
+	surplus := h.mustLogin(t, ci)
+	if _, err := (through{surplus}).Open(t.Context()); err == nil || !strings.Contains(err.Error(), "connections are open with the key ci") {
+		t.Errorf("one too many: %v", err)
+	}
+	_ = surplus.Wait()
+	idle := h.mustLogin(t, ci)
+	if _, err := h.ask(t, h.mustLogin(t, ops)).List(t.Context()); err != nil {
+		t.Errorf("another key: %v", err)
+	}
+	_ = idle.Wait()
+	until(t, "the others are counted no more", func() bool {
+		h.guests.mu.Lock()
+		defer h.guests.mu.Unlock()
+		return h.guests.keys["ci"].clients == maxClientsOfKey
+	})
+}

@@ -1,7 +1,10 @@
 package sshd
 
 import (
+	"context"
 	"errors"
+	"io"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -65,4 +68,46 @@ func TestChannelsOfAllConnectionsAreBounded(t *testing.T) {
 		return
 	}
 	t.Error("the place of a channel that was closed is not free again")
+}
+
+func TestChannelsOfAKeyAreBounded(t *testing.T) {
+	g := &fake{name: "ops", channels: make(chan struct{}, 1)}
+	first, second := connect(t, g, nil), connect(t, g, nil)
+	ch, requests, err := first.client.OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go ssh.DiscardRequests(requests)
+	var refused *ssh.OpenChannelError
+	if _, _, err := second.client.OpenChannel("session", nil); !errors.As(err, &refused) || refused.Reason != ssh.ResourceShortage || !strings.Contains(refused.Message, "key") {
+		t.Errorf("one too many: %v", err)
+	}
+	_ = ch.Close()
+}
+
+// What a command or nobody reads is read all the same: it would stay in memory.
+func TestInputThatNobodyWantsIsRead(t *testing.T) {
+	done := make(chan struct{})
+	p := connect(t, &fake{exec: func(context.Context, string, io.Writer, io.Writer) int {
+		<-done
+		return 0
+	}}, nil)
+	s := p.session()
+	stdin, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("wait"); err != nil {
+		t.Fatal(err)
+	}
+	// More than the window, which is not opened again for what is not read.
+	for range 100 {
+		if _, err := stdin.Write(make([]byte, 64<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	if err := s.Wait(); err != nil {
+		t.Error(err)
+	}
 }

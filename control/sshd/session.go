@@ -54,6 +54,7 @@ func (c *Conn) session(guest Guest, offered ssh.NewChannel) {
 	}
 	s := &session{c: c, guest: guest, ch: ch, gone: make(chan struct{})}
 	s.ctx, s.end = context.WithCancelCause(c.broken)
+	s.discard(ch.Stderr())
 	unasked := time.AfterFunc(c.opt.Handshake, s.giveUp)
 	for r := range requests {
 		s.request(r)
@@ -84,6 +85,7 @@ func (s *session) request(r *ssh.Request) {
 		return
 	case r.Type == "shell":
 		s.guest.Refused("a shell")
+		s.discard(s.ch)
 		s.begin(r, func() { s.exit(statusUsage, "kita has no shell, give a command: ssh … check") })
 		return
 	case r.Type == "subsystem" && text(r.Payload) == subsystem:
@@ -127,8 +129,15 @@ func (s *session) contain() {
 	}
 }
 
+// discard reads what nobody wants: it would stay in this process, up to the two
+// megabytes of a channel's window.
+func (s *session) discard(r io.Reader) {
+	s.serving.Go(func() { _, _ = io.Copy(io.Discard, r) })
+}
+
 // exec carries out a command line.
 func (s *session) exec(line string) {
+	s.discard(s.ch)
 	if len(line) > MaxLine {
 		tooLong := fmt.Sprintf("the command line is longer than %d bytes", MaxLine)
 		s.guest.Refused(tooLong)

@@ -50,6 +50,8 @@ type Guest interface {
 	// Check is nil while the client may still be here. It is asked before each
 	// new channel; the error is told to the client.
 	Check() error
+	// Channels has room for the channels of all connections of its key.
+	Channels() chan struct{}
 	// API serves HTTP on nc, which is the Guest's to close. It may return before
 	// it has.
 	API(nc net.Conn)
@@ -202,13 +204,14 @@ func (h *host) receive(offered ssh.NewChannel) {
 	h.idle.Stop()
 	go func() {
 		h.c.session(h.guest, offered)
+		<-h.guest.Channels()
 		<-h.c.opt.Channels
 		h.ended <- struct{}{}
 	}()
 }
 
 // refusal is why a channel is not opened, "" if it is: then it has its place
-// among Options.Channels.
+// among those of its key and Options.Channels.
 func (h *host) refusal(offered ssh.NewChannel) (ssh.RejectionReason, string) {
 	switch {
 	case offered.ChannelType() != "session":
@@ -223,9 +226,15 @@ func (h *host) refusal(offered ssh.NewChannel) (ssh.RejectionReason, string) {
 		return ssh.Prohibited, err.Error()
 	}
 	select {
+	case h.guest.Channels() <- struct{}{}:
+	default:
+		return ssh.ResourceShortage, "too many channels are open with this key"
+	}
+	select {
 	case h.c.opt.Channels <- struct{}{}:
 		return 0, ""
 	default:
+		<-h.guest.Channels()
 		return ssh.ResourceShortage, "too many channels are open at this server"
 	}
 }

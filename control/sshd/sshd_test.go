@@ -27,8 +27,20 @@ type fake struct {
 	check error
 	exec  func(ctx context.Context, line string, stdout, stderr io.Writer) int
 
+	// channels has room for 100 where it is nil.
+	channels chan struct{}
+
 	mu      sync.Mutex
 	refused []string // owned by mu
+}
+
+func (f *fake) Channels() chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.channels == nil {
+		f.channels = make(chan struct{}, 100)
+	}
+	return f.channels
 }
 
 func (f *fake) Refused(what string) {
@@ -121,8 +133,8 @@ func connect(t *testing.T, g *fake, change func(*Options)) *peer {
 	t.Cleanup(func() {
 		_ = p.client.Close()
 		p.end()
-		if len(opt.Channels) != 0 {
-			t.Errorf("%d channels are left", len(opt.Channels))
+		if len(opt.Channels) != 0 || len(g.Channels()) != 0 {
+			t.Errorf("%d channels are left, of the key %d", len(opt.Channels), len(g.Channels()))
 		}
 	})
 	return p
