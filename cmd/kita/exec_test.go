@@ -98,6 +98,7 @@ func TestALineOverSSHReachesOnlyItsOwnServer(t *testing.T) {
 		"start \x1b[2Jx on y":                "kita: over SSH only this server is asked, leave out `on` and `with`: use start \\x1b[2Jx\n",
 		"stop web --help=maybe":              "",
 		"sftp-server":                        "kita: \"sftp-server\" is no command, see `kita help`\n",
+		strings.Repeat("stops", 10_000):      "kita: \"" + strings.Repeat("stops", 20) + "\" is no command, see `kita help`\n",
 		"scp -t /tmp":                        "kita: \"scp\" is no command, did you mean stop?\n",
 		"start web --no-wait --serial":       "kita: unknown flag: --serial, see `kita start --help`\n",
 		"check web --parallel 5":             "kita: unknown flag: --parallel, see `kita check --help`\n",

@@ -116,10 +116,15 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		return usagef("which command? see `kita help`")
 	}
 	hint := "see `kita help`"
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	// What is alike takes megabytes to find out for a word of 64 KiB, which anybody
+	// with a key can send.
+	const longest = 32
+	if len(args[0]) <= longest {
+		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "?"
+		}
 	}
-	return usagef("%q is no command, %s", args[0], hint)
+	return usagef("%.100q is no command, %s", args[0], hint)
 }
 
 // helpCommand is cobra's, also in the spelling of supervisor-rs, which took
