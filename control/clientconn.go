@@ -22,11 +22,12 @@ func (u *Unreachable) Unwrap() error { return u.Err }
 
 // Error is one line for people.
 func (u *Unreachable) Error() string {
-	isSocket := strings.HasPrefix(u.Host, "/") || strings.HasPrefix(u.Host, ".")
 	var (
+		op      *net.OpError
 		dns     *net.DNSError
 		network net.Error
 	)
+	isSocket := errors.As(u.Err, &op) && op.Net == "unix"
 	switch {
 	case isSocket && (errors.Is(u.Err, fs.ErrNotExist) || errors.Is(u.Err, syscall.ECONNREFUSED)):
 		return fmt.Sprintf("no server answers on %s, is kita serve running?", u.Host)

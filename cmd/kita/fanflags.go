@@ -26,7 +26,8 @@ const (
 
 func (f *flags) registerFan(c *cobra.Command) {
 	set := c.Flags()
-	set.IntVar(&f.fan.parallel, parallelFlag, fleet.DefaultParallel, "`N` hosts are asked at once")
+	f.fan.parallel = fleet.DefaultParallel
+	set.Var(countValue{&f.fan.parallel}, parallelFlag, "`N` hosts are asked at once")
 	set.StringVar(&f.hostsFile, hostsFileFlag, "", "`FILE` with hosts and groups (default kita/hosts.yml in your configuration directory)")
 	_ = c.RegisterFlagCompletionFunc("on", f.completeHosts)
 	_ = c.RegisterFlagCompletionFunc(parallelFlag, cobra.NoFileCompletions)
@@ -38,7 +39,7 @@ func (f *flags) registerFan(c *cobra.Command) {
 func (f *flags) registerRolling(c *cobra.Command) {
 	set := c.Flags()
 	set.BoolVar(&f.fan.serial, serialFlag, false, "one host after the other, up to the first that fails; like --max-unavailable 1")
-	set.IntVar(&f.fan.maxUnavailable, maxUnavailableFlag, 0, "at most `N` hosts at a time, in their order, up to the first that fails")
+	set.Var(countValue{&f.fan.maxUnavailable}, maxUnavailableFlag, "at most `N` hosts at a time, in their order, up to the first that fails")
 	_ = c.RegisterFlagCompletionFunc(maxUnavailableFlag, cobra.NoFileCompletions)
 }
 

@@ -113,6 +113,8 @@ func (p *program) exchangeOld(ctx context.Context, r request, h fleet.Host) (str
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "", context.Cause(ctx)
+	case errors.Is(err, legacy.ErrTooLong):
+		return "", err // it was reached
 	case err != nil:
 		return "", &control.Unreachable{Host: h.Addr(), Err: err}
 	}

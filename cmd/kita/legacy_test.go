@@ -179,3 +179,11 @@ func TestLegacyPrintsTheAnswerOfEachHost(t *testing.T) {
 		t.Errorf("status %d\nstdout %q, want %q\nstderr %q", status, out, want, stderr)
 	}
 }
+
+// TestAnOldAnswerThatIsTooLongIsAFailure: the server was reached.
+func TestAnOldAnswerThatIsTooLongIsAFailure(t *testing.T) {
+	addr, _ := oldServerStub(t, len("info"), strings.Repeat("x", 17<<20))
+	if status, _, stderr := kita("", "info", "--legacy", "on", addr); status != exitFailed || stderr != "kita: ask "+addr+": the answer is longer than 16 MiB\n" {
+		t.Errorf("status %d, stderr %q", status, stderr)
+	}
+}

@@ -67,7 +67,8 @@ func (p *program) registerFlags(f *flags, c *cobra.Command, verb spec.Verb) {
 func (f *flags) registerAnswer(c *cobra.Command, verb spec.Verb) {
 	set := c.Flags()
 	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
-	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long each host may take")
+	f.timeout = defaultTimeout
+	set.Var(lengthValue{&f.timeout}, "timeout", "how long each host may take")
 	if verb.Changes() {
 		set.BoolVar(&f.noWait, "no-wait", false, "return once the wish is written, before it is fulfilled")
 	}
