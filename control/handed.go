@@ -42,8 +42,10 @@ type Handed struct {
 	Network string `json:"network"`
 	// Via and Key are how the client came and the key that it proved to own:
 	// the next server does not ask for it again.
-	Via   string `json:"via,omitempty"`
-	Key   string `json:"key,omitempty"`
+	Via string `json:"via,omitempty"`
+	Key string `json:"key,omitempty"`
+	// Peer is who that is in the audit log, also once the client has gone.
+	Peer  string `json:"peer,omitempty"`
 	Stage Stage  `json:"stage"`
 	// Read are the bytes that came and are not answered.
 	Read []byte `json:"read,omitempty"`

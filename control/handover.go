@@ -102,7 +102,7 @@ func (s *Server) take(c *conn, h Handed) {
 		s.opt.Logger.Warn("cannot hand a connection over", "by", c.asker.by(), "error", err)
 		return
 	}
-	h.FD, h.Network, h.Via, h.Key = fd, c.transport.network, c.asker.via, c.asker.key
+	h.FD, h.Network, h.Via, h.Key, h.Peer = fd, c.transport.network, c.asker.via, c.asker.key, c.asker.peer
 	s.handed = append(s.handed, h)
 }
 

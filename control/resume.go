@@ -18,11 +18,8 @@ func (s *Server) Resume(handed []Handed, done spec.Upgraded, failure *spec.Refus
 	s.answers.last.Store(&upgradeOutcome{done, failure})
 	for _, h := range handed {
 		c, err := s.adopt(h)
-		if errors.Is(err, errLeft) {
-			continue
-		}
 		if err != nil {
-			s.opt.Logger.Warn("cannot carry on with a connection", "stage", h.Stage, "error", err)
+			s.recordDropped(h, err, failure)
 			continue
 		}
 		go func() {
@@ -30,6 +27,23 @@ func (s *Server) Resume(handed []Handed, done spec.Upgraded, failure *spec.Refus
 			defer s.contain(c)
 			s.carryOn(c, h, done, failure)
 		}()
+	}
+}
+
+// recordDropped writes down what became of a request whose connection is not
+// carried on. Its command is: what it wanted has been written.
+func (s *Server) recordDropped(h Handed, why error, failure *spec.Refusal) {
+	if !errors.Is(why, errLeft) {
+		s.opt.Logger.Warn("cannot carry on with a connection", "stage", h.Stage, "error", why)
+	}
+	a := asker{via: cmp.Or(h.Via, h.Network), key: h.Key, peer: h.Peer}
+	switch h.Stage {
+	case StageUpgrade:
+		s.recordAnswer(a, verbUpgrade, "", failure)
+	case StageCommand, StageText:
+		command := commandOf(h)
+		s.opt.ObserveCommand(string(command.Verb), resultGone)
+		s.record(a, string(command.Verb), command.Child, resultGone, "during the upgrade: "+why.Error())
 	}
 }
 
