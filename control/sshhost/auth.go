@@ -17,6 +17,25 @@ import (
 // kitaBanner is how kita's own SSH server begins.
 const kitaBanner = "SSH-2.0-kita"
 
+// greeted keeps how the far end begins, for who has to know before the keys are
+// exchanged.
+type greeted struct {
+	net.Conn
+	// first belongs to whoever reads, until kita's banner would fit in.
+	first []byte
+}
+
+func (g *greeted) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	if room := len(kitaBanner) - len(g.first); room > 0 && n > 0 {
+		g.first = append(g.first, p[:min(n, room)]...)
+	}
+	return n, err
+}
+
+// isKita: it is no sshd, and its key is none of those of hosts.
+func (g *greeted) isKita() bool { return string(g.first) == kitaBanner }
+
 // authenticator offers the keys one after the other: so one that cannot sign
 // does not cost the others their turn. It belongs to the goroutine of one
 // handshake.
@@ -33,9 +52,6 @@ type authenticator struct {
 
 // next is the AuthCallback of ssh.ClientConfig.
 func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-	if strings.HasPrefix(string(state.Metadata.ServerVersion()), kitaBanner) {
-		return nil, a.refused("a kita server answers there and no sshd: ask it without ssh://, `on %s with KEY`", a.settings.addr())
-	}
 	if !slices.Contains(state.AllowedMethods, "publickey") {
 		wants := strings.Join(state.AllowedMethods, " or ")
 		switch {
@@ -79,6 +95,10 @@ func (a *authenticator) open(c candidate) (ssh.Signer, error) {
 		a.keys.note("%v", err)
 	}
 	return signer, err
+}
+
+func (a *authenticator) noSSHD() error {
+	return a.refused("a kita server answers there and no sshd: ask it without ssh://, `on %s with KEY`", a.settings.addr())
 }
 
 func (a *authenticator) refused(format string, args ...any) error {

@@ -230,6 +230,7 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 	defer keys.close()
 	patience := newPatience(nc, handshakeTimeout)
 	auth := &authenticator{settings: s, keys: keys, patience: patience, suspend: func() func() { return d.suspend(ctx) }}
+	begin := &greeted{Conn: nc}
 	check := known.Callback()
 	var distrust error
 	trusted := false
@@ -238,7 +239,9 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 		AuthCallback:      auth.next,
 		HostKeyAlgorithms: known.Algorithms(s.lookup),
 		HostKeyCallback: func(_ string, remote net.Addr, key ssh.PublicKey) error {
-			if distrust = s.checkRevoked(s.lookup, key); distrust == nil {
+			if begin.isKita() {
+				distrust = auth.noSSHD()
+			} else if distrust = s.checkRevoked(s.lookup, key); distrust == nil {
 				distrust = check(s.lookup, remote, key)
 			}
 			trusted = distrust == nil
@@ -250,7 +253,7 @@ func (d *Dialer) login(ctx context.Context, nc net.Conn, s settings) (*ssh.Clien
 		_ = nc.Close()
 		keys.close()
 	})
-	conn, channels, requests, err := ssh.NewClientConn(nc, s.addr(), config)
+	conn, channels, requests, err := ssh.NewClientConn(begin, s.addr(), config)
 	patience.pause()
 	if inTime := stop(); err == nil && (!inTime || patience.over.Load()) {
 		_ = conn.Close()

@@ -337,6 +337,9 @@ func TestHostsThatLetNobodyIn(t *testing.T) {
 			if !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
+			if _, err := os.Stat(u.path("known_hosts")); name == "a kita" && err == nil {
+				t.Error("it is remembered as a host")
+			}
 		})
 	}
 }
