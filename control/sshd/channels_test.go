@@ -83,6 +83,8 @@ func TestChannelsOfAKeyAreBounded(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 	_ = ch.Close()
+	_ = first.client.Close()
+	first.end()
 }
 
 // What a command or nobody reads is read all the same: it would stay in memory.
