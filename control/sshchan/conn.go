@@ -35,6 +35,10 @@ func New(ch ssh.Channel, local, remote net.Addr) *Conn {
 	c.pumps.Go(func() {
 		_, _ = io.Copy(inFar, ch)
 		_ = inFar.Close()
+		// What nobody reads any more would stay in memory, up to the two megabytes
+		// of a channel's window. A channel must not have two readers: its end wakes
+		// only one.
+		_, _ = io.Copy(io.Discard, ch)
 	})
 	c.pumps.Go(func() {
 		_, _ = io.Copy(ch, outFar)

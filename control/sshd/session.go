@@ -180,7 +180,6 @@ func (s *session) api() {
 	defer context.AfterFunc(s.ctx, func() { _ = nc.Conn.Close() })()
 	s.guest.API(nc)
 	<-nc.closed
-	s.discard(s.ch)
 	s.awaitClose()
 }
 
