@@ -184,6 +184,7 @@ func TestExitStatus(t *testing.T) {
 		{"help of nothing", "help nope", exitUsage, "", `"nope" is no command`},
 		{"version", "version", exitOK, "kita dev", ""},
 		{"completion of no shell", "completion sh", exitUsage, "", `"sh" is no shell`},
+		{"validate of a host", "validate on web1", exitUsage, "", `"on": validate looks at files of this host and asks no server`},
 		{"serve with two files", "serve a b", exitUsage, "", `"b" is one word too many`},
 		{"serve with a bad level", "serve --log-level loud", exitUsage, "", "--log-level loud"},
 	}

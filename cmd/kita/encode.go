@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unicode"
 
 	"sigs.k8s.io/yaml"
@@ -59,10 +60,13 @@ type encoder struct {
 	format format
 	keyed  bool
 	begun  bool
+	// left are the hosts whose answers are still to be added: a comma stands in
+	// the line of what it follows, so that no line is left open meanwhile.
+	left int
 }
 
 func newEncoder(w io.Writer, r request) *encoder {
-	return &encoder{w: w, format: r.format, keyed: r.many}
+	return &encoder{w: w, format: r.format, keyed: r.many, left: len(r.hosts)}
 }
 
 // encode is how the answer of h is printed, or what stands for it when there is
@@ -94,9 +98,15 @@ func (e *encoder) add(text []byte) error {
 		return nil
 	}
 	if e.keyed && e.format == formatJSON {
-		before := map[bool]string{false: "{\n", true: ",\n"}[e.begun]
+		before, after := "", ",\n"
+		if !e.begun {
+			before = "{\n"
+		}
+		if e.left--; e.left == 0 {
+			after = "\n"
+		}
 		e.begun = true
-		text = append([]byte(before), text...)
+		text = slices.Concat([]byte(before), text, []byte(after))
 	}
 	_, err := e.w.Write(text)
 	return err
@@ -107,7 +117,7 @@ func (e *encoder) end() error {
 	if !e.begun {
 		return nil
 	}
-	_, err := io.WriteString(e.w, "\n}\n")
+	_, err := io.WriteString(e.w, "}\n")
 	return err
 }
 

@@ -86,3 +86,24 @@ func TestAnAnswerThatCannotBeShownIsTheErrorOfItsHost(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryComplaintHasALineOfItsOwn on a terminal, where answers stand, too.
+func TestEveryComplaintHasALineOfItsOwn(t *testing.T) {
+	hosts := []fleet.Host{{Name: "a", Label: "a"}, {Name: "b", Label: "b"}, {Name: "c", Label: "c"}}
+	var terminal bytes.Buffer
+	p := &program{name: "kita", out: &terminal, err: &terminal}
+	r := request{hosts: hosts, many: true, parallel: 1, timeout: defaultTimeout, format: formatJSON}
+	_ = fanOutHosts(t.Context(), p, r, showing[int]{}, func(context.Context, fleet.Host) (int, error) { return 0, errors.New("it is broken") })
+	var out bytes.Buffer
+	complaints := 0
+	for line := range strings.Lines(terminal.String()) {
+		if strings.HasPrefix(line, "kita: ") {
+			complaints++
+			continue
+		}
+		out.WriteString(line)
+	}
+	if complaints != len(hosts)+1 || !json.Valid(out.Bytes()) {
+		t.Errorf("%s", &terminal)
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -20,11 +21,25 @@ A file called server.yml or server.yaml is checked together with every child
 file of its load paths, any other file as a child file. Without a FILE the
 server.yml is checked that 'kita serve' would find.`,
 		RunE: func(_ *cobra.Command, args []string) error {
+			for _, word := range args {
+				if _, err := os.Lstat(word); err != nil && isPlaceWord(word) {
+					return usagef("%q: validate looks at files of this host and asks no server, give it FILEs alone", word)
+				}
+			}
 			v := validation{seen: map[string]bool{}}
 			v.run(args)
 			return p.reportValidation(v)
 		},
 	}
+}
+
+// isPlaceWord tells a word that says whom to ask, in commands that ask.
+func isPlaceWord(word string) bool {
+	switch word {
+	case "on", "On", "with", "With":
+		return true
+	}
+	return false
 }
 
 func (p *program) reportValidation(v validation) error {
