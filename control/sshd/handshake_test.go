@@ -241,6 +241,28 @@ func TestPacketsAreLetThroughAsTheyAreAnswered(t *testing.T) {
 	}
 }
 
+// A client that was authenticated while the next packet was awaited may send a
+// long one.
+func TestLongPacketsMayFollowTheHandshake(t *testing.T) {
+	in, out := io.Pipe()
+	w := newWire(&canned{in: in}, nil, time.Minute)
+	go func() { _, _ = out.Write([]byte("\n")) }()
+	if _, err := w.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		// The first byte is taken once the packet is awaited.
+		_, _ = out.Write([]byte{0xff})
+		w.authenticated()
+		_, _ = out.Write(make([]byte, 100_000))
+		_ = out.Close()
+	}()
+	n, err := io.Copy(io.Discard, w)
+	if n != 100_001 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
 func TestLongPacketsAreRefusedEarly(t *testing.T) {
 	for _, length := range []uint32{0, 1, maxPacket + 1, 1 << 31, 1<<32 - 1} {
 		in := append([]byte("\n"), binary.BigEndian.AppendUint32(nil, length)...)

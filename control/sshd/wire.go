@@ -123,6 +123,10 @@ func (w *wire) beginPacket() error {
 	if err != nil {
 		return err
 	}
+	if w.isOpen.Load() {
+		// The client was authenticated while this waited: any length may follow.
+		return nil
+	}
 	length := binary.BigEndian.Uint32(head)
 	if length < 2 || length > maxPacket {
 		return fmt.Errorf("a packet of %d bytes", length)
