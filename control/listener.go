@@ -211,8 +211,8 @@ func (s *Server) exit(c *conn) {
 // displace closes a connection that gives way to newer ones.
 func (s *Server) displace(c *conn) {
 	const reason = "closed while it sent no request that is let through: too many newer connections came"
-	_ = c.Close()
 	n := s.displaced.Add(1)
+	_ = c.Close()
 	peer := c.RemoteAddr().String()
 	s.recordRefused(asker{via: viaTCP, peer: peer}, spec.Unavailable, reason)
 	if s.displacedLog.allow(time.Now()) {
@@ -221,8 +221,8 @@ func (s *Server) displace(c *conn) {
 }
 
 func (s *Server) refuse(c *conn, why error) {
-	_ = c.Conn.Close()
 	refused := s.refused.Add(1)
+	_ = c.Conn.Close()
 	peer := ""
 	if remote := c.RemoteAddr(); remote != nil {
 		peer = remote.String()
