@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"kita/spec"
 )
 
 // guests are the clients that are connected with a key. One goroutine looks
@@ -125,4 +127,11 @@ func (s *Server) revoked(g *guest, why error) error {
 		s.record(g.asker, verbConnect, "", string(codeForbidden), fmt.Sprintf("the key %s was revoked, so its connection ends: %v", g.key.Name, why))
 	})
 	return fmt.Errorf("the key %s was revoked", g.key.Name)
+}
+
+// surplus is revoked for a connection that is one too many.
+func (s *Server) surplus(g *guest) error {
+	err := fmt.Errorf("more than %d connections are open with the key %s", maxClientsOfKey, g.key.Name)
+	g.expelled.Do(func() { s.recordRefused(g.asker, spec.Unavailable, err.Error()) })
+	return err
 }

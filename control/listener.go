@@ -153,19 +153,29 @@ func (s *Server) admit(nc net.Conn, t transport) {
 		s.refuse(c, err)
 		return
 	}
+	_ = s.include(c, func() { s.tasks.Go(func() { s.handle(c) }) })
+}
+
+// include counts a connection that has entered among those of the server, and
+// begins to serve it. Where the server is closed it closes the connection, and
+// one that has given way meanwhile is closed already.
+func (s *Server) include(c *conn, serve func()) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		s.exit(c)
-		_ = nc.Close()
-		return
+	var refused error
+	switch {
+	case s.closed:
+		refused = http.ErrServerClosed
+	case c.gaveWay.Load():
+		refused = errLeft
+	default:
+		s.conns[c] = struct{}{}
+		serve()
 	}
-	// It may have been pushed out already.
-	if c.gaveWay.Load() {
-		return
+	s.mu.Unlock()
+	if refused != nil {
+		_ = c.Close()
 	}
-	s.conns[c] = struct{}{}
-	s.tasks.Go(func() { s.handle(c) })
+	return refused
 }
 
 // enter takes a slot for a connection, and a place in the crowd where it is one
@@ -200,12 +210,6 @@ func (t transport) takeSlot() bool {
 	default:
 		return false
 	}
-}
-
-// exit is the reverse of enter.
-func (s *Server) exit(c *conn) {
-	c.transport.crowd.leave(c)
-	<-c.transport.slots
 }
 
 // displace closes a connection that gives way to newer ones.

@@ -84,19 +84,12 @@ func (s *Server) adopt(h Handed) (*conn, error) {
 	default:
 		_ = t.crowd.settle(c)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		s.exit(c)
-		_ = nc.Close()
-		return nil, http.ErrServerClosed
+	if err := s.include(c, func() {
+		s.tasks.Add(1)
+		s.beginHTTP()
+	}); err != nil {
+		return nil, err
 	}
-	if c.gaveWay.Load() {
-		return nil, errLeft
-	}
-	s.conns[c] = struct{}{}
-	s.tasks.Add(1)
-	s.beginHTTP()
 	return c, nil
 }
 

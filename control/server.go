@@ -113,6 +113,9 @@ func NewServer(opt Options) *Server {
 	s.answers = newAPI(opt, s.observed(), s.gate, s.quit, s.count)
 	s.api = s.newHTTPServer(s.answers.handler())
 	s.metrics = s.newHTTPServer(metricsOnly(opt))
+	for _, problem := range s.keyProblems() {
+		opt.Logger.Warn("a key cannot be used", "problem", problem)
+	}
 	return s
 }
 

@@ -115,7 +115,7 @@ type guest struct {
 	// has too many connections, are set before the guest may do anything.
 	channels  chan struct{}
 	isSurplus bool
-	// expelled guards the one line that says that the key was revoked.
+	// expelled guards the one line that says why its connection ends.
 	expelled sync.Once
 }
 
@@ -124,7 +124,7 @@ var _ sshd.Guest = (*guest)(nil)
 // Check is nil as long as the key is admitted.
 func (g *guest) Check() error {
 	if g.isSurplus {
-		return fmt.Errorf("more than %d connections are open with the key %s", maxClientsOfKey, g.key.Name)
+		return g.s.surplus(g)
 	}
 	err := g.s.keys.Check(g.key)
 	if err == nil {

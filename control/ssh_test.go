@@ -286,6 +286,7 @@ func TestConnectionsOfAKeyAreBounded(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 	_ = surplus.Wait()
+	h.wantAudit(t, `"key":"ci"`, "connections are open with the key ci")
 	idle := h.mustLogin(t, ci)
 	if _, err := h.ask(t, h.mustLogin(t, ops)).List(t.Context()); err != nil {
 		t.Errorf("another key: %v", err)
