@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -102,6 +103,33 @@ func TestAConnectionThatEndedIsMadeAnew(t *testing.T) {
 	defer mu.Unlock()
 	if len(open) != 2 {
 		t.Errorf("%d connections", len(open))
+	}
+}
+
+// TestWhoIsBrokenOffTriesAgain, once: a server that is being upgraded has no time
+// for a handshake, and the next one has.
+func TestWhoIsBrokenOffTriesAgain(t *testing.T) {
+	var tries atomic.Int32
+	p := &peer{hostKey: newKey(t), subsystem: "kita"}
+	addr := listen(t, func(nc net.Conn) {
+		if tries.Add(1) == 2 {
+			p.handle(nc)
+			return
+		}
+		_, _ = nc.Read(make([]byte, 1))
+		nc.Close()
+	})
+	config := newConfig(t)
+	c, err := Dial(t.Context(), addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo(t, c, "the second time")
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Dial(t.Context(), addr, config); err == nil || tries.Load() != 4 {
+		t.Errorf("it ends with %v after %d tries", err, tries.Load()-2)
 	}
 }
 

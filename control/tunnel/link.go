@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 
@@ -34,27 +36,46 @@ type link struct {
 	channels map[*sshchan.Conn]struct{}
 }
 
-// connect makes a link; for its errors see Dial.
+// connect makes a link; for its errors see Dial. A server that is replaced by
+// another version breaks off whom it has not let in yet; nothing was asked of it,
+// so the next one is.
 func connect(ctx context.Context, addr string, config Config) (*link, error) {
+	l, brokenOff, err := connectOnce(ctx, addr, config)
+	if brokenOff && ctx.Err() == nil {
+		l, _, err = connectOnce(ctx, addr, config)
+	}
+	return l, err
+}
+
+// connectOnce is connect without a second try. brokenOff: the server closed the
+// connection before it had let the client in or refused it.
+func connectOnce(ctx context.Context, addr string, config Config) (l *link, brokenOff bool, err error) {
 	dialer := net.Dialer{Timeout: connectTimeout}
 	nc, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, interrupted(ctx, err)
+		return nil, false, interrupted(ctx, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	// Closing the connection is what ends a handshake under way.
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
-	l, err := handshake(ctx, nc, addr, config)
+	l, err = handshake(ctx, nc, addr, config)
 	if !stop() && err == nil {
 		_ = l.close()
 		err = net.ErrClosed
 	}
 	if err != nil {
 		_ = nc.Close()
-		return nil, interrupted(ctx, err)
+		return nil, isHangUp(err), interrupted(ctx, err)
 	}
-	return l, nil
+	return l, false, nil
+}
+
+// isHangUp tells whether the peer has closed the connection.
+func isHangUp(err error) bool {
+	var failed *Failed
+	return !errors.As(err, &failed) &&
+		(errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
 // interrupted is the cause of ctx where that is why err came about. That a time
@@ -158,7 +179,8 @@ func (l *link) channel() (*sshchan.Conn, error) {
 // refused is the error of a channel that the server did not open.
 func (l *link) refused(err error) error {
 	var reason *ssh.OpenChannelError
-	if !errors.As(err, &reason) {
+	if !errors.As(err, &reason) || reason.Reason == ssh.ConnectionFailed {
+		// The connection has ended, or is about to: another one may do.
 		return fmt.Errorf("open a channel: %w", err)
 	}
 	return spec.Refuse(spec.Unavailable, "", "", "%s opens no channel: %s", l.addr, reason.Message)
