@@ -90,6 +90,39 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
+// storm sends ten thousand requests that are mutations of the good ones, a
+// quarter of them from clients that vanish, and waits until the heap is within
+// 5 MiB of what it was after the first five hundred, which it returns.
+func storm(t *testing.T, s *tcpServer, good [][]byte) (before uint64) {
+	t.Helper()
+	run := func(total uint64) {
+		seeds := make(chan uint64)
+		var senders sync.WaitGroup
+		for range 32 {
+			senders.Go(func() {
+				for seed := range seeds {
+					send(t, s.addr, mutate(good[seed%uint64(len(good))], seed), seed/uint64(len(good))%4)
+				}
+			})
+		}
+		for seed := range total {
+			seeds <- seed
+		}
+		close(seeds)
+		senders.Wait()
+		until(t, "every connection is closed", func() bool { return s.Stats().Open == 0 })
+	}
+	run(500)
+	before = heap()
+	run(10_000)
+	// What ends with a connection may end a moment after it.
+	until(t, "the heap is as it was", func() bool { return heap() < before+5<<20 })
+	if panics := s.Stats().Panics; panics != 0 {
+		t.Errorf("%d panics", panics)
+	}
+	return before
+}
+
 // Ten thousand handshakes that are replayed, mutated or made up, a quarter of
 // them from clients that vanish, and then the server is as it was before.
 func TestMalformedHandshakes(t *testing.T) {
@@ -112,32 +145,8 @@ func TestMalformedHandshakes(t *testing.T) {
 		append([]byte("ops;"), random[:256]...),
 		unanswered(2), unanswered(3), append(append([]byte(banner), kexInit()...), unanswered(4)[len(banner):]...),
 	}
-	run := func(total uint64) {
-		seeds := make(chan uint64)
-		var senders sync.WaitGroup
-		for range 32 {
-			senders.Go(func() {
-				for seed := range seeds {
-					send(t, h.addr, mutate(good[seed%uint64(len(good))], seed), seed/uint64(len(good))%4)
-				}
-			})
-		}
-		for seed := range total {
-			seeds <- seed
-		}
-		close(seeds)
-		senders.Wait()
-		until(t, "every connection is closed", func() bool { return h.Stats().Open == 0 })
-	}
-	run(500)
-	before := heap()
-	run(10_000)
-	// What ends with a connection may end a moment after it.
-	until(t, "the heap is as it was", func() bool { return heap() < before+5<<20 })
+	before := storm(t, h.tcpServer, good)
 	t.Logf("the heap went from %d KiB to %d KiB", before>>10, heap()>>10)
-	if panics := h.Stats().Panics; panics != 0 {
-		t.Errorf("%d panics", panics)
-	}
 	key := h.admit(t, "ops")
 	var client *ssh.Client
 	until(t, "a client is quick enough", func() bool {

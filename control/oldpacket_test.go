@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,30 +254,7 @@ func TestMalformedPackets(t *testing.T) {
 		[]byte(packet), []byte(packet[:200]), []byte("mixed;" + packet[4:]), []byte("curve;" + packet[4:]), []byte(packet + packet),
 		append([]byte("ops;"), bytes.Repeat([]byte{0xff}, 256)...), []byte("../pub/ops;" + packet[4:]), []byte("stop a"),
 	}
-	run := func(total uint64) {
-		seeds := make(chan uint64)
-		var senders sync.WaitGroup
-		for range 32 {
-			senders.Go(func() {
-				for seed := range seeds {
-					send(t, p.addr, mutate(good[seed%uint64(len(good))], seed), seed/uint64(len(good))%4)
-				}
-			})
-		}
-		for seed := range total {
-			seeds <- seed
-		}
-		close(seeds)
-		senders.Wait()
-		until(t, "every connection is closed", func() bool { return p.Stats().Open == 0 })
-	}
-	run(500)
-	before := heap()
-	run(10_000)
-	until(t, "the heap is as it was", func() bool { return heap() < before+5<<20 })
-	if panics := p.Stats().Panics; panics != 0 {
-		t.Errorf("%d panics", panics)
-	}
+	storm(t, p, good)
 	if commands := svc.Commands(); len(commands) != 0 {
 		t.Errorf("carried out: %v", commands)
 	}
