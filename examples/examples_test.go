@@ -36,6 +36,42 @@ func TestServerFileIsValid(t *testing.T) {
 	}
 }
 
+func TestEncryptedServerFileIsValid(t *testing.T) {
+	s, err := spec.LoadServer("encrypted.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		key   string
+		right spec.Right
+		child string
+		want  bool
+	}{
+		{"ops", spec.Admin, spec.All, true},
+		{"ci-main", spec.Operate, "worker-1", true},
+		{"ci-main", spec.Operate, "db", false},
+		{"guest", spec.Read, "db", true},
+		{"guest", spec.Operate, "web", false},
+	} {
+		if got := s.Access.Allows(tt.key, tt.right, tt.child); got != tt.want {
+			t.Errorf("%s may %s %s: %t", tt.key, tt.right, tt.child, got)
+		}
+	}
+	if !s.Encrypt || s.AuditLog == "" {
+		t.Errorf("encrypt %t, audit_log %q", s.Encrypt, s.AuditLog)
+	}
+}
+
+func TestHostsFileIsValid(t *testing.T) {
+	h, err := spec.LoadHosts("hosts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Hosts) != 4 || len(h.Groups) != 2 {
+		t.Errorf("%d hosts and %d groups", len(h.Hosts), len(h.Groups))
+	}
+}
+
 func TestChildFilesAreValid(t *testing.T) {
 	s, err := spec.LoadServer("server.yml")
 	if err != nil {
@@ -81,12 +117,15 @@ func TestExamplesAreCommented(t *testing.T) {
 	}
 }
 
+// otherFiles are those that are no child's.
+var otherFiles = []string{"server.yml", "encrypted.yml", "hosts.yml"}
+
 // childFiles has each child file below this directory by its child's name.
 func childFiles(t *testing.T) map[string]string {
 	t.Helper()
 	files := map[string]string{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || path == "server.yml" {
+		if err != nil || d.IsDir() || slices.Contains(otherFiles, path) {
 			return err
 		}
 		if name, ok := spec.NameOf(d.Name()); ok {
