@@ -17,8 +17,8 @@ import (
 // answered by then is broken off, and the error says how many those were.
 // Connections of SSH end once their requests have been answered, which for one
 // that waits is that the next server goes on with it. No
-// goroutine of the server is left when it returns. After Close, or a second
-// time, it returns nothing.
+// goroutine of the server is left when it returns, as with Close. After Close,
+// or a second time, it returns nothing.
 func (s *Server) HandOver(ctx context.Context) ([]Handed, error) {
 	s.mu.Lock()
 	if s.closed || s.leaving {

@@ -166,7 +166,8 @@ func (s *Server) ServeMetrics(ctx context.Context, ln net.Listener) error {
 
 // Close stops accepting, ends watches and idle connections, and waits for the
 // answers in flight until ctx ends; then it gives them up. No goroutine of the
-// server is left when it returns. Called again it does nothing.
+// server is left when it returns, unless one has a defect, which is logged.
+// Called again it does nothing.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closed {
@@ -199,29 +200,40 @@ func (s *Server) breakOff() {
 	_ = s.api.Close()
 	_ = s.metrics.Close()
 	s.closeConns()
-	s.tasks.Wait()
+	select {
+	case <-s.ended():
+	case <-time.After(lastWait):
+		s.opt.Logger.Error("connections do not end, which is a defect; going on without them", "waited", lastWait)
+	}
 	s.recordRest()
 	if err := s.audit.Close(); err != nil {
 		s.opt.Logger.Warn("cannot close the audit log", "error", err)
 	}
 }
 
-// drain waits for every goroutine; when ctx ends it takes their connections away.
+// lastWait is what goroutines have to end that have nothing left to wait for.
+// Only a defect uses it up, and a defect must not keep the server from ending, or
+// another version from taking over.
+const lastWait = 10 * time.Second
+
+// drain waits for every goroutine, until ctx ends.
 func (s *Server) drain(ctx context.Context) error {
+	select {
+	case <-s.ended():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ended is closed when every goroutine has ended.
+func (s *Server) ended() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		s.tasks.Wait()
 	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		s.giveUp()
-		s.closeConns()
-		<-done
-		return ctx.Err()
-	}
+	return done
 }
 
 func (s *Server) closeConns() {

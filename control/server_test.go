@@ -1,8 +1,10 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +13,43 @@ import (
 	"kita/control/controltest"
 	"kita/spec"
 )
+
+// TestADefectDoesNotKeepTheServerFromEnding: a command that does not heed its
+// context, and so never ends.
+func TestADefectDoesNotKeepTheServerFromEnding(t *testing.T) {
+	ends := map[string]func(context.Context, *Server){
+		"close":     func(ctx context.Context, s *Server) { _ = s.Close(ctx) },
+		"hand over": func(ctx context.Context, s *Server) { _, _ = s.HandOver(ctx) },
+	}
+	for name, end := range ends {
+		synctest.Test(t, func(t *testing.T) {
+			svc, never := testService(), make(chan struct{})
+			svc.DoFunc = func(context.Context, spec.Command) (spec.Outcome, error) {
+				<-never
+				return spec.Outcome{}, nil
+			}
+			var log bytes.Buffer
+			p := newPipeServer(Options{Service: svc, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			c := p.dial(t)
+			_, _ = io.WriteString(c, "start a")
+			time.Sleep(time.Second)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			end(ctx, p.Server)
+			if took := time.Since(began); took > time.Second+lastWait {
+				t.Errorf("%s takes %v", name, took)
+			}
+			if !strings.Contains(log.String(), "do not end") {
+				t.Errorf("%s logs %q", name, log.String())
+			}
+			close(never)
+			_ = c.Close()
+			_ = p.ln.Close()
+			p.served.Wait()
+		})
+	}
+}
 
 func TestKillComesAfterTheAnswer(t *testing.T) {
 	for _, request := range []string{
