@@ -141,6 +141,11 @@ func (h hidden) close() { unix.Close(h.fd) }
 // bombTasks is how many tasks a fork bomb has before it is stopped.
 const bombTasks = 2000
 
+// bombTime bounds the stop of a bomb. Without control groups each round of it
+// reads what /proc has on 2,000 processes that go on forking, which takes most of
+// a minute on a busy machine.
+const bombTime = 2 * time.Minute
+
 // forkBomb stops a fork bomb. It is bounded three times: by its own count of
 // forks, by a control group of the harness that it enters first and that has no
 // room for more, and by the watchdog, which kills that group from this process.
@@ -165,7 +170,10 @@ func forkBomb(t *testing.T, c *trial) {
 			world.workload, cage.path("cgroup.procs"), world.workload, strconv.Itoa(forks)),
 	})
 	in.serve(t)
-	watchdog := time.AfterFunc(time.Duration(c.count)*time.Minute, func() { _ = cage.kill(patience) })
+	watchdog := time.AfterFunc(time.Duration(c.count)*bombTime, func() {
+		t.Errorf("the bomb is not stopped after %v", time.Duration(c.count)*bombTime)
+		_ = cage.kill(patience)
+	})
 	defer watchdog.Stop()
 	var slowest time.Duration
 	survivors, admitted := 0, 0
@@ -179,7 +187,7 @@ func forkBomb(t *testing.T, c *trial) {
 			t.Fatalf("the bomb has only %d tasks\n%s", n, in.logTail())
 		}
 		begin := time.Now()
-		status, no, err := in.do("stop", "bomb", patience)
+		status, no, err := in.do("stop", "bomb", bombTime)
 		must(t, err)
 		took := time.Since(begin)
 		slowest = max(slowest, took)
