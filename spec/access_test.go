@@ -2,10 +2,8 @@ package spec
 
 import (
 	"encoding/json"
-	"errors"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -143,14 +141,7 @@ func TestParseAccessErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := ParseServer("server.yml", []byte(tt.text))
-			errs, ok := errors.AsType[FileErrors](err)
-			if !ok || s != nil {
-				t.Fatalf("got %+v, %v", s, err)
-			}
-			if want := "server.yml:" + strings.ReplaceAll(tt.want, "\n", "\nserver.yml:"); errs.Error() != want {
-				t.Errorf("got\n%v\nwant\n%s", errs, want)
-			}
+			wantServerErrors(t, tt.text, tt.want)
 		})
 	}
 }

@@ -115,15 +115,22 @@ func TestParseServerErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := ParseServer("server.yml", []byte(tt.text))
-			errs, ok := errors.AsType[FileErrors](err)
-			if !ok || s != nil {
-				t.Fatalf("got %+v, %v", s, err)
-			}
-			if want := "server.yml:" + strings.ReplaceAll(tt.want, "\n", "\nserver.yml:"); errs.Error() != want {
-				t.Errorf("got\n%v\nwant\n%s", errs, want)
-			}
+			wantServerErrors(t, tt.text, tt.want)
 		})
+	}
+}
+
+// wantServerErrors wants a server.yml refused with these errors, a line each,
+// without the name of the file.
+func wantServerErrors(t *testing.T, text, want string) {
+	t.Helper()
+	s, err := ParseServer("server.yml", []byte(text))
+	errs, ok := errors.AsType[FileErrors](err)
+	if !ok || s != nil {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	if want := "server.yml:" + strings.ReplaceAll(want, "\n", "\nserver.yml:"); errs.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", errs, want)
 	}
 }
 
