@@ -77,6 +77,16 @@ type Stream struct {
 	// directory, as in supervisor-rs.
 	Path string   `json:"path"`
 	Mode OpenMode `json:"mode"`
+	// Rotate is nil where the file is not rotated.
+	Rotate *Rotate `json:"rotate,omitempty"`
+	// Format has the stream go through a pump; empty means that the process
+	// writes to the file itself, and the fields below say nothing then.
+	Format Format `json:"format,omitempty"`
+	// Timestamps puts the time before each line, Prefix the name of the child
+	// and the stream; in JSON they are fields.
+	Timestamps bool   `json:"timestamps,omitempty"`
+	Prefix     bool   `json:"prefix,omitempty"`
+	OnFull     OnFull `json:"on_full,omitempty"`
 }
 
 // Unlimited is the value of a limit that is switched off (RLIM_INFINITY).

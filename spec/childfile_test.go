@@ -42,7 +42,7 @@ hooks:
   - posthook: start cleanup
 `, func(c *Child) {
 			c.CommandLine, c.Command = "./server --port 80", []string{"./server", "--port", "80"}
-			c.Stdout, c.Stderr = &Stream{"out.log", Create}, &Stream{"/var/log/err.log", Append}
+			c.Stdout, c.Stderr = &Stream{Path: "out.log", Mode: Create}, &Stream{"/var/log/err.log", Append}
 			c.Repeat = &Repeat{VerbRestart, 5 * second}
 			c.Prehook, c.Posthook = &Hook{VerbStart, "db"}, &Hook{VerbStart, "cleanup"}
 		}},

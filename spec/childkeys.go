@@ -214,9 +214,9 @@ func readOutput(v value, d *draft) {
 		case one.stdout != "" && one.stderr != "":
 			item.failf("stdout and stderr stand in one element, write an element for each")
 		case one.stdout != "":
-			setStream(item, "stdout", &d.Stdout, Stream{one.stdout, one.mode})
+			setStream(item, "stdout", &d.Stdout, Stream{Path: one.stdout, Mode: one.mode})
 		case one.stderr != "":
-			setStream(item, "stderr", &d.Stderr, Stream{one.stderr, one.mode})
+			setStream(item, "stderr", &d.Stderr, Stream{Path: one.stderr, Mode: one.mode})
 		default:
 			item.failf("an element names no stream, write - stdout: out.log")
 		}

@@ -18,6 +18,9 @@ type Launch struct {
 	// Warnings say what the child asked for and the machine cannot give, one
 	// line each.
 	Warnings []string `json:"warnings,omitempty"`
+	// Outputs are the files that its streams go to; a stream that is not in it
+	// is the server's own.
+	Outputs []Output `json:"outputs,omitempty"`
 }
 
 // Found is a run that left traces on this machine: a live process, or the

@@ -64,6 +64,9 @@ type Server struct {
 	// ExitWith is a child with which the server ends: when it ended by itself
 	// and is not started again. Empty means none.
 	ExitWith string `json:"exit_with,omitempty"`
+	// DiskBudget is the most bytes that the files under rotation and their
+	// archives may take on disk, all together; 0 means any amount.
+	DiskBudget uint64 `json:"disk_budget,omitempty"`
 	// Defaults is the `defaults` mapping, in force for every child field that
 	// a child's file does not set; nil when there is none.
 	Defaults *Defaults `json:"-"`

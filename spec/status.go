@@ -164,8 +164,11 @@ type Status struct {
 	NextStart *time.Time `json:"next_start,omitempty"`
 	RepeatAt  *time.Time `json:"repeat_at,omitempty"`
 	Failure   *Failure   `json:"failure,omitempty"`
+	// LastLines are those of the latest run, where it failed.
+	LastLines *LastLines `json:"last_lines,omitempty"`
 	// Warnings say what the live process was to have and the machine cannot
-	// give, and what of its state could not be saved; one line each.
+	// give, what is wrong with its output files, and what of its state could not
+	// be saved; one line each.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
