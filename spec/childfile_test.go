@@ -42,7 +42,7 @@ hooks:
   - posthook: start cleanup
 `, func(c *Child) {
 			c.CommandLine, c.Command = "./server --port 80", []string{"./server", "--port", "80"}
-			c.Stdout, c.Stderr = &Stream{Path: "out.log", Mode: Create}, &Stream{"/var/log/err.log", Append}
+			c.Stdout, c.Stderr = &Stream{Path: "out.log", Mode: Create}, &Stream{Path: "/var/log/err.log", Mode: Append}
 			c.Repeat = &Repeat{VerbRestart, 5 * second}
 			c.Prehook, c.Posthook = &Hook{VerbStart, "db"}, &Hook{VerbStart, "cleanup"}
 		}},
@@ -97,7 +97,7 @@ hooks:
 		{"verbs in any spelling", "command: ./run\nrepeat: {seconds: 5, action: TryStart}\nhooks: [{prehook: Stop db}]", func(c *Child) {
 			c.Repeat, c.Prehook = &Repeat{VerbTrystart, 5 * second}, &Hook{VerbStop, "db"}
 		}},
-		{"output's mode is create", "command: ./run\noutput: [{stderr: /dev/null}]", func(c *Child) { c.Stderr = &Stream{"/dev/null", Create} }},
+		{"output's mode is create", "command: ./run\noutput: [{stderr: /dev/null}]", func(c *Child) { c.Stderr = &Stream{Path: "/dev/null", Mode: Create} }},
 		{"empty lists and mappings", "command: ./run\noutput: []\nhooks: []\nenv: {}\nargs: []\nlimits: {}\nstop: {}\nrestart: {}", func(*Child) {}},
 		{"an anchor used twice", "command: ./run\nstop: {grace: &g 7s}\nrestart: {backoff: {initial: *g}}", func(c *Child) {
 			c.Stop.Grace, c.Restart.Backoff.Initial = 7*second, 7*second
