@@ -144,13 +144,25 @@ func within(dir, path string) string {
 }
 
 // digest is the hash of what is in force for a process: neither where it is
-// written nor how the command is spelled is part of it.
+// written nor how the command is spelled is part of it. Nor is rotation, which
+// needs no new process to change.
 func digest(c Child) string {
 	c.File, c.LoadPath, c.CommandLine, c.Hash = "", "", "", ""
+	c.Stdout, c.Stderr = c.Stdout.unrotated(), c.Stderr.unrotated()
 	canonical, err := json.Marshal(c)
 	if err != nil {
 		panic(fmt.Sprintf("spec: a child does not marshal: %v", err))
 	}
 	sum := sha256.Sum256(canonical)
 	return hex.EncodeToString(sum[:16])
+}
+
+// unrotated is a copy of s without rotation.
+func (s *Stream) unrotated() *Stream {
+	if s == nil {
+		return nil
+	}
+	plain := *s
+	plain.Rotate = nil
+	return &plain
 }
