@@ -29,6 +29,23 @@ type Service interface {
 	// Validate reads every file of the load paths again. problems has one line
 	// for each thing that is wrong.
 	Validate() (checked int, problems []string)
+	// Logs sends pieces of the output of the children of r: what there is, oldest
+	// first, a chunk with CaughtUp, and with r.Follow what comes, until ctx ends or
+	// send fails, whose error it returns. send may block for long, for a reader that
+	// is slow; it is never called twice at once. r is sound: its children exist, and
+	// its expression compiles. readable is what the asker may read now; a child that
+	// it may not is left out of All. An error before the first chunk is answered, a
+	// *spec.Refusal as it is.
+	Logs(ctx context.Context, r spec.LogRequest, readable func(child string) bool, send func(spec.LogChunk) error) error
+	// Output returns the output files of a child: those of its live or last run, and
+	// those that its next one would open besides. There are none where both streams
+	// are the server's own. The error is a *spec.Refusal with spec.NotFound.
+	Output(name string) ([]spec.OutputFile, error)
+	// Rotate makes an archive now of what each output file of a child holds, or of
+	// every child's for spec.All, and returns those that were made. The error says
+	// which files could not be rotated; a *spec.Refusal says that there is no such
+	// child.
+	Rotate(ctx context.Context, name string) ([]spec.Archive, error)
 	// Ready is nil once the startup mode has been carried out.
 	Ready() error
 	// Kill begins to stop all children and then to end the server, and returns

@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime/debug"
 
-	"kita/control"
 	"kita/reconciler"
 	"kita/spec"
 )
@@ -20,8 +19,6 @@ type crashOnly struct {
 	reconciler *reconciler.Reconciler
 	logger     *slog.Logger
 }
-
-var _ control.Service = crashOnly{}
 
 // crash is deferred by every call that enters the reconciler.
 func (s crashOnly) crash() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"kita/control"
 	"kita/keeper"
 	"kita/reconciler/store"
 	"kita/spec"
@@ -85,6 +86,8 @@ type service struct {
 	crashOnly
 	s *server
 }
+
+var _ control.Service = service{}
 
 // Info adds what server.yml has changed and the server has not.
 func (s service) Info() spec.Info {

@@ -21,6 +21,13 @@ type Service struct {
 	ResumeFunc func(context.Context, spec.Pending) (spec.Outcome, error)
 	// WatchFunc, when set, answers Watch instead.
 	WatchFunc func(context.Context) <-chan spec.Change
+	// LogsFunc, when set, answers Logs instead.
+	LogsFunc func(context.Context, spec.LogRequest, func(child string) bool, func(spec.LogChunk) error) error
+	// OutputFiles is what Output returns of each child that is in it, besides the
+	// files that Write has made.
+	OutputFiles map[string][]spec.OutputFile
+	// RotateFunc, when set, answers Rotate instead.
+	RotateFunc func(ctx context.Context, name string) ([]spec.Archive, error)
 	// ReadyErr, Checked and Problems are what Ready and Validate return.
 	ReadyErr error
 	Checked  int
@@ -31,11 +38,15 @@ type Service struct {
 	commands []spec.Command        // owned by mu
 	kills    []string              // owned by mu
 	killed   chan struct{}         // closed by the first Kill
+	files    []*file               // owned by mu
+	wrote    chan struct{}         // owned by mu: closed, and made anew, by each Write
+	asked    []spec.LogRequest     // owned by mu
+	rotated  []string              // owned by mu
 }
 
 // New returns a service with these children, none of which runs.
 func New(children ...*spec.Child) *Service {
-	s := &Service{children: map[string]*spec.View{}, killed: make(chan struct{})}
+	s := &Service{children: map[string]*spec.View{}, killed: make(chan struct{}), wrote: make(chan struct{})}
 	for _, c := range children {
 		s.children[c.Name] = &spec.View{
 			Name: c.Name, Spec: c,
