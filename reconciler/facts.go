@@ -28,6 +28,13 @@ type strayedFact struct {
 	suspected   bool
 }
 
+type wroteFact struct{ last spec.LastLines }
+
+type outputFaultFact struct {
+	incarnation uint64
+	lines       []string
+}
+
 type hookFact struct {
 	kind    plan.HookKind
 	ticket  plan.Ticket
@@ -52,6 +59,14 @@ func (f strayedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
 	return o.Strayed(f.incarnation, f.pids, f.suspected)
 }
 
+func (f wroteFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
+	return o.Wrote(f.last)
+}
+
+func (f outputFaultFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
+	return o.OutputFault(f.incarnation, f.lines)
+}
+
 func (f hookFact) fold(o *plan.Observed, d spec.Desired, now time.Time) bool {
 	return o.HookDone(f.kind, f.ticket, f.message, d, jitter(), now)
 }
@@ -65,6 +80,12 @@ func (f exitedFact) String() string {
 }
 func (f emptiedFact) String() string { return fmt.Sprintf("#%d group empty", f.incarnation) }
 func (f strayedFact) String() string { return fmt.Sprintf("#%d strays %v", f.incarnation, f.pids) }
+func (f wroteFact) String() string {
+	return fmt.Sprintf("#%d wrote %d lines at last", f.last.Incarnation, len(f.last.Lines))
+}
+func (f outputFaultFact) String() string {
+	return fmt.Sprintf("#%d output faults %q", f.incarnation, f.lines)
+}
 func (f hookFact) String() string {
 	return fmt.Sprintf("%s of #%d done %s", f.kind, f.ticket.Incarnation, f.message)
 }
@@ -84,6 +105,18 @@ func (r *Reconciler) Emptied(child string, incarnation uint64) {
 // Strayed implements the Runtime's sink: processes that may be of the run live on.
 func (r *Reconciler) Strayed(child string, incarnation uint64, pids []int, suspected bool) {
 	r.post(child, strayedFact{incarnation, pids, suspected})
+}
+
+// Wrote implements the Runtime's sink: a run has failed, and these are its last
+// lines.
+func (r *Reconciler) Wrote(child string, last spec.LastLines) {
+	r.post(child, wroteFact{last})
+}
+
+// OutputFault implements the Runtime's sink: this is what is wrong with the output
+// files of a run now, one line each; none where all is well.
+func (r *Reconciler) OutputFault(child string, incarnation uint64, lines []string) {
+	r.post(child, outputFaultFact{incarnation, lines})
 }
 
 // post puts a fact into a child's mailbox and asks for a pass.

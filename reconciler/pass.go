@@ -91,6 +91,10 @@ func (r *Reconciler) observe(name string, s *step, f fact, asked bool) {
 	switch f := f.(type) {
 	case exitedFact:
 		r.noteExit(name, s.child, f.exit, asked)
+	case outputFaultFact:
+		for _, line := range f.lines {
+			r.Logger.Warn("output file", "child", name, "incarnation", f.incarnation, "problem", line)
+		}
 	case hookFact:
 		r.Observer.HookDone(string(f.kind), f.message == "")
 		if f.message != "" {

@@ -25,7 +25,7 @@ func (o *Observed) LaunchLost(jitter float64, now time.Time) {
 	exit := spec.Exit{Incarnation: o.Reserved, At: now}
 	o.Incarnation, o.Reserved, o.StartTicks = o.Reserved, 0, 0
 	o.Starts++
-	o.LastExit = &exit
+	o.LastExit, o.LastLines = &exit, nil
 	o.remember(exit)
 	o.Failures++
 	o.End = &End{At: now, Jitter: jitter}
@@ -79,6 +79,7 @@ func (o *Observed) startAttempt(d spec.Desired, config *spec.Child, now time.Tim
 		o.Window = o.Window[max(0, len(o.Window)-n):]
 	}
 	o.Prehooked = Ticket{}
+	o.LastLines, o.OutputFaults = nil, nil
 }
 
 // commanded begins a new count of failures at the first attempt of a command.
@@ -110,10 +111,29 @@ func (o *Observed) Exited(e spec.Exit, empty bool, jitter float64) bool {
 		o.Failures = 0
 	}
 	o.Failures++
-	o.End = &End{At: e.At, Jitter: jitter}
+	o.End = &End{At: e.At, Asked: o.Process.Stop != nil, Jitter: jitter}
 	if empty {
-		o.Process = nil
+		o.emptied()
 	}
+	return true
+}
+
+// Wrote records the last lines of a run that ended, before its end or after it.
+func (o *Observed) Wrote(last spec.LastLines) bool {
+	if o.Incarnation == 0 || o.Incarnation != last.Incarnation || o.LastLines != nil {
+		return false
+	}
+	o.LastLines = &last
+	return true
+}
+
+// OutputFault records what is wrong with the output files of a run now; no lines
+// mean that nothing is.
+func (o *Observed) OutputFault(incarnation uint64, lines []string) bool {
+	if o.Process == nil || o.Incarnation != incarnation || slices.Equal(o.OutputFaults, lines) {
+		return false
+	}
+	o.OutputFaults = slices.Clone(lines)
 	return true
 }
 
@@ -122,9 +142,11 @@ func (o *Observed) Emptied(incarnation uint64) bool {
 	if o.Process == nil || o.Incarnation != incarnation || o.Process.Exit == nil {
 		return false
 	}
-	o.Process = nil
+	o.emptied()
 	return true
 }
+
+func (o *Observed) emptied() { o.Process, o.OutputFaults = nil, nil }
 
 // Strayed records processes that nothing tells from those of other runs, or, if
 // they are only suspected, from what is of no run. It comes before the end of the

@@ -60,6 +60,12 @@ type Observed struct {
 	// Strays are processes that may be of the latest run and live on.
 	Strays Strays `json:"strays,omitzero"`
 
+	// LastLines are the last that the latest run wrote; nil before it failed.
+	LastLines *spec.LastLines `json:"last_lines,omitempty"`
+	// OutputFaults are what is wrong with the output files of Process, one line
+	// each. The next runtime tells it anew.
+	OutputFaults []string `json:"-"`
+
 	// Unsaved is why the state of the child is not on disk; empty while it is.
 	Unsaved string `json:"-"`
 
@@ -95,6 +101,8 @@ type End struct {
 	At time.Time `json:"at"`
 	// LaunchError is why there was no process.
 	LaunchError string `json:"launch_error,omitempty"`
+	// Asked: it had been told to end.
+	Asked bool `json:"asked,omitempty"`
 	// Jitter, 0 to 1, spreads the back-off; drawn by the caller.
 	Jitter float64 `json:"jitter,omitempty"`
 }

@@ -58,7 +58,7 @@ func For(child *spec.Child, gone bool, desired spec.Desired, observed *Observed,
 	default:
 		d = dead(child, gone, desired, observed, now)
 	}
-	return Plan{Action: d.action, WakeAt: d.wake, Status: d.status(desired, observed, now)}
+	return Plan{Action: d.action, WakeAt: d.wake, Status: d.status(child, desired, observed, now)}
 }
 
 // duringHook waits for the hook in flight, or makes it give up: a prehook when

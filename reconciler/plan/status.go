@@ -11,7 +11,7 @@ import (
 
 // status completes a decision to what is shown. Nothing else makes a
 // spec.Status.
-func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.Status {
+func (d decision) status(child *spec.Child, desired spec.Desired, o *Observed, now time.Time) spec.Status {
 	s := spec.Status{
 		Phase:              d.phase,
 		Since:              now,
@@ -23,6 +23,7 @@ func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.
 		Reason:             d.reason,
 		NextStart:          d.next,
 		Failure:            o.Failure,
+		LastLines:          o.lastLines(child),
 	}
 	switch {
 	case d.phase == o.Phase && !o.Since.IsZero():
@@ -44,6 +45,7 @@ func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.
 			Adopted: p.Adopted, Config: p.Config}
 		s.Warnings = slices.Clone(p.Warnings)
 	}
+	s.Warnings = append(s.Warnings, o.OutputFaults...)
 	if o.Unsaved != "" {
 		s.Warnings = append(s.Warnings, "its state is not saved, a server that follows this one may not know it: "+o.Unsaved)
 	}
@@ -55,6 +57,23 @@ func (d decision) status(desired spec.Desired, o *Observed, now time.Time) spec.
 		s.Reason = s.Failure.Message
 	}
 	return s
+}
+
+// lastLines are those of the latest run, nil unless it ended by itself and was no
+// success. Where a launch or a hook failed after it, they are not the reason.
+func (o *Observed) lastLines(child *spec.Child) *spec.LastLines {
+	l, end, exit := o.LastLines, o.End, o.LastExit
+	if l == nil || end == nil || end.Asked || end.LaunchError != "" || exit == nil || exit.Incarnation != l.Incarnation {
+		return nil
+	}
+	var restart spec.Restart
+	if child != nil {
+		restart = child.Restart
+	}
+	if restart.IsSuccess(*exit) {
+		return nil
+	}
+	return l
 }
 
 // pids lists PIDs for people: "PID 7", "PIDs 7, 8".
