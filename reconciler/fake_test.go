@@ -39,10 +39,11 @@ type fakeRuntime struct {
 	ended, found       []spec.Found
 	tidied, witnessed  bool
 	doubles            int // starts of a child that had a live process
+	configured         map[string]*spec.Child
 }
 
 func newFakeRuntime() *fakeRuntime {
-	return &fakeRuntime{live: map[string]spec.Identity{}, ignores: map[string]bool{}, frozen: map[string]bool{}, failures: map[string]error{}, nextPID: 100}
+	return &fakeRuntime{configured: map[string]*spec.Child{}, live: map[string]spec.Identity{}, ignores: map[string]bool{}, frozen: map[string]bool{}, failures: map[string]error{}, nextPID: 100}
 }
 
 func (f *fakeRuntime) Start(c *spec.Child, incarnation uint64) (spec.Launch, error) {
@@ -122,6 +123,19 @@ func (f *fakeRuntime) Survivors(child string, _ uint64) []int {
 		return []int{id.PID}
 	}
 	return nil
+}
+
+func (f *fakeRuntime) Configure(c *spec.Child) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.configured[c.Name] = c
+}
+
+// configuredAs is the child that the runtime was last told of.
+func (f *fakeRuntime) configuredAs(child string) *spec.Child {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.configured[child]
 }
 
 // exit ends a child by itself.

@@ -30,6 +30,10 @@ func (r *Reconciler) pass(name string) {
 	if !ok {
 		return
 	}
+	if s.child != nil && s.child != s.e.configured {
+		s.e.configured = s.child
+		r.runtime.Configure(s.child)
+	}
 	if _, forget := p.Action.(plan.Forget); forget {
 		r.forget(s)
 		return

