@@ -1,0 +1,3 @@
+// Package pump writes lines with time stamps, prefixes or as JSON for the
+// streams that ask for it.
+package pump
