@@ -49,7 +49,7 @@ type Entry struct {
 // differs tells whether o means another configuration, or another error.
 func (e Entry) differs(o Entry) bool {
 	return e.Missing != o.Missing || !slices.Equal(e.Files, o.Files) ||
-		(e.Child == nil) != (o.Child == nil) || e.Child != nil && e.Child.Hash != o.Child.Hash ||
+		(e.Child == nil) != (o.Child == nil) || e.Child != nil && !e.Child.alike(o.Child) ||
 		(e.Err == nil) != (o.Err == nil) || e.Err != nil && e.Err.Error() != o.Err.Error()
 }
 

@@ -1,29 +1,27 @@
 package spec
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // Defaults is the `defaults` mapping of server.yml, validated and frozen.
-type Defaults struct {
-	base draft
-	// digest tells Defaults apart by their content.
-	digest string
-}
+type Defaults struct{ base draft }
 
 // same tells whether children read with d and with other come out alike.
 func (d *Defaults) same(other *Defaults) bool {
-	if d == nil || other == nil {
+	if d == nil || other == nil || d == other {
 		return d == other
 	}
-	return d.digest == other.digest
+	return reflect.DeepEqual(d.base, other.base)
 }
 
 func (d *Defaults) draft() draft {
@@ -47,8 +45,24 @@ func readDefaults(v value) *Defaults {
 	if len(v.doc.errs) > before {
 		return nil
 	}
-	d.digest = digest(d.base.Child)
+	d.base.output.line = 0 // it is of another file than the child's
 	return &d
+}
+
+// withOutputDir is d with dir as its output_dir unless it has one, and with that
+// relative to home. It may be d itself.
+func (d *Defaults) withOutputDir(home, dir string) *Defaults {
+	if d == nil && dir != "" {
+		d = &Defaults{base: newDraft()}
+	}
+	if d == nil {
+		return nil
+	}
+	at := &d.base.output.dir
+	if *at = cmp.Or(*at, dir); *at != "" {
+		*at = within(home, *at)
+	}
+	return d
 }
 
 // LoadChild reads the child file at the path file, which lies in the directory
@@ -75,6 +89,7 @@ func ParseChild(loadPath, file string, data []byte, defaults *Defaults) (*Child,
 	d := defaults.draft()
 	d.Name, d.File, d.LoadPath = name, file, loadPath
 	doc.readChild(doc.parse(data), &d)
+	d.output.check(doc)
 	if err := doc.err(); err != nil {
 		return nil, err
 	}
@@ -131,6 +146,10 @@ func (d draft) finish() (*Child, error) {
 	if c.EnvFile != "" {
 		c.EnvFile = within(home, c.EnvFile)
 	}
+	if d.output.dir != "" {
+		d.output.dir = within(home, d.output.dir)
+	}
+	c.Stdout, c.Stderr = d.output.streams(c.Name)
 	c.Hash = digest(c)
 	return &c, nil
 }
@@ -155,6 +174,11 @@ func digest(c Child) string {
 	}
 	sum := sha256.Sum256(canonical)
 	return hex.EncodeToString(sum[:16])
+}
+
+// alike tells whether c and other are one configuration, rotation and all.
+func (c *Child) alike(other *Child) bool {
+	return c.Hash == other.Hash && reflect.DeepEqual(c.Stdout, other.Stdout) && reflect.DeepEqual(c.Stderr, other.Stderr)
 }
 
 // unrotated is a copy of s without rotation.

@@ -87,6 +87,8 @@ hooks:
 		{"many processors", "command: ./run\nlimits: {cpu: 8192}", func(c *Child) { c.Resources.MilliCPU = 8192_000 }},
 		{"unlimited resources", "command: ./run\nlimits: {memory: unlimited, cpu: unlimited, tasks: unlimited}", func(*Child) {}},
 		{"stop", "command: ./run\nstop: {signal: int, grace: 1m}", func(c *Child) { c.Stop = Stop{2, 60 * second} }},
+		{"days", "command: ./run\nstop: {grace: 1d12h}", func(c *Child) { c.Stop.Grace = 36 * 3600 * second }},
+		{"the longest time", "command: ./run\nstop: {grace: 3650d}", func(c *Child) { c.Stop.Grace = longest }},
 		{"killed at once", "command: ./run\nstop: {grace: 0s}", func(c *Child) { c.Stop.Grace = 0 }},
 		{"restart in a word", "command: ./run\nrestart: always", func(c *Child) { c.Restart.Policy = Always }},
 		{"restart in full", "command: ./run\nrestart: {policy: on-failure, backoff: {initial: 1s, max: 10s, factor: 1.5}, limit: {starts: 5, within: 1m}, success: [TERM, 3, 2, 3]}", func(c *Child) {
@@ -141,7 +143,7 @@ func TestParseChildErrors(t *testing.T) {
 		{"two documents, the second broken", ok + "---\na: [\n", "3: yaml: did not find expected node content, correct the indentation or the quotes here"},
 		{"unknown key", ok + "comand: x\n", "2: comand: unknown key, did you mean command?"},
 		{"unknown key, other case", ok + "Output: []\n", "2: Output: unknown key, did you mean output?"},
-		{"unknown key, like no other", ok + "zzzzzzzz: x\n", "2: zzzzzzzz: unknown key, write one of command, args, dir, env, env_file, output, user, group, umask, nice, limits, stop, restart, repeat, hooks"},
+		{"unknown key, like no other", ok + "zzzzzzzz: x\n", "2: zzzzzzzz: unknown key, write one of command, args, dir, env, env_file, output, output_dir, rotate, user, group, umask, nice, limits, stop, restart, repeat, hooks"},
 		{"unknown key below", ok + "stop:\n  singal: INT\n", "3: stop.singal: unknown key, did you mean signal?"},
 		{"key given twice", ok + "nice: 1\nnice: 2\n", "3: nice: is given twice, first in line 2, leave one out"},
 		{"key given twice below", ok + "stop: {grace: 1s, grace: 2s}\n", "2: stop.grace: is given twice, first in line 2, leave one out"},
@@ -181,8 +183,8 @@ func TestParseChildErrors(t *testing.T) {
 		{"env with = in the name", ok + "env: {A=B: c}\n", `2: env.A=B: "A=B" is no name of a variable, write NAME: VALUE`},
 		{"env without a name", ok + "env: {'': c}\n", `2: env."": "" is no name of a variable, write NAME: VALUE`},
 
-		{"output text", ok + "output: out.log\n", "2: output: is text where a list belongs, write output: [{stdout: out.log, mode: append}]"},
-		{"output a mapping", ok + "output: {stdout: a}\n", "2: output: is a mapping where a list belongs, write output: [{stdout: out.log, mode: append}]"},
+		{"output text", ok + "output: out.log\n", `2: output: "out.log" is not known, write auto or output: [{stdout: out.log, mode: append}]`},
+		{"output a mapping", ok + "output: {stdout: a}\n", "2: output.stdout: stands in a list, write output: [{stdout: out.log}]"},
 		{"output of text", ok + "output:\n - out.log\n", "3: output: an element is text, write - stdout: out.log"},
 		{"output with both", ok + "output:\n - stdout: a\n   stderr: b\n", "3: output: stdout and stderr stand in one element, write an element for each"},
 		{"output with none", ok + "output:\n - mode: append\n", "3: output: an element names no stream, write - stdout: out.log"},
@@ -207,7 +209,13 @@ func TestParseChildErrors(t *testing.T) {
 
 		{"grace without a unit", ok + "stop:\n  grace: 5\n", `3: stop.grace: "5" has no unit, write 5s`},
 		{"grace negative", ok + "stop: {grace: -5s}\n", `2: stop.grace: "-5s" is negative, write grace: 10s`},
-		{"grace in days", ok + "stop: {grace: 1d}\n", `2: stop.grace: "1d" is no duration, write a number and ms, s, m or h, as in grace: 10s`},
+		{"grace in weeks", ok + "stop: {grace: 1w}\n", `2: stop.grace: "1w" is no duration, write a number and ms, s, m, h or d, as in grace: 10s`},
+		{"grace in half days", ok + "stop: {grace: 0.5d}\n", `2: stop.grace: "0.5d" is no duration, write a number and ms, s, m, h or d, as in grace: 10s`},
+		{"grace in days backwards", ok + "stop: {grace: 1d-2h}\n", `2: stop.grace: "1d-2h" is no duration, write a number and ms, s, m, h or d, as in grace: 10s`},
+		{"grace in hours before days", ok + "stop: {grace: 2h1d}\n", `2: stop.grace: "2h1d" is no duration, write a number and ms, s, m, h or d, as in grace: 10s`},
+		{"grace of too many days", ok + "stop: {grace: 3650d1ns}\n", `2: stop.grace: "3650d1ns" is longer than ten years, write less`},
+		{"grace of days beyond reckoning", ok + "stop: {grace: 99999999999999999999d}\n", `2: stop.grace: "99999999999999999999d" is longer than ten years, write less`},
+		{"grace of days and more hours beyond reckoning", ok + "stop: {grace: 10000d2000000h}\n", `2: stop.grace: "10000d2000000h" is longer than ten years, write less`},
 		{"grace for ever", ok + "stop: {grace: 87601h}\n", `2: stop.grace: "87601h" is longer than ten years, write less`},
 		{"grace beyond reckoning", ok + "stop: {grace: 99999999999h}\n", `2: stop.grace: "99999999999h" is longer than ten years, write less`},
 		{"signal", ok + "stop: {signal: FOO}\n", `2: stop.signal: "FOO" is no signal, write a name like SIGTERM or a number`},
@@ -246,16 +254,22 @@ func TestParseChildErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := ParseChild("/lp", "web.yml", []byte(tt.text), nil)
-			errs, ok := errors.AsType[FileErrors](err)
-			if !ok || c != nil {
-				t.Fatalf("got %+v, %v", c, err)
-			}
-			want := "web.yml:" + strings.ReplaceAll(tt.want, "\n", "\nweb.yml:")
-			if errs.Error() != want {
-				t.Errorf("got\n%v\nwant\n%s", errs, want)
-			}
+			wantChildErrors(t, tt.text, tt.want)
 		})
+	}
+}
+
+// wantChildErrors wants a child's file refused with these errors, a line each,
+// without the name of the file.
+func wantChildErrors(t *testing.T, text, want string) {
+	t.Helper()
+	c, err := ParseChild("/lp", "web.yml", []byte(text), nil)
+	errs, ok := errors.AsType[FileErrors](err)
+	if !ok || c != nil {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+	if want := "web.yml:" + strings.ReplaceAll(want, "\n", "\nweb.yml:"); errs.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", errs, want)
 	}
 }
 
@@ -313,7 +327,7 @@ func TestEveryFieldIsInTheHash(t *testing.T) {
 command: ./run a
 env: {A: b}
 env_file: x
-output: [{stdout: a}, {stderr: b}]
+output: [{stdout: a, rotate: {}, format: text}, {stderr: b, rotate: {}, format: json}]
 user: u
 group: g
 umask: 022
@@ -323,9 +337,6 @@ restart: {policy: always, limit: {starts: 1, within: 1s}, success: [1]}
 repeat: {seconds: 5}
 hooks: [{prehook: start a}, {posthook: start b}]
 `)
-		for _, s := range []*Stream{c.Stdout, c.Stderr} {
-			s.Rotate, s.Format, s.OnFull = &Rotate{}, Text, Block
-		}
 		return c
 	}
 	notHashed := map[string]bool{".File": true, ".LoadPath": true, ".CommandLine": true, ".Hash": true}

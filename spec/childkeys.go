@@ -10,8 +10,9 @@ import (
 // file, so that a key that is read replaces, and one that is not stays.
 type draft struct {
 	Child
-	words []string
-	args  []string
+	words  []string
+	args   []string
+	output output
 }
 
 func newDraft() draft {
@@ -46,8 +47,13 @@ var defaultsRules = sync.OnceValue(func() []rule[draft] {
 		{Key{Name: "env_file", Forms: []Form{Scalar}, Example: "env_file: web.env",
 			Doc: "a file of NAME=VALUE lines, read at every start, before env"},
 			func(v value, d *draft) { readText(v, &d.EnvFile) }},
-		{Key{Name: "output", Forms: []Form{List}, Example: "output: [{stdout: out.log, mode: append}]",
-			Doc: "where stdout and stderr go; a stream that is not named is the server's", Keys: keysOf(outputRules())}, readOutput},
+		{Key{Name: "output", Forms: []Form{Scalar, List, Mapping}, Example: "output: [{stdout: out.log, mode: append}]",
+			Values: []string{autoOutput}, Keys: keysOf(outputRules()),
+			Doc: "where stdout and stderr go, a stream that is not named is the server's; or auto, both to NAME.log in output_dir"}, readOutput},
+		{Key{Name: "output_dir", Forms: []Form{Scalar}, Example: "output_dir: /var/log/kita",
+			Doc: "the directory of NAME.log, where a child without output writes to; relative to the file it stands in"},
+			func(v value, d *draft) { readText(v, &d.output.dir) }},
+		{rotateKey(), func(v value, d *draft) { readRotate(v, &d.output.rotation) }},
 		{Key{Name: "user", Forms: []Form{Scalar}, Example: "user: www-data", Doc: "who it runs as, a name or number"},
 			func(v value, d *draft) { readAccount(v, &d.User) }},
 		{Key{Name: "group", Forms: []Form{Scalar}, Example: "group: www-data", Doc: "its group, a name or number"},
@@ -175,60 +181,6 @@ func merged[T any](old, own []T, name func(T) string) []T {
 	}
 	slices.SortFunc(all, func(a, b T) int { return strings.Compare(name(a), name(b)) })
 	return all
-}
-
-// oneStream is an element of output.
-type oneStream struct {
-	stdout, stderr string
-	mode           OpenMode
-}
-
-func outputRules() []rule[oneStream] {
-	return []rule[oneStream]{
-		{Key{Name: "stdout", Forms: []Form{Scalar}, Example: "stdout: out.log",
-			Doc: "the file of the stream; a relative path is relative to the server's working directory"},
-			func(v value, s *oneStream) { readText(v, &s.stdout) }},
-		{Key{Name: "stderr", Forms: []Form{Scalar}, Example: "stderr: err.log", Doc: "as stdout"},
-			func(v value, s *oneStream) { readText(v, &s.stderr) }},
-		{Key{Name: "mode", Forms: []Form{Scalar}, Example: "mode: append", Values: []string{string(Create), string(Append)},
-			Doc: "create truncates the file at every start (default), append keeps it"},
-			func(v value, s *oneStream) {
-				if m, ok := v.choice(); ok {
-					s.mode = OpenMode(m)
-				}
-			}},
-	}
-}
-
-func readOutput(v value, d *draft) {
-	d.Stdout, d.Stderr = nil, nil
-	for _, item := range v.items() {
-		if item.form() != Mapping {
-			item.failf("an element is %s, write - stdout: out.log", item.form().noun())
-			continue
-		}
-		one, before := oneStream{mode: Create}, len(v.doc.errs)
-		readMapping(item, outputRules(), &one)
-		switch {
-		case len(v.doc.errs) > before:
-		case one.stdout != "" && one.stderr != "":
-			item.failf("stdout and stderr stand in one element, write an element for each")
-		case one.stdout != "":
-			setStream(item, "stdout", &d.Stdout, Stream{Path: one.stdout, Mode: one.mode})
-		case one.stderr != "":
-			setStream(item, "stderr", &d.Stderr, Stream{Path: one.stderr, Mode: one.mode})
-		default:
-			item.failf("an element names no stream, write - stdout: out.log")
-		}
-	}
-}
-
-func setStream(item value, name string, into **Stream, s Stream) {
-	if *into != nil {
-		item.under(name, item.line).failf("is given twice, leave one out")
-		return
-	}
-	*into = &s
 }
 
 func repeatRules() []rule[Repeat] {

@@ -53,6 +53,11 @@ func checkChild(t *testing.T, data []byte) {
 	case c.Resources.Memory > math.MaxInt64, c.Resources.Tasks > math.MaxInt64, c.Resources.MilliCPU > mostProcessors*1000:
 		t.Fatalf("%q: resources %+v", data, c.Resources)
 	}
+	for _, s := range []*Stream{c.Stdout, c.Stderr} {
+		if s != nil && !isSound(s) {
+			t.Fatalf("%q: stream %+v, rotated %+v", data, s, s.Rotate)
+		}
+	}
 	for _, h := range []*Hook{c.Prehook, c.Posthook} {
 		if h != nil && (!h.Verb.Changes() || ValidName(h.Child) != nil) {
 			t.Fatalf("%q: hook %+v", data, h)
@@ -64,6 +69,19 @@ func checkChild(t *testing.T, data []byte) {
 		}
 	}
 }
+
+// isSound tells whether a stream has what everybody takes for granted.
+func isSound(s *Stream) bool {
+	pumped := s.Format != "" || !s.Timestamps && !s.Prefix
+	if s.Path == "" || s.Mode != Create && s.Mode != Append || !pumped || (s.OnFull != "") != (s.Format != "") {
+		return false
+	}
+	r := s.Rotate
+	return r == nil || r.Size >= leastRotateSize && r.Size <= math.MaxInt64 && r.Keep >= 0 && r.Keep <= mostKept &&
+		isPeriod(r.Every) && isPeriod(r.MaxAge) && (r.Compress == Zstd || r.Compress == Gzip || r.Compress == NoCompression)
+}
+
+func isPeriod(d Duration) bool { return d == 0 || d >= leastPeriod && d <= longest }
 
 func checkServer(t *testing.T, data []byte) {
 	t.Helper()
@@ -104,8 +122,16 @@ restart:
 output:
   - stdout: out.log
     mode: append
+    rotate: {size: 10MB, every: 24h, keep: 7, max_age: 30d, compress: gzip}
+    format: json
+    timestamps: true
+    prefix: false
+    on_full: block
   - stderr: >-
       err.log
+    rotate: off
+output_dir: logs
+rotate: {keep: 3}
 repeat:
   action: restart
   seconds: 5
@@ -138,6 +164,10 @@ defaults:
   env: {A: b}
   restart: always
   stop: {grace: 30s}
+  output: {format: text, mode: create}
+  rotate: {max_age: 0s}
+output_dir: /var/log/kita
+disk_budget: 10GB
 `
 
 // mutated makes a file that is probably wrong out of a good one.

@@ -104,12 +104,7 @@ func readLimitValue(v value, unit limitUnit) *uint64 {
 	}
 	digits, factor := text, uint64(1)
 	if unit == inBytes {
-		for _, u := range sizeUnits {
-			if d, found := strings.CutSuffix(text, u.suffix); found {
-				digits, factor = strings.TrimSuffix(d, " "), u.bytes
-				break
-			}
-		}
+		digits, factor = cutSizeUnit(text)
 	}
 	n, err := strconv.ParseUint(digits, 10, 63)
 	switch {
@@ -124,4 +119,35 @@ func readLimitValue(v value, unit limitUnit) *uint64 {
 		return &n
 	}
 	return nil
+}
+
+// cutSizeUnit takes the unit off a size; one without a unit is in bytes.
+func cutSizeUnit(text string) (digits string, factor uint64) {
+	for _, u := range sizeUnits {
+		if d, found := strings.CutSuffix(text, u.suffix); found {
+			return strings.TrimSuffix(d, " "), u.bytes
+		}
+	}
+	return text, 1
+}
+
+// readSize reads a number of bytes, at least least.
+func readSize(v value, least uint64) (n uint64, ok bool) {
+	text, ok := v.text()
+	if !ok {
+		return 0, false
+	}
+	digits, factor := cutSizeUnit(text)
+	n, err := strconv.ParseUint(digits, 10, 63)
+	switch {
+	case err != nil:
+		v.failf("%s is no size, write a number and kB, MB, MiB or GB, as in %s", quoted(text), v.rule.Example)
+	case n > math.MaxInt64/factor:
+		v.failf("%s is too large, write %s", quoted(text), v.rule.Example)
+	case n*factor < least:
+		v.failf("%s is too small, write at least %d bytes, as in %s", quoted(text), least, v.rule.Example)
+	default:
+		return n * factor, true
+	}
+	return 0, false
 }

@@ -192,6 +192,7 @@ func (c *Catalogue) read(p located, defaults *Defaults) bool {
 	path := absolute(p.path)
 	f := c.files[p.path]
 	if f != nil && f.loadPath == p.in.spelled && f.defaults.same(defaults) {
+		f.defaults = defaults // the next comparison is of a pointer
 		if id, err := statID(path); err == nil && id == f.id && !id.racy(f.seen) {
 			return true
 		}

@@ -2,6 +2,8 @@ package spec
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -20,6 +22,8 @@ const (
 	// from the end of time.Duration.
 	longest = Duration(10 * 365 * 24 * time.Hour)
 )
+
+const day = 24 * time.Hour
 
 var policies = []string{string(Never), string(OnFailure), string(Always)}
 
@@ -53,30 +57,53 @@ func readSignal(v value) (Signal, bool) {
 	return sig, true
 }
 
-// readDuration reads a duration of at least least.
-func readDuration(v value, least Duration, into *Duration) {
+// readDuration reads a duration of at least least, and tells whether it is one.
+func readDuration(v value, least Duration, into *Duration) bool {
 	text, ok := v.text()
 	if !ok {
-		return
+		return false
 	}
 	if _, err := strconv.ParseFloat(text, 64); err == nil {
 		v.failf("%s has no unit, write %ss", quoted(text), shortened(strings.TrimLeft(text, "+-")))
-		return
+		return false
 	}
-	parsed, err := time.ParseDuration(text)
+	parsed, err := parseDuration(text)
 	d := Duration(parsed)
 	switch {
 	case err != nil && strings.Trim(text, "0123456789.hmsuµn") == "" && strings.HasSuffix(text, "h"), d > longest:
 		v.failf("%s is longer than ten years, write less", quoted(text))
 	case err != nil:
-		v.failf("%s is no duration, write a number and ms, s, m or h, as in %s", quoted(text), v.rule.Example)
+		v.failf("%s is no duration, write a number and ms, s, m, h or d, as in %s", quoted(text), v.rule.Example)
 	case d < 0:
 		v.failf("%s is negative, write %s", quoted(text), v.rule.Example)
 	case d < least:
 		v.failf("%s is too short, write %s", quoted(text), v.rule.Example)
 	default:
 		*into = d
+		return true
 	}
+	return false
+}
+
+// parseDuration is time.ParseDuration, with days before all else: 30d, 1d12h.
+// What is beyond longest with its days may come out as any such value.
+func parseDuration(text string) (time.Duration, error) {
+	number, rest, found := strings.Cut(text, "d")
+	if !found {
+		return time.ParseDuration(text)
+	}
+	const most = 10_000 // more than longest
+	days, err := strconv.ParseUint(number, 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange), days > most:
+		return most * day, nil
+	case err != nil, strings.HasPrefix(rest, "-"), strings.HasPrefix(rest, "+"):
+		return 0, fmt.Errorf("%q is no duration", text)
+	case rest == "":
+		return time.Duration(days) * day, nil
+	}
+	more, err := time.ParseDuration(rest)
+	return time.Duration(days)*day + min(more, most*day), err
 }
 
 func restartRules() []rule[Restart] {

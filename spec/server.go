@@ -68,6 +68,6 @@ type Server struct {
 	// archives may take on disk, all together; 0 means any amount.
 	DiskBudget uint64 `json:"disk_budget,omitempty"`
 	// Defaults is the `defaults` mapping, in force for every child field that
-	// a child's file does not set; nil when there is none.
+	// a child's file does not set, and output_dir; nil when there is neither.
 	Defaults *Defaults `json:"-"`
 }

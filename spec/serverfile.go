@@ -15,7 +15,12 @@ type serverDraft struct {
 	addr netip.Addr
 	port int
 	ipv6 bool
+	// outputDir is output_dir outside of defaults.
+	outputDir string
 }
+
+// leastBudget is far below what is of use; who writes less has forgotten the unit.
+const leastBudget = 1 << 20
 
 // serverRules is the one list of the keys of server.yml.
 func serverRules() []rule[serverDraft] {
@@ -74,6 +79,16 @@ func serverRules() []rule[serverDraft] {
 		{Key{Name: "run_dir", Forms: []Form{Scalar}, Example: "run_dir: /run/kita",
 			Doc: "where the socket and the facts of this boot are; a relative path is relative to this file"},
 			func(v value, s *serverDraft) { readText(v, &s.RunDir) }},
+		{Key{Name: "output_dir", Forms: []Form{Scalar}, Example: "output_dir: /var/log/kita",
+			Doc: "where a child without output writes to, in NAME.log; a relative path is relative to this file"},
+			func(v value, s *serverDraft) { readText(v, &s.outputDir) }},
+		{Key{Name: "disk_budget", Forms: []Form{Scalar}, Example: "disk_budget: 10GB",
+			Doc: "the most bytes that the files under rotation and their archives may take, all together, at least 1MiB; default: any amount"},
+			func(v value, s *serverDraft) {
+				if n, ok := readSize(v, leastBudget); ok {
+					s.DiskBudget = n
+				}
+			}},
 		{Key{Name: "on_exit", Forms: []Form{Scalar}, Example: "on_exit: stop", Values: []string{string(Leave), string(StopChildren)},
 			Doc: "what TERM and INT do with the children: leave (default) or stop; as PID 1 the default is stop"},
 			func(v value, s *serverDraft) {
@@ -84,7 +99,7 @@ func serverRules() []rule[serverDraft] {
 		{Key{Name: "exit_with", Forms: []Form{Scalar}, Example: "exit_with: web",
 			Doc: "when this child has ended for good the others are stopped, and the server ends with its status"}, readExitWith},
 		{Key{Name: "defaults", Forms: []Form{Mapping}, Example: "defaults: {stop: {grace: 30s}}", Keys: DefaultsKeys(),
-			Doc: "for each child whose file does not have the key; env, limits, stop and restart merge by name"},
+			Doc: "for each child whose file does not have the key; env, limits, stop, restart and rotate merge by name"},
 			func(v value, s *serverDraft) { s.Defaults = readDefaults(v) }},
 	}
 }
@@ -199,5 +214,6 @@ func (d serverDraft) finish() (*Server, error) {
 			*path = within(filepath.Dir(file), *path)
 		}
 	}
+	s.Defaults = s.Defaults.withOutputDir(filepath.Dir(file), d.outputDir)
 	return &s, nil
 }

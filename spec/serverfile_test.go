@@ -50,6 +50,7 @@ ipv6: true
 		{"stop at the end", "on_exit: stop", func(s *Server) { s.OnExit = StopChildren }},
 		{"leave at the end", "on_exit: leave", func(s *Server) { s.OnExit = Leave }},
 		{"end with a child", "exit_with: web", func(s *Server) { s.ExitWith = "web" }},
+		{"disk budget", "disk_budget: 10GB", func(s *Server) { s.DiskBudget = 10e9 }},
 		{"relative load path", "loadpaths: [kids]", func(s *Server) { s.LoadPaths = []string{"kids"} }},
 	}
 	for _, tt := range tests {
@@ -86,7 +87,7 @@ func TestParseServerErrors(t *testing.T) {
 		{"encrypt without a value", "encrypt:", `1: encrypt: has no value, write encrypt: on or leave the key out`},
 		{"ipv6", "ipv6: yes", `1: ipv6: "yes" is not known, write true or false`},
 		{"unknown key", "\nloadpath: [a]", `2: loadpath: unknown key, did you mean loadpaths?`},
-		{"a key of another kind of file", "command: x", `1: command: unknown key, write one of loadpaths, mode, startup, encrypt, pub_keys_path, legacy_keys_path, access, audit_log, listener_addr, ipv6, port, metrics_addr, state_dir, run_dir, on_exit, exit_with, defaults`},
+		{"a key of another kind of file", "command: x", `1: command: unknown key, write one of loadpaths, mode, startup, encrypt, pub_keys_path, legacy_keys_path, access, audit_log, listener_addr, ipv6, port, metrics_addr, state_dir, run_dir, output_dir, disk_budget, on_exit, exit_with, defaults`},
 		{"text for a list", "loadpaths: /srv/a", `1: loadpaths: is text where a list belongs, write loadpaths: [/srv/a]`},
 		{"startup as text", "startup: web", `1: startup: is text where a list belongs, write startup: [web]`},
 		{"list for text", "listener_addr: [127.0.0.1]", `1: listener_addr: is a list where text belongs, write listener_addr: 127.0.0.1`},
@@ -101,6 +102,9 @@ func TestParseServerErrors(t *testing.T) {
 		{"old keys as text", "legacy_keys_path: /srv/old", `1: legacy_keys_path: is text where a list belongs, write legacy_keys_path: [/srv/old]`},
 		{"an audit log of nothing", "audit_log: ''", `1: audit_log: is empty, write audit_log: /var/log/kita-audit.log`},
 		{"two audit logs", "audit_log: [a, b]", `1: audit_log: is a list where text belongs, write audit_log: /var/log/kita-audit.log`},
+		{"a budget without a unit", "disk_budget: 10", `1: disk_budget: "10" is too small, write at least 1048576 bytes, as in disk_budget: 10GB`},
+		{"no budget", "disk_budget: unlimited", `1: disk_budget: "unlimited" is no size, write a number and kB, MB, MiB or GB, as in disk_budget: 10GB`},
+		{"output in no directory", "output_dir: ''", `1: output_dir: is empty, write output_dir: /var/log/kita`},
 		{"on_exit", "on_exit: kill", `1: on_exit: "kill" is not known, write leave or stop`},
 		{"exit_with nothing", "exit_with: ''", `1: exit_with: is empty, write exit_with: web`},
 		{"exit_with a word", "exit_with: all", `1: exit_with: "all" is reserved and cannot be the name of a child, write exit_with: web`},

@@ -1,0 +1,139 @@
+package spec
+
+import (
+	"cmp"
+	"time"
+)
+
+const (
+	defaultRotateSize = 100_000_000
+	defaultKeep       = 5
+	// leastRotateSize is one block of most file systems: they free nothing less.
+	leastRotateSize = 4 << 10
+	// mostKept bounds the names in a directory.
+	mostKept = 10_000
+	// leastPeriod bounds how often files are rotated, and archives looked at,
+	// because of their age.
+	leastPeriod = Duration(time.Second)
+)
+
+// rotateOff is the rotate of output that is not rotated.
+const rotateOff = "off"
+
+// rotation is a key `rotate`, as far as it says anything. What is nil, or empty, is
+// left to what stands behind it.
+type rotation struct {
+	given bool
+	// off: nothing is rotated, and nothing stands behind.
+	off           bool
+	size          *uint64
+	every, maxAge *Duration
+	keep          *int
+	compress      Compression
+}
+
+func rotateKey() Key {
+	return Key{Name: "rotate", Forms: []Form{Scalar, Mapping}, Example: "rotate: {size: 100MB, keep: 5}",
+		Values: []string{rotateOff}, Keys: keysOf(rotateRules()),
+		Doc: "when the head of an output file becomes an archive, and which archives are kept; or off"}
+}
+
+func rotateRules() []rule[rotation] {
+	return []rule[rotation]{
+		{Key{Name: "size", Forms: []Form{Scalar}, Example: "size: 100MB",
+			Doc: "how many bytes the file holds before that, at least 4KiB, default 100MB"},
+			func(v value, r *rotation) {
+				if n, ok := readSize(v, leastRotateSize); ok {
+					r.size = &n
+				}
+			}},
+		{Key{Name: "every", Forms: []Form{Scalar}, Example: "every: 24h",
+			Doc: "rotates what there is so long after the last time, at least 1s; 0s, the default, does not"},
+			func(v value, r *rotation) { readPeriod(v, &r.every) }},
+		{Key{Name: "keep", Forms: []Form{Scalar}, Example: "keep: 5", Min: 0, Max: mostKept,
+			Doc: "how many archives are kept, default 5; 0 keeps none"},
+			func(v value, r *rotation) {
+				if n, ok := v.integer(); ok {
+					r.keep = &n
+				}
+			}},
+		{Key{Name: "max_age", Forms: []Form{Scalar}, Example: "max_age: 30d",
+			Doc: "how old an archive may get, at least 1s; 0s, the default, is any age"},
+			func(v value, r *rotation) { readPeriod(v, &r.maxAge) }},
+		{Key{Name: "compress", Forms: []Form{Scalar}, Example: "compress: zstd",
+			Values: []string{string(Zstd), string(Gzip), string(NoCompression)}, Doc: "how archives are packed, default zstd"},
+			func(v value, r *rotation) {
+				if c, ok := v.choice(); ok {
+					r.compress = Compression(c)
+				}
+			}},
+	}
+}
+
+// readRotate reads `rotate: off`, or a mapping over what into says already.
+func readRotate(v value, into *rotation) {
+	if v.form() == Mapping {
+		if into.off {
+			*into = rotation{}
+		}
+		into.given = true
+		readMapping(v, rotateRules(), into)
+		return
+	}
+	switch text, ok := v.text(); {
+	case !ok:
+	case text != rotateOff:
+		v.failf("%s is not known, write off or %s", quoted(text), v.rule.Example)
+	default:
+		*into = rotation{given: true, off: true}
+	}
+}
+
+// readPeriod reads a duration of at least leastPeriod, or 0s for none.
+func readPeriod(v value, into **Duration) {
+	var d Duration
+	switch {
+	case !readDuration(v, 0, &d):
+	case d != 0 && d < leastPeriod:
+		v.failf("%v is too short, write %s or 0s for none", d, v.rule.Example)
+	default:
+		*into = &d
+	}
+}
+
+// over is r where it says something, and under where it does not.
+func (r rotation) over(under rotation) rotation {
+	switch {
+	case !r.given:
+		return under
+	case r.off || under.off:
+		return r
+	}
+	r.size = cmp.Or(r.size, under.size)
+	r.every, r.maxAge = cmp.Or(r.every, under.every), cmp.Or(r.maxAge, under.maxAge)
+	r.keep = cmp.Or(r.keep, under.keep)
+	r.compress = cmp.Or(r.compress, under.compress)
+	return r
+}
+
+// rotate is r with what holds where nothing is said; nil where r is off.
+func (r rotation) rotate() *Rotate {
+	if r.off {
+		return nil
+	}
+	return &Rotate{
+		Size:     or(r.size, defaultRotateSize),
+		Every:    or(r.every, 0),
+		Keep:     or(r.keep, defaultKeep),
+		MaxAge:   or(r.maxAge, 0),
+		Compress: cmp.Or(r.compress, Zstd),
+	}
+}
+
+// or is what p points to, or otherwise where it points to nothing.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
