@@ -32,17 +32,18 @@ func (g *gate) outcome(a asker, out spec.Outcome) spec.Outcome {
 }
 
 // told is what the asker hears of a refusal: why a child cannot be started tells
-// of its file and of its hooks.
+// of its file and of its hooks, and its last lines are output.
 func (g *gate) told(a asker, child string, refusal *spec.Refusal) *spec.Refusal {
-	switch refusal.Code {
-	case spec.Ambiguous, spec.InvalidFile, spec.BadHook, spec.HookFailed, spec.CannotStart, spec.NotStopped:
-	default:
-		return refusal
-	}
 	if isAllowed(g.config().Access, a, spec.Read, child) {
 		return refusal
 	}
-	less, title := *refusal, kinds[refusal.Code].title
-	less.Message = fmt.Sprintf("%s %s: %s; why is told to keys that may read it", refusal.Verb, shown(child), strings.ToLower(title[:1])+title[1:])
+	less := *refusal
+	less.LastLines = nil
+	switch refusal.Code {
+	case spec.Ambiguous, spec.InvalidFile, spec.BadHook, spec.HookFailed, spec.CannotStart, spec.NotStopped:
+		title := kinds[refusal.Code].title
+		less.Message = fmt.Sprintf("%s %s: %s; why is told to keys that may read it", refusal.Verb, shown(child), strings.ToLower(title[:1])+title[1:])
+	default:
+	}
 	return &less
 }

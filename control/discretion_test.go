@@ -15,8 +15,14 @@ import (
 func secretService(word string) *controltest.Service {
 	svc := testService()
 	svc.DoFunc = func(_ context.Context, c spec.Command) (spec.Outcome, error) {
-		if c.Verb == spec.VerbRestart {
+		last := &spec.LastLines{Incarnation: 6, Stream: spec.Err, Lines: []string{word}}
+		switch c.Verb {
+		case spec.VerbRestart:
 			return spec.Outcome{}, spec.Refuse(spec.HookFailed, c.Verb, c.Child, "cannot restart %s: %s: no such file", c.Child, word)
+		case spec.VerbStop:
+			refusal := spec.Refuse(spec.NotRunning, c.Verb, c.Child, "%s is not running", c.Child)
+			refusal.LastLines = last
+			return spec.Outcome{}, refusal
 		}
 		hook := &spec.Hook{Verb: spec.VerbStart, Child: word}
 		return spec.Outcome{
@@ -25,7 +31,7 @@ func secretService(word string) *controltest.Service {
 				Phase: spec.PhaseRunning, Since: controltest.Started, ObservedGeneration: 7, Reason: word,
 				Process:  &spec.Process{PID: 42, Config: &spec.Child{Command: []string{word}}},
 				Failure:  &spec.Failure{Code: spec.HookFailed, Message: word},
-				Warnings: []string{word},
+				Warnings: []string{word}, LastLines: last,
 			},
 		}, nil
 	}
@@ -48,6 +54,10 @@ func TestOperatingIsNotReading(t *testing.T) {
 		}
 		status, body = g.http(tt.who, "POST /v1/children/b/restart")
 		if status != 424 || strings.Contains(body, word) != tt.reads || !tt.reads && !strings.Contains(body, "restart b: a hook failed; why is told to keys that may read it") {
+			t.Errorf("%s: %d %s", tt.who.by(), status, body)
+		}
+		status, body = g.http(tt.who, "POST /v1/children/b/stop")
+		if status != 409 || strings.Contains(body, word) != tt.reads || !strings.Contains(body, "b is not running") {
 			t.Errorf("%s: %d %s", tt.who.by(), status, body)
 		}
 		if answer := g.text(tt.who, "restart b"); strings.Contains(answer, word) != tt.reads {

@@ -21,8 +21,9 @@ type Problem struct {
 	Code   spec.Code `json:"code"`
 	Verb   spec.Verb `json:"verb,omitempty"`
 	Child  string    `json:"child,omitempty"`
-	// WasRunning is that of spec.Refusal.
-	WasRunning bool `json:"was_running,omitempty"`
+	// WasRunning and LastLines are those of spec.Refusal.
+	WasRunning bool            `json:"was_running,omitempty"`
+	LastLines  *spec.LastLines `json:"last_lines,omitempty"`
 }
 
 // Codes of the wire, besides those of package spec.
@@ -75,13 +76,13 @@ func problemOf(r *spec.Refusal) Problem {
 	}
 	return Problem{
 		Type: "urn:kita:" + string(r.Code), Title: k.title, Status: k.status, Detail: r.Message,
-		Code: r.Code, Verb: r.Verb, Child: r.Child, WasRunning: r.WasRunning,
+		Code: r.Code, Verb: r.Verb, Child: r.Child, WasRunning: r.WasRunning, LastLines: r.LastLines,
 	}
 }
 
 // refusal is the reverse of problemOf.
 func (p Problem) refusal() *spec.Refusal {
-	return &spec.Refusal{Code: p.Code, Verb: p.Verb, Child: p.Child, Message: p.Detail, WasRunning: p.WasRunning}
+	return &spec.Refusal{Code: p.Code, Verb: p.Verb, Child: p.Child, Message: p.Detail, WasRunning: p.WasRunning, LastLines: p.LastLines}
 }
 
 // refusalOf makes a refusal of any error a Service returns.

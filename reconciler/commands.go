@@ -164,7 +164,7 @@ func alreadyRunning(q request) error {
 	return spec.Refuse(spec.AlreadyRunning, q.Verb, q.Child, "%s is already running", q.Child)
 }
 
-func notRunning(q request) error {
+func notRunning(q request) *spec.Refusal {
 	return spec.Refuse(spec.NotRunning, q.Verb, q.Child, "%s is not running", q.Child)
 }
 
@@ -213,7 +213,9 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 		}
 	case spec.VerbRestart:
 		if !w.wasRunning && q.run == 0 {
-			return w, desired, before, notRunning(q)
+			refusal := notRunning(q)
+			refusal.LastLines = e.status.LastLines
+			return w, desired, before, refusal
 		}
 	case spec.VerbStop:
 		if before.Run != spec.Running && (e.obs.Process != nil || before.Posthook > e.obs.Posthooked) {
@@ -301,7 +303,7 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 		settled := status.ObservedGeneration >= w.generation || w.givesUp && isUnkillable(status)
 		if f != nil && (f.Generation == w.generation || joined) && settled {
 			refusal := spec.Refuse(f.Code, c.Verb, c.Child, "cannot %s %s: %s", c.Verb, c.Child, f.Message)
-			refusal.WasRunning = w.wasRunning
+			refusal.WasRunning, refusal.LastLines = w.wasRunning, status.LastLines
 			return status, refusal
 		}
 		switch {

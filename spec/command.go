@@ -142,6 +142,8 @@ type Refusal struct {
 	// WasRunning: the child ran when the command came, so a trystart may have
 	// stopped it before it failed.
 	WasRunning bool
+	// LastLines are those of the child's latest run, where it failed; nil else.
+	LastLines *LastLines
 }
 
 func (r *Refusal) Error() string { return r.Message }
