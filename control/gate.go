@@ -16,6 +16,8 @@ const (
 	verbMetrics  = "metrics"
 	verbValidate = "validate"
 	verbUpgrade  = "upgrade"
+	verbLogs     = "logs"
+	verbRotate   = "rotate"
 	// verbConnect is a connection that came to no command.
 	verbConnect = "connect"
 )
@@ -94,9 +96,9 @@ func kept[T any](list []T, keep func(T) bool) []T {
 // rightTo is the right that a verb takes.
 func rightTo(verb string) spec.Right {
 	switch verb {
-	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics:
+	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics, verbLogs:
 		return spec.Read
-	case string(spec.VerbStart), string(spec.VerbStop), string(spec.VerbRestart), string(spec.VerbTrystart):
+	case string(spec.VerbStart), string(spec.VerbStop), string(spec.VerbRestart), string(spec.VerbTrystart), verbRotate:
 		return spec.Operate
 	}
 	return spec.Admin
@@ -115,6 +117,10 @@ func denial(access spec.Access, a asker, verb string, right spec.Right, child st
 	case a.key == "":
 	case verb == string(spec.VerbInfo), verb == verbMetrics:
 		what = "ask for " + verb
+	case verb == verbLogs && child != "":
+		what = "read the output of"
+	case verb == verbLogs:
+		what = "read any output"
 	}
 	if named := nameOf(verb, child); named != "" {
 		what += " " + shown(named)
@@ -157,9 +163,13 @@ func shown(child string) string {
 	return fmt.Sprintf("%.100q", child)
 }
 
-// nameOf is the child as it was named: only stop names all of them.
+// nameOf is the child as it was named: not every verb names all of them.
 func nameOf(verb, child string) string {
-	if child == spec.All && verb != string(spec.VerbStop) {
+	switch verb {
+	case string(spec.VerbStop), verbLogs, verbRotate:
+		return child
+	}
+	if child == spec.All {
 		return ""
 	}
 	return child

@@ -45,7 +45,7 @@ func (a *api) child(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	name := r.PathValue("name")
 	view, ok := a.svc.Get(name)
 	if !ok {
-		return spec.Refuse(spec.NotFound, "", name, "there is no child %q: no file of that name is in the load paths", name)
+		return noSuchChild("", name)
 	}
 	a.json(w, http.StatusOK, view)
 	return nil

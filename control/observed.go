@@ -27,6 +27,13 @@ func (o observed) Resume(ctx context.Context, p spec.Pending) (spec.Outcome, err
 	return o.watched(ctx, p.Command, func(ctx context.Context) (spec.Outcome, error) { return o.Service.Resume(ctx, p) })
 }
 
+// Rotate is seen to its end, which does not take long.
+func (o observed) Rotate(ctx context.Context, name string) ([]spec.Archive, error) {
+	archives, err := o.Service.Rotate(ctx, name)
+	o.observe(verbRotate, resultOf(err))
+	return archives, err
+}
+
 func (o observed) watched(ctx context.Context, c spec.Command, do func(context.Context) (spec.Outcome, error)) (spec.Outcome, error) {
 	ctx, stop := untilHandover(ctx, o.handing)
 	defer stop()

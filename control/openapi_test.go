@@ -87,6 +87,8 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"Exit": spec.Exit{}, "Failure": spec.Failure{}, "Hook": spec.Hook{}, "Repeat": spec.Repeat{}, "Child": spec.Child{},
 		"EnvVar": spec.EnvVar{}, "Stream": spec.Stream{}, "Rotate": spec.Rotate{}, "Limit": spec.Limit{}, "LastLines": spec.LastLines{}, "Resources": spec.Resources{}, "Stop": spec.Stop{}, "Restart": spec.Restart{},
 		"Backoff": spec.Backoff{}, "StartLimit": spec.StartLimit{}, "ExitClass": spec.ExitClass{}, "Info": spec.Info{},
+		"LogRequest": spec.LogRequest{}, "LogChunk": spec.LogChunk{}, "LogEnd": logEnd{},
+		"OutputFiles": outputAnswer{}, "OutputFile": spec.OutputFile{}, "Archives": rotateAnswer{}, "Archive": spec.Archive{},
 	} {
 		schema := doc.Components.Schemas[name]
 		if schema == nil {

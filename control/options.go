@@ -90,10 +90,13 @@ type Timing struct {
 	// Write is how long a client may take to read an answer, or one line of a
 	// watch; default 30 s.
 	Write time.Duration
-	// Heartbeat is the longest silence of a watch; default 15 s.
+	// Pause is how long a client may take to read one line of logs: a person looks
+	// at what came before. Default 1 h.
+	Pause time.Duration
+	// Heartbeat is the longest silence of a watch and of logs; default 15 s.
 	Heartbeat time.Duration
 	// Linger is how long a client of the text protocol has to close after it
-	// got its answer; default 1 s.
+	// got its answer, and one of logs to take the end; default 1 s.
 	Linger time.Duration
 }
 
@@ -149,6 +152,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.Patience, time.Second},
 		{&t.Idle, 2 * time.Minute},
 		{&t.Write, 30 * time.Second},
+		{&t.Pause, time.Hour},
 		{&t.Heartbeat, 15 * time.Second},
 		{&t.Linger, time.Second},
 	} {

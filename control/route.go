@@ -13,7 +13,7 @@ type route struct {
 	method, path string
 	// handle gets the whole body, which is nil unless the operation changes
 	// something. It answers, or returns why it has not: an error that is to be
-	// answered, or errHandedOver.
+	// answered, or errHandedOver. errRecorded is of one that has.
 	handle func(w http.ResponseWriter, r *http.Request, body []byte) error
 	// verb is what takes a right, see rightTo, and has a line in the audit log.
 	// Without one anybody may ask.
@@ -38,6 +38,10 @@ func (a *api) routes() []route {
 		{method: http.MethodPost, path: "/v1/validate", handle: a.validate, verb: verbValidate, child: spec.All},
 		{method: http.MethodGet, path: "/v1/info", handle: a.info, verb: string(spec.VerbInfo)},
 		{method: http.MethodGet, path: "/v1/watch", handle: a.watch, verb: verbWatch, atOnce: true},
+		{method: http.MethodPost, path: "/v1/logs", handle: a.logs, verb: verbLogs},
+		{method: http.MethodGet, path: "/v1/children/{name}/output", handle: a.output, verb: string(spec.VerbCheck), child: named},
+		{method: http.MethodPost, path: "/v1/children/{name}/rotate", handle: a.rotate, verb: verbRotate, child: named},
+		{method: http.MethodPost, path: "/v1/rotate", handle: a.rotateAll, verb: verbRotate, child: spec.All},
 		{method: http.MethodGet, path: "/healthz", handle: a.healthz},
 		{method: http.MethodGet, path: "/readyz", handle: a.readyz},
 		{method: http.MethodGet, path: "/openapi.yaml", handle: a.openapi},
@@ -62,6 +66,10 @@ func (a *api) routes() []route {
 
 // errHandedOver: the next server answers the request, and writes its line.
 var errHandedOver = errors.New("the connection is handed over")
+
+// errRecorded: the request was answered, and its line was written when the
+// answer began.
+var errRecorded = errors.New("the line is written")
 
 // perform carries out an operation for those who may, and writes down what
 // became of it.
@@ -93,13 +101,17 @@ func (a *api) perform(w http.ResponseWriter, r *http.Request, op route) {
 		err = a.carryOut(w, r, op)
 	}
 	switch {
-	case err == nil && op.atOnce, errors.Is(err, errHandedOver):
+	case err == nil && op.atOnce, errors.Is(err, errHandedOver), errors.Is(err, errRecorded):
 		result = ""
 	case err == nil:
 		result, detail = resultOK, ""
 	default:
 		refusal := refusalOf(err, spec.Command{Verb: spec.Verb(op.verb), Child: child})
 		result, detail = a.resultOf(err, refusal), refusal.Message
+		if child == "" {
+			// The body names them.
+			child = refusal.Child
+		}
 		a.problem(w, a.gate.told(who, child, refusal))
 	}
 }

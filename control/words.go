@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"kita/spec"
 )
@@ -49,6 +50,32 @@ func ParsePlace(args []string) (Words, error) {
 	var w Words
 	err := w.parsePairs(args)
 	return w, err
+}
+
+// ParseChildren reads the arguments of a command that is no verb and takes
+// children: CHILD… [on HOSTS] [with KEY]. all stands alone. As after a verb, the
+// first word is a child whatever it is, but for "on".
+func ParseChildren(command string, args []string) (children []string, w Words, err error) {
+	for len(args) > 0 && args[0] != "on" && (len(children) == 0 || !isPreposition(args[0])) {
+		if !slices.Contains(children, args[0]) {
+			children = append(children, args[0])
+		}
+		args = args[1:]
+	}
+	for _, child := range children {
+		switch {
+		case child == "":
+			return nil, w, fmt.Errorf("%s \"\": the name of the child is empty", command)
+		case child == spec.All && len(children) > 1:
+			return nil, w, fmt.Errorf(`"all" is every child, write %s all`, command)
+		case child != spec.All && spec.Reserved(child):
+			return nil, w, fmt.Errorf("%q is a command, a child cannot have its name", child)
+		}
+	}
+	if len(children) == 0 {
+		return nil, w, fmt.Errorf("which child do you mean? write `%s CHILD`, or `%s all`", command, command)
+	}
+	return children, w, w.parsePairs(args)
 }
 
 // takesAsChild: "on" is reserved, so it is never a child; the other
