@@ -23,16 +23,37 @@ func (p *program) completeWords(verb spec.Verb, f *flags) cobra.CompletionFunc {
 		if len(args) == 0 && takesChild {
 			return p.childNames(c.Context(), verb, *f), directive
 		}
-		if len(args) > 0 {
-			switch args[len(args)-1] {
-			case "on", "On":
-				return f.completeHosts(c, args, word)
-			case "with", "With":
-				return nil, cobra.ShellCompDirectiveDefault
-			}
-		}
-		return []string{"on\thosts to ask", "with\tprivate key file"}, directive
+		return f.completePlace(c, args, word)
 	}
+}
+
+// completeChildren offers any number of children, or all of them, until a
+// preposition comes.
+func (p *program) completeChildren(f *flags) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		offers, directive := f.completePlace(c, args, word)
+		if slices.ContainsFunc(args, func(word string) bool { return word == "on" || word == "On" || word == "with" || word == "With" }) {
+			return offers, directive
+		}
+		names := p.childNames(c.Context(), spec.VerbStop, *f)
+		if len(args) == 0 {
+			return names, directive
+		}
+		return append(names, offers...), directive
+	}
+}
+
+// completePlace offers what may follow the children.
+func (f *flags) completePlace(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		switch args[len(args)-1] {
+		case "on", "On":
+			return f.completeHosts(c, args, word)
+		case "with", "With":
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+	}
+	return []string{"on\thosts to ask", "with\tprivate key file"}, cobra.ShellCompDirectiveNoFileComp
 }
 
 // childNames asks the server; without one there is nothing to offer.

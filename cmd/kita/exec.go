@@ -74,7 +74,7 @@ func (p *program) remoteCommand() *cobra.Command {
 	for _, v := range verbCommands("") {
 		root.AddCommand(p.verbCommand(v))
 	}
-	root.AddCommand(p.upgradeCommand(), p.versionCommand())
+	root.AddCommand(p.logsCommand(), p.rotateCommand(), p.upgradeCommand(), p.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()
 	return root

@@ -60,6 +60,7 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
 	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand(), p.proxyCommand())
+	root.AddCommand(p.logsCommand(), p.rotateCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
 	rejectExtraWords(root)

@@ -55,6 +55,24 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", seconds/86400, seconds/3600%24)
 }
 
+// sizeText is a number of bytes, rounded: 3 bytes, 4.5 kB, 120 MB.
+func sizeText(n uint64) string {
+	const step = 1000
+	if n < step {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	size, units := float64(n), []string{"kB", "MB", "GB", "TB", "PB", "EB"}
+	unit := -1
+	for size >= step-0.5 && unit < len(units)-1 {
+		size /= step
+		unit++
+	}
+	if size < 9.95 {
+		return fmt.Sprintf("%.1f %s", size, units[unit])
+	}
+	return fmt.Sprintf("%.0f %s", size, units[unit])
+}
+
 // instant is a moment and how far it is from now.
 func instant(t, now time.Time) string {
 	text := t.Local().Format(time.DateTime)

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kita/control"
+	"kita/control/fleet"
+	"kita/spec"
+)
+
+const logsLong = `Show the output of children.
+
+  kita logs web                     all that is kept of it
+  kita logs web db -f --tail 20     the last 20 lines, and what follows
+  kita logs all --since 10m --grep 'ERROR|WARN' on @web
+  less $(kita logs web --path --stream err)
+
+What was rotated is shown as if it had not been. With -f it goes on over restarts
+of the children and of the server, until Ctrl-C.
+
+One child of one host is shown byte for byte, also what a terminal acts on: it is
+what tail would show. Of several each line follows the name.`
+
+// logFlags are those that say what of the output is wanted.
+type logFlags struct {
+	follow bool
+	tail   int
+	since  string
+	grep   string
+	stream string
+	path   bool
+}
+
+func (p *program) logsCommand() *cobra.Command {
+	var f flags
+	var l logFlags
+	c := &cobra.Command{
+		Use: "logs CHILD…|all" + p.where(), Short: "show the output of children, also as it comes", Long: logsLong,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			r, children, err := p.childrenRequest("logs", args, f)
+			if err != nil {
+				return err
+			}
+			q, err := l.request(children, c.Flags().Changed, p.now())
+			if err != nil {
+				return err
+			}
+			return p.withKeys(c.Context(), r, func(ctx context.Context) error {
+				if l.path {
+					return p.logPaths(ctx, r, q)
+				}
+				return p.logs(ctx, r, q)
+			})
+		},
+	}
+	p.registerFlags(&f, c, spec.VerbInfo)
+	l.register(c)
+	c.ValidArgsFunction = p.completeChildren(&f)
+	return c
+}
+
+// where is how the use of a command ends.
+func (p *program) where() string {
+	if p.through != nil {
+		return ""
+	}
+	return whereWords
+}
+
+func (l *logFlags) register(c *cobra.Command) {
+	set := c.Flags()
+	set.BoolVarP(&l.follow, "follow", "f", false, "go on with what is written from now on")
+	set.Var(countValue{&l.tail}, "tail", "begin with the last `N` lines of each file, without it with the first that is kept")
+	set.StringVar(&l.since, "since", "", "leave out what is older: a `TIME` like 10m, 2d or 2026-01-31T02:11:11Z")
+	set.StringVar(&l.grep, "grep", "", "only lines that match a regular `EXPRESSION` (RE2)")
+	set.StringVar(&l.stream, "stream", "", "`out` or err alone")
+	set.BoolVar(&l.path, "path", false, "show where the files are, in place of what they hold")
+	set.Lookup("output").Usage = "json: one object a line"
+	set.Lookup("timeout").Usage = "how long each host may take to begin"
+}
+
+// request is what is asked of each server. given tells which flags are on the
+// command line. All errors are wrong use.
+func (l logFlags) request(children []string, given func(string) bool, now time.Time) (spec.LogRequest, error) {
+	q := spec.LogRequest{Children: children, Follow: l.follow, Grep: l.grep, Stream: spec.StreamName(l.stream)}
+	switch {
+	case l.path && (l.follow || given("tail") || given("since") || given("grep")):
+		return q, usagef("--path shows where the files are, it can be combined with --stream only")
+	case l.path && (len(children) > 1 || children[0] == spec.All):
+		return q, usagef("--path is for one child: kita logs CHILD --path")
+	case given("stream") && q.Stream != spec.Out && q.Stream != spec.Err:
+		return q, usagef("--stream %s: give out or err", l.stream)
+	case given("tail") && l.tail < 0:
+		return q, usagef("--tail %d: give how many of the last lines to begin with, 0 or more", l.tail)
+	}
+	if given("tail") {
+		q.Tail = &l.tail
+	}
+	if given("since") {
+		if err := l.readSince(&q, now); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// readSince takes a length of time, which the server counts back from its own
+// clock, or a point in time.
+func (l logFlags) readSince(q *spec.LogRequest, now time.Time) error {
+	age, err := spec.ParseDuration(l.since)
+	if err == nil && age > 0 {
+		q.Age = spec.Duration(age)
+		return nil
+	}
+	if q.Since, err = time.Parse(time.RFC3339, l.since); err != nil {
+		return usagef("--since %s: give how long ago, as in 10m or 2d, or when, as in %s", l.since, now.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// childrenRequest is request for a command that is no verb and takes children.
+func (p *program) childrenRequest(command string, args []string, f flags) (request, []string, error) {
+	children, words, err := control.ParseChildren(command, args)
+	if err != nil {
+		return request{}, nil, &usageError{err}
+	}
+	if p.through != nil && (len(words.Hosts) > 0 || words.Key != "") {
+		return request{}, nil, usagef("over SSH only this server is asked, leave out `on` and `with`: use %s %s", command, children[0])
+	}
+	r, err := p.understand("", words, f)
+	return r, children, err
+}
+
+// logs shows output, of all hosts at once.
+func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error {
+	if r.format != formatText && r.format != formatJSON {
+		return usagef("-o %s: logs takes json", r.format)
+	}
+	limits, err := r.logLimits(q.Follow)
+	if err != nil {
+		return err
+	}
+	if q.Follow {
+		var stop func(error)
+		ctx, stop = interruptible(ctx)
+		defer stop(nil)
+	}
+	if w, ok := p.out.(interface{ SetPatience(time.Duration) }); ok {
+		w.SetPatience(logPatience)
+	}
+	printer := newLogPrinter(p, r, q)
+	told, status := newSummary(r), exitOK
+	for _, result := range fleet.Stream(ctx, r.hosts, limits, func(ctx context.Context, h fleet.Host) (struct{}, error) {
+		return asking(p, r, func(ctx context.Context, c *control.Client) (struct{}, error) {
+			return struct{}{}, p.logsOf(ctx, r, q, h, c, printer)
+		})(ctx, h)
+	}) {
+		var broken *outputError
+		switch {
+		case result.Err == nil, errors.Is(result.Err, errCtrlC):
+		case errors.As(result.Err, &broken):
+			// Nobody reads any more: the other hosts need not be asked.
+			return broken.quiet()
+		default:
+			p.complainOf(label(r, result.Host), result.Err)
+			s := exitStatus(result.Err)
+			told.add(result.Host, s, result.Err)
+			status = worst(status, s)
+		}
+	}
+	if line := told.line(); line != "" {
+		p.complain("", errors.New(line))
+	}
+	return withStatus(status)
+}
+
+// logPatience is how long the reader of a command line over SSH may pause, as
+// control.Timing has it for logs.
+const logPatience = time.Hour
+
+// logLimits are those of asking r's hosts for logs. To follow them takes all of
+// them at once, and no time limit ends that.
+func (r request) logLimits(follow bool) (fleet.Limits, error) {
+	limits := r.limits()
+	if !follow {
+		return limits, nil
+	}
+	r.parallel = len(r.hosts)
+	if limits = r.limits(); limits.Parallel < len(r.hosts) {
+		return limits, fmt.Errorf("to follow %d hosts takes more open files than this process may have: raise `ulimit -n` to %d", len(r.hosts), filesPerHost*len(r.hosts)+64)
+	}
+	return limits, nil
+}
+
+// logsOf prints the output that one host has.
+func (p *program) logsOf(ctx context.Context, r request, q spec.LogRequest, h fleet.Host, c *control.Client, printer *logPrinter) error {
+	if err := printer.learnNames(ctx, c, q.Children); err != nil {
+		return err
+	}
+	stream := c.Logs(ctx, q)
+	if q.Follow && p.through == nil {
+		stream = c.FollowLogs(ctx, q, func(err error) { p.complainOf(label(r, h), fmt.Errorf("%w; trying again", err)) })
+	}
+	begun := false
+	for chunk, err := range stream {
+		if err != nil {
+			return errors.Join(printer.flush(h), p.explainEnd(err))
+		}
+		if !begun {
+			begun = true
+			// The time limit was for the beginning.
+			fleet.Suspend(ctx)
+		}
+		if err := printer.print(h, chunk); err != nil {
+			return err
+		}
+	}
+	return printer.flush(h)
+}
+
+// explainEnd says of the end of a stream in a server what it means there.
+func (p *program) explainEnd(err error) error {
+	var unreachable *control.Unreachable
+	if p.through != nil && errors.As(err, &unreachable) {
+		return spec.Refuse(spec.Unavailable, "", "", "logs: this server is about to end or to be upgraded, ask it again")
+	}
+	return err
+}
+
+// outputError is that the output could not be written.
+type outputError struct{ err error }
+
+func (o *outputError) Error() string { return "write the output: " + o.err.Error() }
+func (o *outputError) Unwrap() error { return o.err }
+
+// quiet is nil where the reader has had enough, as head has.
+func (o *outputError) quiet() error {
+	if errors.Is(o.err, syscall.EPIPE) || errors.Is(o.err, io.ErrClosedPipe) {
+		return nil
+	}
+	return o
+}

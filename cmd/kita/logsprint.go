@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"kita/control"
+	"kita/control/fleet"
+	"kita/spec"
+)
+
+// maxHeld is the longest beginning of a line that is kept until its end comes,
+// where lines of several sources must not be mixed. A longer line is broken.
+const maxHeld = 1 << 20
+
+// logPrinter prints pieces of output as they come, from any host.
+//
+// Where there is but one child it prints the bytes as they are. A program that
+// writes to a terminal means what a terminal acts on, and tail -f would pass it
+// on as well. Of several children each line follows the name of its child.
+type logPrinter struct {
+	p *program
+	r request
+	// named: each line follows the name. isMarked: those of stderr are marked.
+	named, isMarked bool
+	hostWidth       int
+
+	mu        sync.Mutex
+	nameWidth int                  // owned by mu
+	held      map[logSource][]byte // owned by mu: the known sources, and what came of a line
+	// shown is whose line stands without its end at the end of what was printed;
+	// owned by mu.
+	shown logSource
+}
+
+// logSource is one output file of one host, or what is one stream's of it.
+type logSource struct {
+	host   fleet.Host
+	file   string
+	child  string
+	stream spec.StreamName
+}
+
+func newLogPrinter(p *program, r request, q spec.LogRequest) *logPrinter {
+	l := &logPrinter{p: p, r: r, isMarked: q.Stream == "", held: map[logSource][]byte{}}
+	l.named = r.many || len(q.Children) > 1 || q.Children[0] == spec.All
+	for _, h := range r.hosts {
+		l.hostWidth = max(l.hostWidth, utf8.RuneCountInString(label(r, h)))
+	}
+	return l
+}
+
+// learnNames finds out how wide the names are that may come.
+func (l *logPrinter) learnNames(ctx context.Context, c *control.Client, children []string) error {
+	if !l.named || l.r.format == formatJSON {
+		return nil
+	}
+	if children[0] == spec.All {
+		views, err := c.List(ctx)
+		if err != nil {
+			return err
+		}
+		children = nil
+		for _, v := range views {
+			children = append(children, v.Name)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range children {
+		l.widen(name)
+	}
+	return nil
+}
+
+// widen needs mu.
+func (l *logPrinter) widen(name string) {
+	l.nameWidth = max(l.nameWidth, utf8.RuneCountInString(printable(name)))
+}
+
+// print prints a chunk of h. The error is an *outputError.
+func (l *logPrinter) print(h fleet.Host, chunk spec.LogChunk) error {
+	if chunk.Lost > 0 {
+		l.p.complainOf(label(l.r, h), fmt.Errorf("%s: %s were removed before they were read", chunk.Child, sizeText(chunk.Lost)))
+	}
+	data := []byte(chunk.Text)
+	if len(data) == 0 {
+		data = chunk.Bytes
+	}
+	if chunk.Source == "" && len(data) == 0 {
+		return nil
+	}
+	from := logSource{h, chunk.Source, chunk.Child, chunk.Stream}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.r.format == formatJSON:
+		return l.write(jsonLines(label(l.r, h), chunk, data))
+	case l.named:
+		return l.printNamed(from, data)
+	}
+	return l.printRaw(from, data)
+}
+
+// printRaw prints the bytes of the one child. It may have two files: then a line
+// of one is not printed into that of the other. mu is held.
+func (l *logPrinter) printRaw(from logSource, data []byte) error {
+	data = append(l.held[from], data...)
+	whole, rest := data, []byte{}
+	if _, known := l.held[from]; len(l.held) > 1 || len(l.held) == 1 && !known {
+		whole, rest = cutLines(data)
+	}
+	l.held[from] = rest
+	if len(whole) == 0 {
+		return nil
+	}
+	if l.shown != (logSource{}) && l.shown != from {
+		whole = append([]byte("\n"), whole...)
+	}
+	l.shown = logSource{}
+	if whole[len(whole)-1] != '\n' {
+		l.shown = from
+	}
+	return l.write(whole)
+}
+
+// printNamed prints lines after the name; mu is held.
+func (l *logPrinter) printNamed(from logSource, data []byte) error {
+	whole, rest := cutLines(append(l.held[from], data...))
+	l.held[from] = rest
+	return l.write(l.withName(from, whole))
+}
+
+// withName is the lines, each after the name; mu is held.
+func (l *logPrinter) withName(from logSource, lines []byte) []byte {
+	if len(lines) == 0 {
+		return nil
+	}
+	l.widen(from.child)
+	prefix := l.prefix(from)
+	var b bytes.Buffer
+	for line := range bytes.Lines(lines) {
+		b.WriteString(prefix)
+		b.Write(line)
+	}
+	if lines[len(lines)-1] != '\n' {
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
+
+// cutLines cuts what is behind the last whole line off, unless it is longer than
+// is kept.
+func cutLines(data []byte) (whole, rest []byte) {
+	end := bytes.LastIndexByte(data, '\n') + 1
+	if len(data)-end > maxHeld {
+		return data, nil
+	}
+	return data[:end], bytes.Clone(data[end:])
+}
+
+// flush prints what is left of lines of h that have no end.
+func (l *logPrinter) flush(h fleet.Host) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for from, rest := range l.held {
+		if from.host != h || len(rest) == 0 {
+			continue
+		}
+		l.held[from] = nil
+		if l.named {
+			rest = l.withName(from, rest)
+		}
+		if err := l.write(rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names are coloured with one of these, so that red is left for errors.
+var nameColours = []string{"36", "32", "33", "35", "34", "96", "92", "93", "95", "94"}
+
+// prefix is what stands before each line; mu is held.
+func (l *logPrinter) prefix(from logSource) string {
+	var b strings.Builder
+	if host := label(l.r, from.host); host != "" {
+		b.WriteString(padded(host, l.hostWidth) + " ")
+	}
+	name := printable(from.child)
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(name))
+	b.WriteString(l.p.paint(nameColours[sum.Sum32()%uint32(len(nameColours))], padded(name, l.nameWidth)))
+	bar := "|"
+	if l.isMarked && from.stream == spec.Err {
+		bar = l.p.paint(red, bar)
+	}
+	return b.String() + " " + bar + " "
+}
+
+func padded(text string, width int) string {
+	return text + strings.Repeat(" ", max(width-utf8.RuneCountInString(text), 0))
+}
+
+// write needs mu.
+func (l *logPrinter) write(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	if _, err := l.p.out.Write(text); err != nil {
+		return &outputError{err}
+	}
+	return nil
+}
