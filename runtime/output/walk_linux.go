@@ -53,7 +53,7 @@ func walk(path string, owner *Owner, mkdirs bool, last func(dir int, name string
 		if err != nil {
 			return err
 		}
-		target, isLink, err := step(dir, next)
+		target, isLink, err := stepTo(dir, next)
 		switch {
 		case err != nil:
 			unix.Close(next)
@@ -131,9 +131,9 @@ func giveDirectory(fd int, owner *Owner) error {
 	return unix.Fchown(list, int(owner.UID), int(owner.GID))
 }
 
-// step checks the way from dir to next, which may be a symbolic link: then it
+// stepTo checks the way from dir to next, which may be a symbolic link: then it
 // returns the target. A link is followed only if a trusted user made it.
-func step(dir, next int) (target string, isLink bool, err error) {
+func stepTo(dir, next int) (target string, isLink bool, err error) {
 	var from, to unix.Stat_t
 	if err := errors.Join(unix.Fstat(dir, &from), unix.Fstat(next, &to)); err != nil {
 		return "", false, err
