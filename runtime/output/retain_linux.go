@@ -1,0 +1,187 @@
+package output
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// expired is how many archives, from the oldest on, the rules do not keep; mu is
+// held.
+func (f *File) expired(now time.Time) int { return f.excess(now, 0) }
+
+// excess is expired for when so many archives more are to be made.
+func (f *File) excess(now time.Time, more int) int {
+	if f.rules == nil {
+		return 0
+	}
+	all := f.rec.Archives
+	n := min(max(len(all)+more-f.rules.Keep, 0), len(all))
+	if f.rules.MaxAge > 0 {
+		for n < len(all) && !now.Before(all[n].At.Add(f.rules.MaxAge.D())) {
+			n++
+		}
+	}
+	return n
+}
+
+// prune removes the archives that the rules do not keep, when so many more are
+// to be made.
+func (f *File) prune(now time.Time, more int) error {
+	f.mu.Lock()
+	n := f.excess(now, more)
+	f.mu.Unlock()
+	return f.removeOldest(n)
+}
+
+// pruneFor makes room for one more archive; freed: something was removed.
+func (f *File) pruneFor(now time.Time) (freed bool, err error) {
+	before := len(f.record().Archives)
+	err = f.prune(now, 1)
+	return len(f.record().Archives) < before, err
+}
+
+// removeOldest removes n archives. Who reads one now reads it to its end. The
+// file goes first: what the record names and is not there is only forgotten.
+func (f *File) removeOldest(n int) error {
+	if n == 0 {
+		return nil
+	}
+	p, err := findPlace(f.path, f.owner)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for _, a := range f.record().Archives[:n] {
+		if err := p.remove(a.Name); err != nil {
+			return err
+		}
+		if err := f.forget(a.Seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget takes an archive out of the record.
+func (f *File) forget(seq uint64) error {
+	return f.update(func(r *record) error {
+		r.Archives = slices.DeleteFunc(r.Archives, func(a archive) bool { return a.Seq == seq })
+		return nil
+	})
+}
+
+// diskBlock is what the size of an archive is rounded up to, as file systems do.
+const diskBlock = 4096
+
+func (a archive) used() uint64 { return (a.Size + diskBlock - 1) / diskBlock * diskBlock }
+
+// used is how many bytes the file and its archives take on the disk. The live
+// file counts while it is rotated.
+func (f *File) used() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	sum := uint64(0)
+	for _, a := range f.rec.Archives {
+		sum += a.used()
+	}
+	if f.rules == nil {
+		return sum
+	}
+	// The live file has no more blocks than bytes, and those in the hole are free.
+	return sum + f.seen - min(f.rec.Head, f.seen)
+}
+
+// enforceBudget removes archives, the oldest of all files first, until files take
+// no more than budget bytes together. If that is not enough it removes what the
+// largest live file holds. It returns the errors, and goes on where it can.
+func enforceBudget(ctx context.Context, now time.Time, files []*File, budget uint64) error {
+	used := uint64(0)
+	for _, f := range files {
+		used += f.used()
+	}
+	var errs []error
+	failed := map[*File]bool{}
+	for used > budget && ctx.Err() == nil {
+		f := oldestOf(files, failed)
+		do := func(f *File) error { return f.removeOldest(1) }
+		if f == nil {
+			f = largestOf(files, failed)
+			do = func(f *File) error { return f.drop(ctx, now) }
+		}
+		if f == nil {
+			break
+		}
+		before := f.used()
+		err := do(f)
+		after := f.used()
+		if err != nil || after >= before {
+			errs = append(errs, err)
+			failed[f] = true
+		}
+		used -= min(used, before-min(before, after))
+	}
+	return errors.Join(errs...)
+}
+
+// oldestOf is the file with the oldest archive, nil where there is none.
+func oldestOf(files []*File, but map[*File]bool) *File {
+	var found *File
+	var at time.Time
+	for _, f := range files {
+		oldest, ok := f.oldestArchive()
+		if ok && !but[f] && (found == nil || oldest.At.Before(at)) {
+			found, at = f, oldest.At
+		}
+	}
+	return found
+}
+
+func (f *File) oldestArchive() (a archive, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.rec.Archives) == 0 {
+		return archive{}, false
+	}
+	return f.rec.Archives[0], true
+}
+
+// largestOf is the rotated file that holds the most, nil where all are empty.
+func largestOf(files []*File, but map[*File]bool) *File {
+	var found *File
+	most := uint64(0)
+	for _, f := range files {
+		if used := f.used(); used > most && !but[f] {
+			found, most = f, used
+		}
+	}
+	return found
+}
+
+// drop removes all complete lines of the live file, or all of it where there is
+// none.
+func (f *File) drop(ctx context.Context, now time.Time) error {
+	done, err := f.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return politely(func() error {
+		return f.with(now, func(w *work) error {
+			end, err := f.measure(now)
+			if err != nil {
+				return err
+			}
+			rec := f.record()
+			to, ok, err := w.lastLineEnd(rec.Head, end)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				to = end
+			}
+			return w.commit(rec.Base, to, nil)
+		})
+	})
+}
