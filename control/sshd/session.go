@@ -42,6 +42,9 @@ type session struct {
 	// serving is what serves the request.
 	serving sync.WaitGroup
 	asked   bool
+	// patience is how long a write may take, 0 for Options.Write. It belongs to
+	// what serves the request.
+	patience time.Duration
 }
 
 // session returns when both sides have closed the channel, or the connection
@@ -165,11 +168,10 @@ func (s *session) exit(status int, message string) {
 	s.awaitClose()
 }
 
-// awaitClose returns when the client has closed the channel, which it must do
-// within the time for a write.
+// awaitClose returns when the client has closed the channel, which it must do in
+// the time for a write.
 func (s *session) awaitClose() {
-	late := time.AfterFunc(s.c.opt.Write, s.giveUp)
-	defer late.Stop()
+	defer s.giveUpLate()()
 	<-s.gone
 }
 
@@ -200,26 +202,45 @@ func (c *apiConn) Close() error {
 }
 
 // writer writes to a client that must read.
-func (s *session) writer(w io.Writer) io.Writer { return &paced{w, s.c.opt.Write, s.giveUp} }
+func (s *session) writer(w io.Writer) io.Writer { return &paced{s, w} }
 
-// paced gives up where a piece of what is written is not taken within the limit.
+// paced gives up where a piece of what is written is not taken in time.
 type paced struct {
-	w      io.Writer
-	limit  time.Duration
-	giveUp func()
+	s *session
+	w io.Writer
 }
 
 // pieceSize is that of a packet.
 const pieceSize = 32 << 10
 
+// SetPatience sets how long the client may take to read a piece, and in the end
+// the rest. A command line calls it before it writes what is looked at as it
+// comes.
+func (p *paced) SetPatience(limit time.Duration) { p.s.patience = limit }
+
 func (p *paced) Write(all []byte) (n int, err error) {
 	for len(all) > 0 && err == nil {
 		piece := all[:min(len(all), pieceSize)]
-		late := time.AfterFunc(p.limit, p.giveUp)
+		stop := p.s.giveUpLate()
 		var written int
 		written, err = p.w.Write(piece)
-		late.Stop()
+		stop()
 		n, all = n+written, all[written:]
 	}
 	return n, err
+}
+
+// giveUpLate gives the client its time for something. A server that leaves does
+// not have the patience.
+func (s *session) giveUpLate() (stop func()) {
+	if s.patience == 0 {
+		late := time.AfterFunc(s.c.opt.Write, s.giveUp)
+		return func() { late.Stop() }
+	}
+	late := time.AfterFunc(s.patience, s.giveUp)
+	hurry := context.AfterFunc(s.c.leaving, func() { late.Reset(s.c.opt.Linger) })
+	return func() {
+		hurry()
+		late.Stop()
+	}
 }

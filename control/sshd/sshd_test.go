@@ -283,6 +283,46 @@ func TestWhoDoesNotReadIsSentAway(t *testing.T) {
 	p.end()
 }
 
+// flood is a command line with much more output than the window and the buffers
+// of TCP hold, and a client that has yet to read any of it.
+func flood(t *testing.T, change func(*Options)) (p *peer, ch ssh.Channel, size int) {
+	const blocks, block = 20, 1 << 20
+	p = connect(t, &fake{exec: func(_ context.Context, _ string, stdout, _ io.Writer) int {
+		stdout.(interface{ SetPatience(time.Duration) }).SetPatience(time.Hour)
+		for range blocks {
+			if _, err := stdout.Write(make([]byte, block)); err != nil {
+				return 1
+			}
+		}
+		return 0
+	}}, change)
+	ch, requests, err := p.client.OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go ssh.DiscardRequests(requests)
+	if _, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{"logs web -f"})); err != nil {
+		t.Fatal(err)
+	}
+	return p, ch, blocks * block
+}
+
+func TestAPatientCommandWaitsForItsReader(t *testing.T) {
+	_, ch, size := flood(t, func(o *Options) { o.Write = 20 * time.Millisecond })
+	// As long as an impatient one would have been given up several times over.
+	time.Sleep(400 * time.Millisecond)
+	if n, err := io.Copy(io.Discard, ch); int(n) != size || err != nil {
+		t.Errorf("%d bytes of %d, %v", n, size, err)
+	}
+	_ = ch.Close()
+}
+
+func TestAPatientCommandDoesNotHoldUpAServerThatLeaves(t *testing.T) {
+	p, _, _ := flood(t, func(o *Options) { o.Linger = 20 * time.Millisecond })
+	p.conn.Leave()
+	p.end()
+}
+
 func TestWhoIsOfNoUseIsSentAway(t *testing.T) {
 	t.Run("no channel", func(t *testing.T) {
 		connect(t, &fake{}, func(o *Options) { o.Idle = 50 * time.Millisecond }).end()
