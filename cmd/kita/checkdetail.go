@@ -59,6 +59,7 @@ func (p *program) writeDetail(w io.Writer, v spec.View, prefix string) error {
 	if s.LastExit != nil {
 		f.add("last exit", exitText(*s.LastExit)+", "+instant(s.LastExit.At, p.now()))
 	}
+	addLastLines(&f, s.LastLines)
 	p.addHistory(&f, s.History)
 	f.add("starts", fmt.Sprintf("%d, of them %d by the restart policy since the last command", s.Starts, s.Restarts))
 	if s.NextStart != nil {
@@ -84,6 +85,18 @@ func (p *program) addProcess(f *fields, s spec.Status) {
 	}
 	f.add("pid", fmt.Sprintf("%d (incarnation %d%s)", s.Process.PID, s.Process.Incarnation, adopted))
 	f.add("started", instant(s.Process.StartedAt, p.now()))
+}
+
+// addLastLines has what the latest run wrote before it failed.
+func addLastLines(f *fields, l *spec.LastLines) {
+	if l == nil {
+		return
+	}
+	title := "last " + streamTitle(l.Stream)
+	for _, line := range l.Lines {
+		f.add(title, widened(line))
+		title = ""
+	}
 }
 
 // addHistory lists the latest exits, the newest last. A single one is said
@@ -142,13 +155,6 @@ func addConfig(f *fields, c *spec.Child) {
 	if c.Repeat != nil {
 		f.add("repeat", repeatText(c.Repeat))
 	}
-}
-
-func streamText(s *spec.Stream) string {
-	if s == nil {
-		return "that of the server"
-	}
-	return printable(fmt.Sprintf("%s (%s)", s.Path, s.Mode))
 }
 
 // resourcesText is the limits of a whole child, as its file could have them.

@@ -15,8 +15,11 @@ func (p *program) change(ctx context.Context, r request) error {
 	command := spec.Command{Verb: r.verb, Child: r.child, NoWait: r.noWait}
 	return fanOut(ctx, p, r, showing[spec.Outcome]{
 		text: func(w io.Writer, out spec.Outcome, prefix string) error {
-			_, err := fmt.Fprintf(w, "%s%s\n", prefix, printable(outcomeText(out, r.noWait)))
-			return err
+			lines := []string{outcomeText(out, r.noWait)}
+			if !r.noWait && r.verb != spec.VerbStop {
+				lines = append(lines, lastLines(out.Status.LastLines)...)
+			}
+			return writeLines(w, lines, prefix)
 		},
 	}, func(ctx context.Context, c *control.Client) (spec.Outcome, error) {
 		outcome, err := c.Do(ctx, command)
@@ -25,6 +28,16 @@ func (p *program) change(ctx context.Context, r request) error {
 		}
 		return outcome, waitedTooLong(r, err)
 	})
+}
+
+// writeLines prints lines, each after the prefix.
+func writeLines(w io.Writer, lines []string, prefix string) error {
+	var b strings.Builder
+	for _, line := range lines {
+		fmt.Fprintf(&b, "%s%s\n", prefix, printable(line))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // kill ends servers.

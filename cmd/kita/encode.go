@@ -20,8 +20,9 @@ import (
 
 // failure is what stands for a host's answer when there is none.
 type failure struct {
-	Error string    `json:"error"`
-	Code  spec.Code `json:"code"`
+	Error     string          `json:"error"`
+	Code      spec.Code       `json:"code"`
+	LastLines *spec.LastLines `json:"last_lines,omitempty"`
 }
 
 func failureOf(err error) failure {
@@ -35,21 +36,21 @@ func failureOf(err error) failure {
 	)
 	switch {
 	case errors.As(err, &old) && old.status == exitNotRunning:
-		return failure{err.Error(), "not-running"}
+		return failure{Error: err.Error(), Code: "not-running"}
 	case errors.As(err, &not):
-		return failure{err.Error(), "not-asked"}
+		return failure{Error: err.Error(), Code: "not-asked"}
 	case errors.Is(err, errCtrlC), errors.Is(err, errInterrupted):
-		return failure{err.Error(), "interrupted"}
+		return failure{Error: err.Error(), Code: "interrupted"}
 	case errors.As(err, &refusal):
-		return failure{err.Error(), refusal.Code}
+		return failure{Error: err.Error(), Code: refusal.Code, LastLines: refusal.LastLines}
 	case errors.As(err, &unreachable):
-		return failure{err.Error(), "unreachable"}
+		return failure{Error: err.Error(), Code: "unreachable"}
 	case errors.As(err, &keyRefused):
-		return failure{err.Error(), "key-refused"}
+		return failure{Error: err.Error(), Code: "key-refused"}
 	case errors.As(err, &hostKey):
-		return failure{err.Error(), "host-key"}
+		return failure{Error: err.Error(), Code: "host-key"}
 	}
-	return failure{err.Error(), "failed"}
+	return failure{Error: err.Error(), Code: "failed"}
 }
 
 // encoder prints answers as JSON or YAML: that of one host as it is, those of

@@ -30,6 +30,7 @@ func exampleViews() []spec.View {
 	web.Repeat = &spec.Repeat{Action: spec.VerbRestart, Every: spec.Duration(4 * time.Hour)}
 	web.Restart.Policy, web.Restart.Limit = spec.Always, spec.StartLimit{Starts: 5, Within: spec.Duration(time.Minute)}
 	web.Stdout = &spec.Stream{Path: "out.log", Mode: spec.Append}
+	web.Stderr = &spec.Stream{Path: "/var/log/web\x1b.log", Mode: spec.Append, Rotate: &spec.Rotate{Size: 100e6, Keep: 5, Compress: spec.Zstd}}
 	web.User, web.Group = "www", "web"
 	odd := controltest.Child("odd")
 	odd.CommandLine = "echo \x1b]0;gotcha\a \xff ünï"
@@ -47,7 +48,8 @@ func exampleViews() []spec.View {
 				LastExit: &spec.Exit{Known: true, Signal: 15, At: at.Add(time.Hour)}}},
 		{Name: "flaky", Spec: controltest.Child("flaky"), Desired: spec.Desired{Run: spec.Running, Generation: 2},
 			Status: spec.Status{Phase: spec.PhaseBackOff, Since: at, ObservedGeneration: 1, Starts: 4, Restarts: 3, NextStart: &next,
-				Reason: "exit 127", LastExit: &spec.Exit{Known: true, Code: 127, At: at.Add(3*time.Hour + 4*time.Minute)}}},
+				Reason: "exit 127", LastExit: &spec.Exit{Known: true, Code: 127, At: at.Add(3*time.Hour + 4*time.Minute)},
+				LastLines: &spec.LastLines{Incarnation: 4, Stream: spec.Err, Lines: []string{"flaky: loading", "\tat main", "\x1b[2Jflaky: \xff not found"}}}},
 		{Name: "odd", Spec: odd, FileError: "odd.yml:1: command: is missing\nodd.yml:2: zzz: unknown\x1b[31m",
 			Status: spec.Status{Phase: spec.PhaseFailed, Since: at,
 				Failure: &spec.Failure{Code: spec.CannotStart, Message: "exec: no such file"}, Reason: "cannot start: exec: no such file"}},

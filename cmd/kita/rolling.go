@@ -60,7 +60,9 @@ func fares(child string, s spec.Status) (done bool, err error) {
 		if s.LastExit != nil && s.Process == nil {
 			what = "has ended since: " + exitText(*s.LastExit)
 		}
-		return false, spec.Refuse(spec.CannotStart, "", child, "%s was started, and %s", child, what)
+		refusal := spec.Refuse(spec.CannotStart, "", child, "%s was started, and %s", child, what)
+		refusal.LastLines = s.LastLines
+		return false, refusal
 	case spec.PhaseStarting:
 	}
 	return false, nil

@@ -74,14 +74,16 @@ func (p *program) complain(host string, err error) {
 	p.say(prefix+host, errorLines(err))
 }
 
-// complainOf prints what came of asking a host; host is its label or empty. The
-// text may be the host's own: lines after the first are indented, so that none
-// of them looks like one of kita's, or of another host.
+// complainOf prints what came of asking a host, with the last lines of the child
+// if it failed; host is its label or empty. The text may be the host's own: lines
+// after the first are indented, so that none of them looks like one of kita's, or
+// of another host.
 func (p *program) complainOf(host string, err error) {
 	lines := errorLines(err)
 	for i := range lines[1:] {
 		lines[1+i] = "  " + lines[1+i]
 	}
+	lines = append(lines, lastLinesIn(err)...)
 	if host != "" {
 		host += ": "
 	}

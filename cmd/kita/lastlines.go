@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"kita/spec"
+)
+
+// lastLines are what a child wrote before it failed, as lines to stand below what
+// is said of the failure; none where l is nil. They are the child's own text, and
+// escaped when written.
+func lastLines(l *spec.LastLines) []string {
+	if l == nil || len(l.Lines) == 0 {
+		return nil
+	}
+	lines := []string{"  its last lines on " + streamTitle(l.Stream) + ":"}
+	for _, line := range l.Lines {
+		lines = append(lines, "    "+widened(line))
+	}
+	return lines
+}
+
+// lastLinesIn are those that an error comes with.
+func lastLinesIn(err error) []string {
+	var refusal *spec.Refusal
+	if errors.As(err, &refusal) {
+		return lastLines(refusal.LastLines)
+	}
+	return nil
+}
+
+// streamTitle is a stream as people call it.
+func streamTitle(name spec.StreamName) string {
+	if name == spec.Out {
+		return "stdout"
+	}
+	return "stderr"
+}
+
+// widened has spaces for tabs, which would be shown as \t: stack traces are full of
+// them.
+func widened(line string) string { return strings.ReplaceAll(line, "\t", "    ") }
