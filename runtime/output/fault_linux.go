@@ -1,0 +1,242 @@
+package output
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// faults are what is wrong with a file, in words; guarded by Manager.mu.
+type faults struct {
+	// astray says that it is not at its path any more, stuck why it cannot be
+	// rotated or looked at.
+	astray, stuck string
+	// held is the file that is at its path no more, opened; nil otherwise.
+	held *os.File
+}
+
+// lines are all of them.
+func (f *faults) lines() []string {
+	var lines []string
+	for _, line := range []string{f.astray, f.stuck} {
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// strayed says what is at path where the file with this key should be; empty if
+// that is there. The error is of a look that told nothing.
+func strayed(path string, key Key) (string, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	switch {
+	case err == unix.ENOENT || err == unix.ENOTDIR:
+		if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+			return "was removed with its directory", nil
+		}
+		return "was removed", nil
+	case err != nil:
+		return "", &os.PathError{Op: "stat", Path: path, Err: err}
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		if at, err := lookAt(path); err == nil && at.key == key {
+			return "", nil
+		}
+	case Key{uint64(st.Dev), st.Ino} == key:
+		return "", nil
+	}
+	kind := notRegular(st.Mode & unix.S_IFMT)
+	if kind == unix.S_IFREG {
+		return "was replaced by another file", nil
+	}
+	return "was replaced by " + kind.kind(), nil
+}
+
+// checkPlace finds out whether an entry's file is at its path. Where it is not it
+// is held from here on: reading and rotation go on from what the process has open.
+func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
+	key := e.file.Key()
+	if key == (Key{}) {
+		return false, nil
+	}
+	how, err := strayed(e.path, key)
+	if err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	used, held := len(e.users) > 0, e.faults.held
+	m.mu.Unlock()
+	switch {
+	case how == "":
+		m.letGo(e)
+		return false, nil
+	case !used && held == nil:
+		return false, nil
+	case !used:
+		m.salvageSoon(e)
+		return true, nil
+	case held == nil:
+		m.hold(e, key)
+	}
+	m.describe(e, how)
+	return true, nil
+}
+
+// describe notes how a file went astray.
+func (m *Manager) describe(e *entry, how string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e.faults.held == nil {
+		e.faults.astray = fmt.Sprintf("%s %s; what the process writes cannot be reached, it goes to the file again from the next start", e.path, how)
+		return
+	}
+	e.faults.astray = fmt.Sprintf("%s %s; what the process writes is kept and shown by kita logs, and goes to the file again from the next start", e.path, how)
+}
+
+// hold opens the file of an entry where one of its processes has it open.
+func (m *Manager) hold(e *entry, key Key) {
+	for _, pid := range m.holders(e) {
+		f := openOf(pid, key)
+		if f == nil {
+			continue
+		}
+		m.mu.Lock()
+		e.faults.held = f
+		m.mu.Unlock()
+		e.file.holdBy(func() (int, error) {
+			return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		})
+		return
+	}
+}
+
+// letGo ends hold, if the file was held.
+func (m *Manager) letGo(e *entry) {
+	m.mu.Lock()
+	held := e.faults.held
+	e.faults.held, e.faults.astray = nil, ""
+	m.mu.Unlock()
+	if held != nil {
+		e.file.holdBy(nil)
+		held.Close()
+	}
+}
+
+// salvageSoon has what a run left in a file that is at no path become an archive.
+func (m *Manager) salvageSoon(e *entry) {
+	m.watch.rotation(e, func() {
+		e.preparing.Lock()
+		defer e.preparing.Unlock()
+		if err := m.salvage(m.watch.ctx, e); err != nil && m.watch.ctx.Err() == nil {
+			m.log.Warn("the rest of the output in a file that was removed is not in an archive yet", "path", e.path, "err", err)
+		}
+	})
+}
+
+// salvage makes an archive of what a held file holds, and lets go of it, unless
+// somebody writes to it again. The entry's preparing is held.
+func (m *Manager) salvage(ctx context.Context, e *entry) error {
+	m.mu.Lock()
+	none := e.faults.held == nil || len(e.users) > 0
+	m.mu.Unlock()
+	if none {
+		return nil
+	}
+	if _, err := e.file.archiveAll(ctx, time.Now()); err != nil {
+		return err
+	}
+	m.letGo(e)
+	return nil
+}
+
+// holders are the processes that may have an entry's file open.
+func (m *Manager) holders(e *entry) []int {
+	m.mu.Lock()
+	users := slices.Clone(e.users)
+	m.mu.Unlock()
+	var pids []int
+	for _, a := range users {
+		pids = append(pids, a.pid)
+		if m.o.Holders != nil {
+			pids = append(pids, m.o.Holders(a.child, a.incarnation)...)
+		}
+	}
+	return pids
+}
+
+// openOf opens the file with this key for reading and writing, where a process
+// has it open; nil if it has not, or may not be asked.
+func openOf(pid int, key Key) *os.File {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+	fds, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, entry := range fds {
+		path := filepath.Join(dir, entry.Name())
+		if at, err := lookAt(path); err != nil || at.key != key {
+			continue
+		}
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+		if err != nil {
+			continue
+		}
+		// Another one may have been opened under that number meanwhile.
+		if keyOf(fd) != key {
+			unix.Close(fd)
+			continue
+		}
+		return os.NewFile(uintptr(fd), path)
+	}
+	return nil
+}
+
+// tell tells Options.Fault what is wrong with the files of those who write to an
+// entry, where that has changed.
+func (m *Manager) tell(e *entry) {
+	if m.o.Fault == nil {
+		return
+	}
+	m.mu.Lock()
+	users := slices.Clone(e.users)
+	m.mu.Unlock()
+	for _, a := range users {
+		m.tellRun(a)
+	}
+}
+
+func (m *Manager) tellRun(a *attached) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	m.mu.Lock()
+	lines := []string{}
+	for _, u := range a.uses {
+		lines = append(lines, u.entry.faults.lines()...)
+	}
+	changed := !slices.Equal(lines, a.told)
+	a.told = lines
+	m.mu.Unlock()
+	if changed {
+		m.o.Fault(a.child, a.incarnation, lines)
+	}
+}
+
+// faultOf is what is wrong with a file, in one line.
+func (m *Manager) faultOf(e *entry) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lines := e.faults.lines()
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[0]
+}

@@ -1,0 +1,422 @@
+package output
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/spec"
+)
+
+// Options are what a Manager can be told.
+type Options struct {
+	// StateDir is the server's state directory; what is known of the files is
+	// kept in its directory output. Empty: nothing is kept, and nothing rotated.
+	StateDir string
+	// Logger is slog's default when nil.
+	Logger *slog.Logger
+	// Budget is how many bytes all rotated files and archives may take together;
+	// 0 or nil is any number.
+	Budget func() uint64
+	// Fault is told what is wrong with the files of a run, one line each, when
+	// that has changed; no lines: nothing is. It must not block. It may be nil.
+	Fault func(child string, incarnation uint64, lines []string)
+	// Reopened is told that there is a file at the path of an output again after
+	// what was there had gone: whoever writes there for the run, a pump, can be
+	// given it. It is asked only for outputs with FIFOs; true: it was.
+	Reopened func(child string, incarnation uint64, o spec.Output, fd int) bool
+	// Owner is whom a child runs as, nil where that is the server's own user. Nil:
+	// each one does.
+	Owner func(c *spec.Child) (*Owner, error)
+	// Holders are the processes, besides the leader, that may have the output of
+	// a run open: what is left of it, and its pump. It may be nil.
+	Holders func(child string, incarnation uint64) []int
+}
+
+// Manager opens, watches, rotates and limits the output files of the children.
+// Its methods may be called from any goroutine. It keeps what it knows of every
+// file that it came across, about 1 KB each; nothing of them is open.
+type Manager struct {
+	o      Options
+	log    *slog.Logger
+	shared *shared
+	watch  *watcher
+	// packers pack archives, savers keep the budget.
+	packers, savers crew
+
+	// telling is held while Options.Fault is called, so that what it is told comes
+	// in order. It is taken before mu.
+	telling sync.Mutex
+	// mu is held for moments only, never over I/O.
+	mu sync.Mutex
+	// entries are the files by path, live those that a run has open by what they
+	// are: a file by two names is one. Both are guarded by mu.
+	entries map[string]*entry
+	live    map[Key]*entry
+	// runs, guarded by mu, are the live runs by child, the latest first.
+	runs map[string][]*attached
+	// saving and budgetAt, guarded by mu: the budget is being kept, and when it is
+	// the next time at the earliest.
+	saving   bool
+	budgetAt time.Time
+}
+
+// attached is a run whose output is looked after.
+type attached struct {
+	child       string
+	incarnation uint64
+	pid         int
+	// uses are guarded by Manager.mu, as told is: what Options.Fault was last told.
+	uses []use
+	told []string
+}
+
+// use is a file that a run writes to.
+type use struct {
+	output spec.Output
+	entry  *entry
+	// rules are those of its streams that are rotated.
+	rules []*spec.Rotate
+}
+
+// entry is a file, and who has it open.
+type entry struct {
+	path string
+	once sync.Once
+	// file is set by once, under Manager.mu.
+	file *File
+
+	// preparing is held while a launch opens the file.
+	preparing sync.Mutex
+
+	// users are the runs that write to it, pins is how many launches are about to;
+	// guarded by Manager.mu.
+	users []*attached
+	pins  int
+	// tending, guarded by Manager.mu as packing is: its rules are being carried
+	// out. packAfter is guarded by it too.
+	tending, packing bool
+	packAfter        time.Time
+
+	faults faults
+	look   look
+}
+
+// FileOf is an output file of a child.
+type FileOf struct {
+	// Streams are those that go there, Out first.
+	Streams []spec.StreamName
+	*File
+
+	entry *entry
+}
+
+// New makes a Manager. What a former server was interrupted in is finished; a
+// file where that cannot be done is named in the log. The caller closes it.
+func New(o Options) (*Manager, error) {
+	m := &Manager{o: o, log: o.Logger, entries: map[string]*entry{}, live: map[Key]*entry{}, runs: map[string][]*attached{}}
+	if m.log == nil {
+		m.log = slog.Default()
+	}
+	var err error
+	if m.shared, err = newShared(o.StateDir); err != nil {
+		return nil, err
+	}
+	if m.watch, err = newWatcher(m.examine); err != nil {
+		m.log.Warn("changes of output files are noticed late", "err", err)
+	}
+	m.packers = crew{most: 1, running: &m.watch.running}
+	m.savers = crew{most: 1, running: &m.watch.running}
+	known, err := m.shared.records.all()
+	if err != nil {
+		m.log.Warn("what was known of some output files is lost", "err", err)
+	}
+	for _, r := range known {
+		m.entry(r.Path, r.Owner)
+	}
+	return m, nil
+}
+
+// entry returns the entry of a path, which is absolute.
+func (m *Manager) entry(path string, owner *Owner) *entry {
+	m.mu.Lock()
+	e := m.entries[path]
+	if e == nil {
+		e = &entry{path: path, look: look{quiet: quietLooks}}
+		m.entries[path] = e
+	}
+	m.mu.Unlock()
+	e.once.Do(func() {
+		f, err := m.shared.open(path, owner)
+		if err != nil {
+			m.log.Warn("what is known of an output file is incomplete", "path", path, "err", err)
+		}
+		f.times.path = m.shared.records.stem(path) + timesEnding
+		f.followers.arrived = func() { m.watch.wake(e) }
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		e.file = f
+	})
+	return e
+}
+
+// Attach looks after the output files of a run, outs, which Prepare or a former
+// server's Launch had: they are watched, rotated as c says, and what is wrong with
+// them is told. c may be nil: nothing is rotated then before Configure.
+func (m *Manager) Attach(child string, id spec.Identity, c *spec.Child, outs []spec.Output) {
+	a := &attached{child: child, incarnation: id.Incarnation, pid: id.PID}
+	for _, o := range outs {
+		if o.Inode != 0 {
+			key := Key{o.Dev, o.Inode}
+			a.uses = append(a.uses, use{o, m.entryOf(o.Path, key, ownerOf(o)), rulesOf(c, o.Streams)})
+		}
+	}
+	m.mu.Lock()
+	runs := append(m.runs[child], a)
+	slices.SortStableFunc(runs, func(a, b *attached) int { return cmp.Compare(b.incarnation, a.incarnation) })
+	m.runs[child] = runs
+	for _, u := range a.uses {
+		u.entry.users = append(u.entry.users, a)
+		m.live[Key{u.output.Dev, u.output.Inode}] = u.entry
+	}
+	m.mu.Unlock()
+	for _, u := range a.uses {
+		m.applyRules(u.entry)
+		m.watch.wake(u.entry)
+	}
+}
+
+// entryOf returns the entry of the file with this key, which may be known by
+// another path, and else of the path.
+func (m *Manager) entryOf(path string, key Key, owner *Owner) *entry {
+	m.mu.Lock()
+	e := m.live[key]
+	m.mu.Unlock()
+	if e != nil {
+		return e
+	}
+	return m.entry(path, owner)
+}
+
+// Detach ends the care for a run of which nothing is left. What it wrote to a
+// file that is at no path any more becomes an archive.
+func (m *Manager) Detach(child string, incarnation uint64) {
+	m.mu.Lock()
+	i := slices.IndexFunc(m.runs[child], func(a *attached) bool { return a.incarnation == incarnation })
+	if i < 0 {
+		m.mu.Unlock()
+		return
+	}
+	a := m.runs[child][i]
+	m.runs[child] = slices.Delete(m.runs[child], i, i+1)
+	if len(m.runs[child]) == 0 {
+		delete(m.runs, child)
+	}
+	for _, u := range a.uses {
+		u.entry.users = slices.DeleteFunc(u.entry.users, func(other *attached) bool { return other == a })
+		m.retire(u.entry)
+	}
+	m.mu.Unlock()
+	for _, u := range a.uses {
+		m.applyRules(u.entry)
+		m.watch.wake(u.entry)
+	}
+}
+
+// retire forgets what an entry's file is once no run has it open. mu is held.
+func (m *Manager) retire(e *entry) {
+	if len(e.users) > 0 || e.pins > 0 {
+		return
+	}
+	maps.DeleteFunc(m.live, func(_ Key, other *entry) bool { return other == e })
+}
+
+// Configure applies what the file of a child says of rotation to its live runs.
+func (m *Manager) Configure(c *spec.Child) {
+	var changed []*entry
+	m.mu.Lock()
+	for _, a := range m.runs[c.Name] {
+		for i, u := range a.uses {
+			a.uses[i].rules = rulesOf(c, u.output.Streams)
+			changed = append(changed, u.entry)
+		}
+	}
+	m.mu.Unlock()
+	for _, e := range changed {
+		m.applyRules(e)
+		m.watch.wake(e)
+	}
+}
+
+// applyRules has a file rotated as those ask who write to it: where they ask for
+// different things, by the smallest size. A file that nobody writes to keeps its
+// rules, for the age of its archives.
+func (m *Manager) applyRules(e *entry) {
+	m.mu.Lock()
+	var all []*spec.Rotate
+	for _, a := range e.users {
+		for _, u := range a.uses {
+			if u.entry == e {
+				all = append(all, u.rules...)
+			}
+		}
+	}
+	used := len(e.users) > 0
+	m.mu.Unlock()
+	if used {
+		e.file.configure(strictest(all))
+	}
+}
+
+// strictest is the rule with the smallest size, nil of none.
+func strictest(rules []*spec.Rotate) *spec.Rotate {
+	if len(rules) == 0 {
+		return nil
+	}
+	return slices.MinFunc(rules, func(a, b *spec.Rotate) int { return cmp.Compare(a.Size, b.Size) })
+}
+
+// Files are the output files of a child: those of its live runs, the latest
+// first, or else those that c says; c may be nil.
+func (m *Manager) Files(child string, c *spec.Child) []FileOf {
+	var files []FileOf
+	m.mu.Lock()
+	for _, a := range m.runs[child] {
+		for _, u := range a.uses {
+			if !slices.ContainsFunc(files, func(f FileOf) bool { return f.File == u.entry.file }) {
+				files = append(files, FileOf{u.output.Streams, u.entry.file, u.entry})
+			}
+		}
+	}
+	m.mu.Unlock()
+	if len(files) > 0 || c == nil {
+		return files
+	}
+	return m.configured(c)
+}
+
+// configured are the files that a child that does not run would write to. What
+// is there and is no regular file is none.
+func (m *Manager) configured(c *spec.Child) []FileOf {
+	if c.Stdout == nil && c.Stderr == nil {
+		return nil
+	}
+	owner, err := m.ownerFor(c)
+	if err != nil {
+		return nil // it cannot be started either, and is told why then
+	}
+	var files []FileOf
+	for _, name := range []spec.StreamName{spec.Out, spec.Err} {
+		s := streamOf(c, name)
+		if s == nil {
+			continue
+		}
+		e, ok := m.unused(s, owner)
+		if !ok {
+			continue
+		}
+		if i := slices.IndexFunc(files, func(f FileOf) bool { return f.File == e.file }); i >= 0 {
+			files[i].Streams = append(files[i].Streams, name)
+			continue
+		}
+		files = append(files, FileOf{[]spec.StreamName{name}, e.file, e})
+	}
+	return files
+}
+
+func (m *Manager) ownerFor(c *spec.Child) (*Owner, error) {
+	if m.o.Owner == nil {
+		return nil, nil
+	}
+	return m.o.Owner(c)
+}
+
+// unused returns the entry of what a stream of no live run goes to; false where
+// that is no regular file.
+func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
+	path, err := absolute(s.Path)
+	if err != nil {
+		return nil, false
+	}
+	var at found
+	p, err := findPlace(path, owner)
+	if err == nil {
+		at, err = statx(p.dir, p.name, unix.AT_SYMLINK_NOFOLLOW)
+		p.close()
+	}
+	switch {
+	case err != nil:
+		// Not there yet, or not any more, or not to be read.
+		return m.entry(path, owner), true
+	case !at.regular:
+		return nil, false
+	}
+	e := m.entryOf(path, at.key, owner)
+	m.mu.Lock()
+	busy := len(e.users) > 0 || e.pins > 0
+	m.mu.Unlock()
+	if !busy {
+		// The error is that of a context, and this one does not end.
+		_ = e.file.bind(context.Background(), at.key, 0)
+		e.file.configure(s.Rotate)
+	}
+	return e, true
+}
+
+// Shown is what Files returns, to be shown.
+func (m *Manager) Shown(child string, c *spec.Child) []spec.OutputFile {
+	var shown []spec.OutputFile
+	for _, f := range m.Files(child, c) {
+		s := f.shown()
+		s.Streams = f.Streams
+		s.Fault = m.faultOf(f.entry)
+		shown = append(shown, s)
+	}
+	return shown
+}
+
+// Rotate makes archives now of all whole lines that the files of a child hold,
+// whether they are rotated otherwise or not.
+func (m *Manager) Rotate(ctx context.Context, child string, c *spec.Child) ([]spec.Archive, error) {
+	var made []spec.Archive
+	var errs []error
+	for _, f := range m.Files(child, c) {
+		archives, err := f.rotate(ctx, time.Now())
+		made = append(made, archives...)
+		errs = append(errs, err)
+	}
+	return made, errors.Join(errs...)
+}
+
+// Close ends the care for all files. It waits for what is being written to come
+// to an end that the next server can go on from, but not for a disk that does not
+// answer.
+func (m *Manager) Close() {
+	if !m.watch.close() {
+		m.log.Error("a disk does not answer, what was being done to output files on it is left")
+	}
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.entries))
+	m.mu.Unlock()
+	for _, e := range all {
+		if err := e.file.times.flush(); err != nil {
+			m.log.Debug("cannot note when an output file was written", "path", e.path, "err", err)
+		}
+		m.letGo(e)
+	}
+}
+
+// ownerOf is whose file an output is; nil is the server's own.
+func ownerOf(o spec.Output) *Owner {
+	if o.UID == nil || o.GID == nil {
+		return nil
+	}
+	return &Owner{*o.UID, *o.GID}
+}

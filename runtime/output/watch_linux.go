@@ -1,0 +1,408 @@
+package output
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// leastWait and longWait bound the time between two looks at a file that is
+	// written to; followedWait is the most where somebody follows it.
+	leastWait    = 20 * time.Millisecond
+	longWait     = time.Second
+	followedWait = 50 * time.Millisecond
+	// crowdWait is the most where many files are written to: one is looked at
+	// each millisecond then.
+	crowdWait = 5 * time.Second
+	crowd     = 1000
+	// blindWait is between two looks at a file that cannot be watched, strayWait
+	// where something is wrong with it.
+	blindWait = 30 * time.Second
+	strayWait = 2 * time.Second
+	// quietLooks is after how many looks without growth a file is idle.
+	quietLooks = 2
+	// rotationsPerDevice is how many files of one file system are rotated at once.
+	rotationsPerDevice = 2
+	// closePatience is how long close waits for a disk.
+	closePatience = 10 * time.Second
+)
+
+// look is when an entry is looked at; guarded by watcher.mu.
+type look struct {
+	// due is in the heap at index-1; index 0: it is not due at any time.
+	due   time.Time
+	index int
+	// looking: it is being looked at; again: and has to be once more.
+	looking, again bool
+	// watch is the number of its watch, 0 for none, mask what for.
+	watch int32
+	mask  uint32
+	// quiet counts the looks without growth, end is what the last one saw.
+	quiet int
+	end   uint64
+}
+
+// idle: nobody writes to it; an event tells when somebody does.
+func (l *look) idle() bool { return l.quiet >= quietLooks }
+
+// report is what a look found.
+type report struct {
+	end uint64
+	// left is how many bytes it may grow before it has to be rotated, rate how
+	// fast it grows, in bytes a second.
+	left, rate uint64
+	followed   bool
+	// at is where inotify finds the file; stray: not at its path.
+	at    string
+	stray bool
+	// deadline is when it has to be looked at even if it is idle; zero for never.
+	deadline time.Time
+}
+
+// watcher decides when files are looked at. Idle files have a watch for one
+// event of the kernel; the others are looked at as often as their growth asks
+// for. So a file costs nothing while nobody writes, and nothing for each write.
+//
+// The looks are done by a crew for each file system, so that a disk that hangs
+// holds no other up.
+type watcher struct {
+	examine func(*entry, time.Time) report
+	notify  *inotify // nil where there is none to be had
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	// kick tells the goroutine that something is due earlier.
+	kick chan struct{}
+
+	mu sync.Mutex
+	// All below is guarded by mu, as look is in every entry.
+	closed  bool
+	heap    dueHeap
+	devices map[uint64]*device
+	watched map[int32]*entry
+	// arming is how many watches are being added, missed are events of watches
+	// that nobody knew meanwhile.
+	arming int
+	missed map[int32]bool
+	busy   int // files that are not idle
+}
+
+// device is who works on a file system.
+type device struct{ looks, rotations crew }
+
+// newWatcher starts the goroutine; close ends it.
+func newWatcher(examine func(*entry, time.Time) report) (*watcher, error) {
+	w := &watcher{examine: examine, kick: make(chan struct{}, 1),
+		devices: map[uint64]*device{}, watched: map[int32]*entry{}, missed: map[int32]bool{}}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	var err error
+	w.notify, err = newInotify()
+	w.running.Go(w.run)
+	return w, err
+}
+
+// wake has an entry looked at now.
+func (w *watcher) wake(e *entry) {
+	w.mu.Lock()
+	w.rouse(e)
+	w.mu.Unlock()
+	w.nudge()
+}
+
+// rouse is wake for the holder of mu.
+func (w *watcher) rouse(e *entry) {
+	if e.look.looking {
+		e.look.again = true
+		return
+	}
+	w.schedule(e, time.Now())
+}
+
+func (w *watcher) nudge() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// schedule makes an entry due at a time; the zero time is never. mu is held.
+func (w *watcher) schedule(e *entry, at time.Time) {
+	switch {
+	case at.IsZero() && e.look.index > 0:
+		heap.Remove(&w.heap, e.look.index-1)
+	case at.IsZero():
+	case e.look.index > 0:
+		e.look.due = at
+		heap.Fix(&w.heap, e.look.index-1)
+	default:
+		e.look.due = at
+		heap.Push(&w.heap, e)
+	}
+}
+
+// run hands out what is due. It is the watcher's goroutine.
+func (w *watcher) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var events chan int32
+	if w.notify != nil {
+		events = w.notify.events
+	}
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-timer.C:
+		case <-w.kick:
+		case watch, open := <-events:
+			if !open {
+				events = nil
+			}
+			w.happened(watch)
+		}
+		if next := w.handOut(time.Now()); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// happened notes that a watch has ended with an event.
+func (w *watcher) happened(watch int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if watch == overflow {
+		for _, e := range w.watched {
+			w.rouse(e)
+		}
+		return
+	}
+	e := w.watched[watch]
+	if e == nil {
+		if w.arming > 0 {
+			w.missed[watch] = true
+		}
+		return
+	}
+	w.forgetWatch(e)
+	w.setQuiet(e, 0)
+	w.rouse(e)
+}
+
+func (w *watcher) forgetWatch(e *entry) {
+	delete(w.watched, e.look.watch)
+	e.look.watch = 0
+}
+
+// handOut has everything that is due looked at, and returns when something is
+// the next time; zero for never.
+func (w *watcher) handOut(now time.Time) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.heap) > 0 && !w.closed {
+		e := w.heap[0]
+		if e.look.due.After(now) {
+			return e.look.due
+		}
+		heap.Pop(&w.heap)
+		e.look.looking = true
+		w.device(e).looks.do(func() { w.lookAt(e) })
+	}
+	return time.Time{}
+}
+
+// device returns who works on an entry's file system. mu is held.
+func (w *watcher) device(e *entry) *device {
+	dev := e.file.Key().Dev
+	d := w.devices[dev]
+	if d == nil {
+		d = &device{looks: crew{most: 1, running: &w.running}, rotations: crew{most: rotationsPerDevice, running: &w.running}}
+		w.devices[dev] = d
+	}
+	return d
+}
+
+// rotation has a task done beside the looks, if it is none of too many.
+func (w *watcher) rotation(e *entry, task func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.device(e).rotations.do(task)
+	}
+}
+
+// lookAt looks, and decides when to look again. What became idle is watched, and
+// looked at once more: it may have been written to before there was the watch.
+func (w *watcher) lookAt(e *entry) {
+	if w.ctx.Err() != nil {
+		return
+	}
+	r := w.examine(e, time.Now())
+	armed := w.arm(e, r, w.tally(e, r))
+	if armed && w.isIdle(e) {
+		r = w.examine(e, time.Now())
+		w.tally(e, r)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e.look.looking = false
+	at := w.next(e, r, time.Now())
+	if e.look.again {
+		e.look.again = false
+		at = time.Now()
+	}
+	w.schedule(e, at)
+	w.nudge()
+}
+
+// tally counts the looks without growth, and returns which events to watch for.
+func (w *watcher) tally(e *entry, r report) (mask uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.end == e.look.end {
+		w.setQuiet(e, e.look.quiet+1)
+	} else {
+		e.look.end = r.end
+		w.setQuiet(e, 0)
+	}
+	if e.look.idle() {
+		return watchWrites
+	}
+	return watchMoves
+}
+
+func (w *watcher) setQuiet(e *entry, looks int) {
+	was := e.look.idle()
+	e.look.quiet = looks
+	switch is := e.look.idle(); {
+	case was && !is:
+		w.busy++
+	case is && !was:
+		w.busy--
+	}
+}
+
+func (w *watcher) isIdle(e *entry) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return e.look.idle()
+}
+
+// arm watches an entry for these events. True: there was no such watch before.
+// A file that cannot be watched has none.
+func (w *watcher) arm(e *entry, r report, mask uint32) bool {
+	w.mu.Lock()
+	if w.notify == nil || e.look.watch != 0 && e.look.mask == mask {
+		w.mu.Unlock()
+		return false
+	}
+	w.arming++
+	w.mu.Unlock()
+	watch, err := w.notify.add(r.at, mask)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.arming--
+	if e.look.watch != 0 {
+		w.forgetWatch(e)
+	}
+	if err == nil && !w.missed[watch] {
+		e.look.watch, e.look.mask = watch, mask
+		w.watched[watch] = e
+	}
+	delete(w.missed, watch)
+	if w.arming == 0 {
+		clear(w.missed)
+	}
+	return err == nil
+}
+
+// next is when an entry is looked at after a look; zero for never.
+func (w *watcher) next(e *entry, r report, now time.Time) time.Time {
+	at := r.deadline
+	if soon := now.Add(leastWait); !at.IsZero() && at.Before(soon) {
+		at = now.Add(longWait) // it is being done, or waits for its turn
+	}
+	earlier := func(wait time.Duration) {
+		if then := now.Add(wait); at.IsZero() || then.Before(at) {
+			at = then
+		}
+	}
+	switch {
+	case !e.look.idle():
+		earlier(pause(r, w.busy))
+	case e.look.watch == 0 && r.followed:
+		earlier(longWait)
+	case e.look.watch == 0:
+		earlier(blindWait)
+	}
+	if r.stray {
+		earlier(strayWait)
+	}
+	return at
+}
+
+// pause is the time between two looks at a file that is written to, when there
+// are that many of them.
+func pause(r report, busy int) time.Duration {
+	wait := min(longWait*time.Duration(max(busy, crowd))/crowd, crowdWait)
+	if r.rate > 0 {
+		// Never beyond longWait, so this does not overflow.
+		full := min(float64(r.left)/float64(r.rate), crowdWait.Seconds())
+		wait = min(wait, time.Duration(full*float64(time.Second)))
+	}
+	if r.followed {
+		wait = min(wait, followedWait)
+	}
+	return max(wait, leastWait)
+}
+
+// close ends the looks, and waits for what is under way; it returns false where
+// that does not end.
+func (w *watcher) close() bool {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.cancel()
+	done := make(chan struct{})
+	go func() {
+		w.running.Wait()
+		close(done)
+	}()
+	if w.notify != nil {
+		w.notify.close()
+	}
+	select {
+	case <-done:
+		return true
+	case <-time.After(closePatience):
+		return false
+	}
+}
+
+// dueHeap implements heap.Interface: what is due first is first.
+type dueHeap []*entry
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].look.due.Before(h[j].look.due) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].look.index, h[j].look.index = i+1, j+1
+}
+
+func (h *dueHeap) Push(x any) {
+	e := x.(*entry)
+	*h = append(*h, e)
+	e.look.index = len(*h)
+}
+
+func (h *dueHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	e.look.index = 0
+	return e
+}
