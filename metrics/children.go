@@ -51,7 +51,7 @@ func newChildCollector(children Children, processes Processes) *childCollector {
 		stale:     desc("config_stale", "1 when the live process was started with another configuration than the file has now."),
 		invalid:   desc("file_invalid", "1 when the file of the child is not valid now, 0 otherwise."),
 		stuck:     desc("stop_failed", "1 when processes of the child are left although they were killed, 0 otherwise."),
-		warnings:  desc("warnings", "Warnings in the status of the child: what it asked for and the machine cannot give, and what could not be saved."),
+		warnings:  desc("warnings", "Warnings in the status of the child: what it asked for and the machine cannot give, what is wrong with its output files, and what could not be saved."),
 		cpu:       desc("cpu_seconds_total", "User and system time of the live process."),
 		memory:    desc("resident_memory_bytes", "Resident memory of the live process."),
 		files:     desc("open_fds", "Open file descriptors of the live process."),

@@ -67,7 +67,7 @@ func (p *program) writeDetail(w io.Writer, v spec.View, prefix string) error {
 	}
 	p.addDesired(&f, v.Desired, s)
 	if c := current(v); c != nil {
-		addConfig(&f, c)
+		addConfig(&f, c, v.Spec)
 	}
 	if s.RepeatAt != nil {
 		f.add("repeat at", instant(*s.RepeatAt, p.now()))
@@ -132,12 +132,18 @@ func (p *program) addDesired(f *fields, d spec.Desired, s spec.Status) {
 	f.add("generation", generation)
 }
 
-func addConfig(f *fields, c *spec.Child) {
+// addConfig has the configuration in force, c. file is what the file says now, nil
+// where there is none.
+func addConfig(f *fields, c, file *spec.Child) {
 	f.add("file", c.File)
 	f.add("command", c.CommandLine)
 	f.add("directory", c.Dir)
-	f.add("stdout", streamText(c.Stdout))
-	f.add("stderr", streamText(c.Stderr))
+	stdout, stderr := c.Stdout, c.Stderr
+	if file != nil {
+		stdout, stderr = rotatedAs(stdout, file.Stdout), rotatedAs(stderr, file.Stderr)
+	}
+	f.add("stdout", streamText(stdout))
+	f.add("stderr", streamText(stderr))
 	if c.User != "" || c.Group != "" {
 		f.add("user", c.User+":"+c.Group)
 	}

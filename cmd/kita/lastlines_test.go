@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"kita/spec"
 )
@@ -57,39 +56,5 @@ func TestLastLinesStandBelowTheAnswer(t *testing.T) {
 	_, out, _ := kita("", "restart", "web", "-o", "json", "on", a.tcp+","+b.tcp)
 	if strings.Count(out, `"last_lines": {`) != 2 || strings.Count(out, `"Error: no port",`) != 2 {
 		t.Errorf("two hosts answer %s", out)
-	}
-}
-
-func TestStreamText(t *testing.T) {
-	day := spec.Duration(24 * time.Hour)
-	rotate := func(edit func(*spec.Rotate)) *spec.Rotate {
-		r := &spec.Rotate{Size: 100e6, Keep: 5, Compress: spec.Zstd}
-		edit(r)
-		return r
-	}
-	tests := []struct {
-		want string
-		s    *spec.Stream
-	}{
-		{"that of the server", nil},
-		{"a.log (create)", &spec.Stream{Path: "a.log", Mode: spec.Create}},
-		{"a.log (append, rotated at 100MB, 5 kept, zstd)",
-			&spec.Stream{Path: "a.log", Mode: spec.Append, Rotate: rotate(func(*spec.Rotate) {})}},
-		{"a.log (append, rotated at 64KiB and every 1d, 7 kept for 30d, gzip)", &spec.Stream{Path: "a.log", Mode: spec.Append,
-			Rotate: rotate(func(r *spec.Rotate) {
-				r.Size, r.Every, r.Keep, r.MaxAge, r.Compress = 64<<10, day, 7, 30*day, spec.Gzip
-			})}},
-		{"a.log (append, rotated at 100MB and every 1.5s, 0 kept, not compressed)", &spec.Stream{Path: "a.log", Mode: spec.Append,
-			Rotate: rotate(func(r *spec.Rotate) {
-				r.Every, r.Keep, r.Compress = spec.Duration(1500*time.Millisecond), 0, spec.NoCompression
-			})}},
-		{"a.log (create, text, drop when full)", &spec.Stream{Path: "a.log", Mode: spec.Create, Format: spec.Text, OnFull: spec.Drop}},
-		{"a.log (create, json, timestamps, prefix, block when full)", &spec.Stream{Path: "a.log", Mode: spec.Create,
-			Format: spec.JSON, Timestamps: true, Prefix: true, OnFull: spec.Block}},
-	}
-	for _, tt := range tests {
-		if got := streamText(tt.s); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
-		}
 	}
 }

@@ -18,6 +18,17 @@ func streamText(s *spec.Stream) string {
 	return fmt.Sprintf("%s (%s)", s.Path, strings.Join(how, ", "))
 }
 
+// rotatedAs is the stream of a process with the rotation that its file has now:
+// that is in force without a restart.
+func rotatedAs(s, file *spec.Stream) *spec.Stream {
+	if s == nil || file == nil || s.Path != file.Path {
+		return s
+	}
+	now := *s
+	now.Rotate = file.Rotate
+	return &now
+}
+
 // formatWords are what a pump does with the lines of a stream.
 func formatWords(s *spec.Stream) []string {
 	if s.Format == "" {
