@@ -38,7 +38,8 @@ var layers = []struct {
 	{"runtime/exitlog", layer{modules: []string{"golang.org/x/sys"}}},
 	{"runtime/cgroup", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
 	{"runtime/logs", layer{imports: []string{"spec"}}},
-	{"runtime", layer{imports: []string{"failpoint", "spec", "runtime/exitlog", "runtime/cgroup", "runtime/logs"}, modules: []string{"golang.org/x/sys"}}},
+	{"runtime/pump", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
+	{"runtime", layer{imports: []string{"failpoint", "spec", "runtime/exitlog", "runtime/cgroup", "runtime/logs", "runtime/pump"}, modules: []string{"golang.org/x/sys"}}},
 	{"keeper", layer{imports: []string{"failpoint", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
 	{"reconciler", layer{imports: []string{"failpoint", "spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},
 	{"metrics", layer{imports: []string{"spec"}, modules: []string{"github.com/prometheus"}}},
@@ -47,7 +48,7 @@ var layers = []struct {
 		"go.yaml.in/yaml/v3",
 	}}},
 	{"cmd", layer{
-		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime/logs", "runtime", "keeper", "reconciler", "metrics", "control"},
+		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "keeper", "reconciler", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "github.com/prometheus", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},

@@ -12,13 +12,16 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"kita/runtime/pump"
 )
 
 // What the launch shim does, in a process of its own.
 
 // Main must be the first call of main and of TestMain: if this process is the
-// launch shim, it does that work and never returns.
+// launch shim or the pump, it does that work and never returns.
 func Main() {
+	pump.Main()
 	if len(os.Args) != 1 || os.Args[0] != shimName {
 		hasMain.Store(true)
 		return

@@ -2,6 +2,6 @@ package main
 
 import "kita/runtime"
 
-// enter comes before everything else: as the launch shim this process never
-// returns from it.
+// enter comes before everything else: as the launch shim or the pump this process
+// never returns from it.
 func enter() { runtime.Main() }

@@ -4,21 +4,28 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"kita/spec"
 )
 
 // Options are what a Client needs.
 type Options struct {
-	// RunDir is the run directory of the server. No other server uses it.
+	// RunDir is the run directory of the server, absolute. No other server uses
+	// it.
 	RunDir string
 	// Logger is slog's default when nil.
 	Logger *slog.Logger
 	// Changed is called when the fault or the count of dropped lines of a stream
-	// has changed, or the stream has ended. It must not block, nor call the
-	// client. It may be nil.
+	// has changed. Ended is called when nobody has a stream open any more and all
+	// is written, with its last stats. Neither may block, nor call the client.
+	// They may be nil.
 	Changed func(Key)
+	Ended   func(Key, Stats)
 }
 
 // Stream says where a stream comes from and what becomes of it.
@@ -35,54 +42,275 @@ type Stream struct {
 	OnFull     spec.OnFull
 }
 
-// ErrEnded: nobody has the stream open any more, and what was in it has been
-// written, or is lost.
+// ErrEnded: nobody has the stream open any more. What was in it is written, or
+// was lost with the pump and the server.
 var ErrEnded = errors.New("the stream has ended")
+
+// errClosed is what Attach returns after Close.
+var errClosed = errors.New("the server is going down")
 
 // Client is a server's side of its pump. Its methods may be called by any
 // goroutine.
-type Client struct{ o Options }
+type Client struct {
+	o   Options
+	log *slog.Logger
+	// closing is closed by Close, which waits for running.
+	closing chan struct{}
+	running sync.WaitGroup
+	// connecting is held by the one who connects to a pump or starts one.
+	connecting sync.Mutex
+
+	mu sync.Mutex
+	// All below is guarded by mu.
+	closed bool
+	// peer is the pump; nil while there is none. changed is closed and made anew
+	// when that, or streams, changes.
+	peer    *peer
+	changed chan struct{}
+	// streams are those of this server, stats all that there are.
+	streams map[Key]*attached
+	stats   map[Key]Stats
+	// left is what a pump of another version left of streams that are not
+	// attached yet.
+	left map[Key]leftover
+}
+
+// attached is what it takes to attach a stream to another pump.
+type attached struct {
+	// fifo is open for reading, so that what is in it outlives the pump and the
+	// process. dest is -1 until the stream is attached.
+	fifo, dest int
+	how        attachment
+	// faulty: the stream's fault is that no pump has it.
+	faulty bool
+}
+
+// leftover is what a pump left of a stream; fd is -1 or what it did not write.
+type leftover struct {
+	remains
+	fd int
+}
 
 // New makes a client. No pump is started before the first Attach.
-func New(o Options) *Client { return &Client{o} }
+func New(o Options) *Client {
+	c := &Client{
+		o: o, log: o.Logger, closing: make(chan struct{}), changed: make(chan struct{}),
+		streams: map[Key]*attached{}, stats: map[Key]Stats{}, left: map[Key]leftover{},
+	}
+	if c.log == nil {
+		c.log = slog.Default()
+	}
+	return c
+}
 
 // Resume connects to the pump of a former server, if there is one, and removes
-// what streams left that nobody has open any more. It comes before everything
-// else; a server without a former one may leave it out.
-func (c *Client) Resume() error { return errors.ErrUnsupported }
-
-// MakeFIFO makes the FIFO of a stream that is about to begin and opens it for
-// reading and writing, close-on-exec. The process gets fd as its standard output
-// or error; the caller closes it after the fork. uid and gid are whose FIFO it
-// becomes; -1 is the server's own.
-//
-// The order of a launch is MakeFIFO, Attach, fork, close of fd: a server that
-// dies at any point in between leaves no process whose output nobody takes.
-func (c *Client) MakeFIFO(k Key, uid, gid int) (fd int, path string, err error) {
-	return -1, "", errors.ErrUnsupported
+// what is left of streams that nobody has open any more. It comes before
+// everything else; a server without a former one may leave it out. An error
+// leaves the client usable.
+func (c *Client) Resume() error {
+	c.connecting.Lock()
+	defer c.connecting.Unlock()
+	c.sweep()
+	if c.PID() == 0 {
+		return nil
+	}
+	return c.connect(false)
 }
 
 // Attach has the pump take what comes out of s.FIFO. It starts a pump if there is
-// none. For a stream that the pump has already the destination and the way it is
+// none. For a stream that the pump has already, the destination and the way it is
 // written are exchanged, at the end of a line; the same ones change nothing. The
 // error is ErrEnded if the FIFO is not there any more.
-func (c *Client) Attach(k Key, s Stream) error { return errors.ErrUnsupported }
+func (c *Client) Attach(k Key, s Stream) error {
+	dest, err := duplicate(s.Dest)
+	if err != nil {
+		return err
+	}
+	if err := c.register(k, s, dest); err != nil {
+		_ = unix.Close(dest)
+		return err
+	}
+	c.connecting.Lock()
+	defer c.connecting.Unlock()
+	for try := 0; ; try++ {
+		err := c.connect(true)
+		if err == nil {
+			if err = c.attach(c.current(), k); err == nil {
+				return nil
+			}
+		}
+		var refused *refusal
+		if errors.Is(err, errClosed) || errors.As(err, &refused) || try == 2 {
+			c.forget(k)
+			return err
+		}
+	}
+}
+
+// register notes what is to be attached. It takes over dest unless it fails.
+func (c *Client) register(k Key, s Stream, dest int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
+	a := c.streams[k]
+	if a == nil {
+		fifo, err := openReader(s.FIFO)
+		if err != nil {
+			return err
+		}
+		a = &attached{fifo: fifo, dest: -1}
+		c.streams[k] = a
+	}
+	if a.dest >= 0 {
+		_ = unix.Close(a.dest)
+	}
+	a.dest = dest
+	a.how = attachment{Name: k.String(), Format: s.Format, Timestamps: s.Timestamps, Prefix: s.Prefix, OnFull: s.OnFull}
+	return nil
+}
+
+// attach tells the pump of a stream.
+func (c *Client) attach(p *peer, k Key) error {
+	c.mu.Lock()
+	a := c.streams[k]
+	if a == nil || a.dest < 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	// The numbers may be closed by somebody else while they are sent.
+	fds, err := duplicates(a.fifo, a.dest)
+	how := a.how
+	left, has := c.left[k]
+	if !has {
+		left = leftover{remains{Stats: c.stats[k]}, -1}
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer closeAll(fds)
+	with := fds
+	if left.fd >= 0 {
+		with = append(with, left.fd)
+	}
+	left.Stats.Fault = ""
+	_, err = p.ask(context.Background(), message{Op: opAttach, Key: &k, Attach: &how, Left: &left.remains}, with...)
+	if err == nil {
+		c.attached(k, a)
+	}
+	return err
+}
+
+// attached notes that the pump has a stream.
+func (c *Client) attached(k Key, a *attached) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streams[k] != a {
+		return
+	}
+	now, known := c.stats[k]
+	if a.faulty {
+		now.Fault = ""
+	}
+	if a.faulty || !known {
+		c.stats[k] = now
+	}
+	a.faulty = false
+	if left, has := c.left[k]; has && left.fd >= 0 {
+		_ = unix.Close(left.fd)
+	}
+	delete(c.left, k)
+}
 
 // Discard takes back MakeFIFO, and Attach, for a process that could not be
 // launched. What is in the FIFO is lost.
-func (c *Client) Discard(k Key) {}
+func (c *Client) Discard(k Key) {
+	if p := c.current(); p != nil {
+		// A pump that has died forgets it too.
+		_, _ = p.ask(context.Background(), message{Op: opDiscard, Key: &k})
+	}
+	c.forget(k)
+	_ = os.Remove(c.path(k))
+}
 
 // Drain returns once what was in the FIFO when it was called is in the file, an
 // unfinished line included, or ctx ends. Of a stream that is not there, or has
 // ended, there is nothing to wait for.
-func (c *Client) Drain(ctx context.Context, k Key) {}
+func (c *Client) Drain(ctx context.Context, k Key) {
+	for {
+		c.mu.Lock()
+		p, changed := c.peer, c.changed
+		_, mine := c.streams[k]
+		_, known := c.stats[k]
+		c.mu.Unlock()
+		if !mine && !known {
+			return
+		}
+		if p != nil {
+			if _, err := p.ask(ctx, message{Op: opDrain, Key: &k}); err == nil {
+				return
+			}
+		} else if !mine {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.closing:
+			return
+		case <-changed:
+		}
+	}
+}
 
 // Stats returns what became of the streams that this client attached, or that
-// the pump had already, and that have not ended. It may be one second old.
-func (c *Client) Stats() map[Key]Stats { return nil }
+// the pump had already, and that have not ended. It may be a second old.
+func (c *Client) Stats() map[Key]Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.stats)
+}
 
-// PID is that of the pump, 0 if there is none. It is no process of any run.
-func (c *Client) PID() int { return 0 }
+// PID is that of the pump, 0 if there is none. The kernel says so: it is of no
+// run, whoever its parent is.
+func (c *Client) PID() int {
+	f, err := os.OpenFile(c.logPath(), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	pid, err := lockedBy(f)
+	if err != nil {
+		return 0
+	}
+	return pid
+}
 
 // Close ends the connection. The pump goes on until its streams have ended.
-func (c *Client) Close() {}
+func (c *Client) Close() {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed = true
+	close(c.closing)
+	p := c.peer
+	c.mu.Unlock()
+	if p != nil {
+		_ = p.conn.Close()
+	}
+	c.running.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.streams {
+		c.release(k)
+	}
+	for _, left := range c.left {
+		if left.fd >= 0 {
+			_ = unix.Close(left.fd)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package pump
+
+import (
+	"bytes"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kita/spec"
+)
+
+// fullOutput is when formatted lines are handed over: one more, with what comes
+// before it, fits mostly.
+const fullOutput = chunkSize * 3 / 4
+
+// consume queues the lines in buf, which begins with what was held, and holds
+// what is left. It takes buf over.
+func (s *stream) consume(buf []byte) {
+	now := time.Now()
+	s.text.stamp(now)
+	if s.text.plain() {
+		end := wholeLines(buf, s.begun)
+		if rest := buf[end:]; len(rest) <= maxLine && (end > 0 || len(rest) <= maxLine-s.begun) {
+			s.hold(rest, end > 0, now)
+			s.pass(buf[:end])
+			return
+		}
+	}
+	rest, any := s.format(buf)
+	s.hold(rest, any, now)
+	giveChunk(buf)
+}
+
+// pass queues whole lines as they are.
+func (s *stream) pass(lines []byte) {
+	if len(lines) == 0 {
+		giveChunk(lines)
+		return
+	}
+	s.begun = 0
+	s.lane.sink.put(s.lane, lines, bytes.Count(lines, []byte{'\n'}), 0, false)
+}
+
+// format queues the pieces of lines in data, and returns what is left. any tells
+// whether there were any.
+func (s *stream) format(data []byte) (rest []byte, any bool) {
+	out := takeChunk()[:0]
+	lines := 0
+	for {
+		piece, after, end, ok := nextLine(data, s.begun)
+		if !ok {
+			break
+		}
+		data, any = after, true
+		s.begun = 0
+		out = s.text.appendPiece(out, piece, end)
+		if end == whole {
+			lines++
+		}
+		if len(out) >= fullOutput {
+			s.queue(out, lines, false)
+			out, lines = takeChunk()[:0], 0
+		}
+	}
+	if len(out) > 0 {
+		s.queue(out, lines, false)
+	} else {
+		giveChunk(out)
+	}
+	return data, any
+}
+
+// queue hands formatted lines over. The first may go on with one that was begun.
+func (s *stream) queue(out []byte, lines int, open bool) {
+	s.lane.sink.put(s.lane, out, lines, len(s.text.head), open)
+}
+
+// hold keeps an unfinished line. fresh: it began now, too.
+func (s *stream) hold(line []byte, fresh bool, now time.Time) {
+	if fresh || len(s.held) == 0 {
+		s.since = now
+	}
+	if s.held = append(s.held[:0], line...); len(s.held) == 0 {
+		s.held = nil
+	}
+}
+
+// flush queues what is held. At the end of the stream it becomes a line; before,
+// text is left open so that the line can go on, and an object says that it does.
+func (s *stream) flush() {
+	if len(s.held) == 0 && (!s.ended || s.begun == 0) {
+		return
+	}
+	s.text.stamp(time.Now())
+	switch {
+	case s.ended:
+		s.queue(s.text.appendPiece(nil, s.held, whole), 1, false)
+		s.begun = 0
+	case s.text.style.format == spec.JSON:
+		s.queue(s.text.appendPiece(nil, s.held, split), 0, false)
+	default:
+		out := append([]byte(nil), s.text.head...)
+		s.queue(append(out, s.held...), 0, true)
+		s.begun += len(s.held)
+	}
+	s.held = nil
+}
+
+// exchange has what follows written to another lane.
+func (s *stream) exchange(l *lane) {
+	old := s.lane
+	if l.sink == old.sink && l.notes.style == old.notes.style && l.onFull == old.onFull {
+		l.leave()
+		return
+	}
+	s.enter(l)
+	s.begun = 0
+	old.leave()
+}
+
+func (s *stream) enter(l *lane) {
+	s.mu.Lock()
+	s.lane = l
+	s.mu.Unlock()
+	s.text = newFormatter(l.notes.style)
+}
+
+// resume goes on where an earlier pump ended. It comes before run.
+func (s *stream) resume(left remains, unwritten []byte) {
+	s.held, s.begun, s.since = left.Held, left.Begun, time.Now()
+	if len(unwritten) > 0 {
+		s.lane.sink.put(s.lane, unwritten, bytes.Count(unwritten, []byte{'\n'}), 0, s.begun > 0)
+	}
+}
+
+// drain closes done once what is in the FIFO now is written, an unfinished line
+// included.
+func (s *stream) drain(done chan<- struct{}) {
+	waiting := 0
+	_ = s.raw.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	s.drains = append(s.drains, drain{s.consumed + uint64(waiting), done})
+}
+
+// answerDrains has those wait for the file for whom enough was read.
+func (s *stream) answerDrains() {
+	for len(s.drains) > 0 && (s.ended || s.consumed >= s.drains[0].consumed) {
+		s.flush()
+		s.lane.await(s.drains[0].done)
+		s.drains = s.drains[1:]
+	}
+}

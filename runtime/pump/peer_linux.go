@@ -1,0 +1,135 @@
+package pump
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// answerPatience is how long a pump may take to answer, but for a drain.
+const answerPatience = 10 * time.Second
+
+// errGone: the connection ended before the answer came.
+var errGone = errors.New("the pump is gone")
+
+// refusal is an error that the pump answered with.
+type refusal struct{ text string }
+
+func (r *refusal) Error() string { return "pump: " + r.text }
+
+// peer is a pump as its server sees it.
+type peer struct {
+	*link
+	pid int
+	// pidfd is that of the pump.
+	pidfd int
+	// started is when this server started it, or found it.
+	started time.Time
+	// gone is closed when the connection has ended.
+	gone chan struct{}
+
+	mu sync.Mutex
+	// next is guarded by mu, as is asked: who waits for which answer.
+	next  uint64
+	asked map[uint64]chan<- message
+}
+
+func newPeer(l *link, pid, pidfd int) *peer {
+	return &peer{link: l, pid: pid, pidfd: pidfd, started: time.Now(), gone: make(chan struct{}), asked: map[uint64]chan<- message{}}
+}
+
+// ask sends a question and waits for the answer. The error is a *refusal where
+// the pump said no.
+func (p *peer) ask(ctx context.Context, m message, fds ...int) (message, error) {
+	if m.Op != opDrain {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerPatience)
+		defer cancel()
+	}
+	answer := make(chan message, 1)
+	p.mu.Lock()
+	p.next++
+	m.ID = p.next
+	p.asked[m.ID] = answer
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.asked, m.ID)
+		p.mu.Unlock()
+	}()
+	if err := p.send(m, fds...); err != nil {
+		// The stream of answers would be of no use either.
+		_ = p.conn.Close()
+		return message{}, err
+	}
+	select {
+	case got := <-answer:
+		if got.Error != "" {
+			return got, &refusal{got.Error}
+		}
+		return got, nil
+	case <-p.gone:
+		return message{}, errGone
+	case <-ctx.Done():
+		return message{}, ctx.Err()
+	}
+}
+
+// listen passes answers on, and all else to heard, until the connection ends.
+func (p *peer) listen(heard func(message, []int)) {
+	defer close(p.gone)
+	defer p.conn.Close()
+	buf := make([]byte, maxMessage)
+	for {
+		m, fds, err := p.receive(buf)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		answer := p.asked[m.ID]
+		p.mu.Unlock()
+		if m.ID == 0 || answer == nil {
+			heard(m, fds)
+			continue
+		}
+		closeAll(fds)
+		select {
+		case answer <- m:
+		default:
+		}
+	}
+}
+
+// kill ends a pump that does not answer.
+func (p *peer) kill() { _ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) }
+
+// bury waits until the pump has ended, for d at most, and takes it out of the
+// process table if it is a child of this process. It must not be used afterwards.
+func (p *peer) bury(d time.Duration) bool {
+	if !pidfdEnds(p.pidfd, d) {
+		return false
+	}
+	// Exactly that process, and none other: the exits of others are evidence.
+	_ = unix.Waitid(unix.P_PIDFD, p.pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
+	_ = unix.Close(p.pidfd)
+	return true
+}
+
+// pidfdEnds waits for the end of a process.
+func pidfdEnds(pidfd int, d time.Duration) bool {
+	deadline := time.Now().Add(d)
+	for {
+		left := time.Until(deadline)
+		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, int(max(left.Milliseconds(), 0)))
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return true
+		}
+		if left <= 0 {
+			return false
+		}
+	}
+}

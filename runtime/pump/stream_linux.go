@@ -1,0 +1,289 @@
+package pump
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// holdBack is how long an unfinished line is held back.
+	holdBack = time.Second
+	// pause is how long a pipe of at least roomyPipe bytes is left to fill after
+	// it had only fewBytes: to take each small write by itself would cost the
+	// program a wake-up each. It is filled at once by no program.
+	pause     = time.Millisecond
+	roomyPipe = 512 << 10
+	fewBytes  = 64 << 10
+)
+
+// stream is what comes out of one FIFO. Its fields belong to the goroutine of
+// run, but for those said to be guarded.
+type stream struct {
+	key Key
+	// path is that of fifo.
+	path string
+	fifo *os.File
+	raw  syscall.RawConn
+	// roomy: the pipe holds so much that it need not be emptied at once.
+	roomy bool
+	// tally may be read by any goroutine.
+	tally tally
+	text  *formatter
+
+	// held is the unfinished line, and since when it has been there. Of its
+	// beginning begun bytes are in the file already, or queued.
+	held  []byte
+	since time.Time
+	begun int
+	// consumed is how many bytes were read, and drains are those who wait until
+	// so many were.
+	consumed uint64
+	drains   []drain
+	// ended: nobody has the FIFO open for writing. quit: run is to return as
+	// soon as it can, and to leave what is held; discarded: nobody wants it.
+	ended, quit, discarded bool
+
+	// told is what the servers know; it is guarded by house.mu.
+	told Stats
+	// poke wakes run where it does not wait for input.
+	poke chan struct{}
+
+	mu sync.Mutex
+	// commands, guarded by mu, are to be executed by run. over: it has returned.
+	commands []func()
+	over     bool
+	// lane is guarded by mu, and run alone changes it.
+	lane *lane
+}
+
+// drain waits until consumed bytes were read, and all of them written.
+type drain struct {
+	consumed uint64
+	done     chan<- struct{}
+}
+
+// newStream takes over a FIFO that is open for reading and does not block.
+func newStream(k Key, path string, fifo *os.File) (*stream, error) {
+	if fifo == nil {
+		return nil, os.ErrInvalid
+	}
+	raw, err := fifo.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{key: k, path: path, fifo: fifo, raw: raw, poke: make(chan struct{}, 1)}
+	err = raw.Control(func(fd uintptr) {
+		size, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0)
+		s.roomy = err == nil && size >= roomyPipe
+	})
+	return s, err
+}
+
+// do has run execute a command between two reads; false if run has returned.
+func (s *stream) do(command func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	s.commands = append(s.commands, command)
+	// Whatever run waits for, it ends.
+	_ = s.fifo.SetReadDeadline(time.Unix(1, 0))
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// obey executes the commands, and sets until when the next read waits.
+func (s *stream) obey() {
+	for {
+		s.mu.Lock()
+		commands := s.commands
+		s.commands = nil
+		if len(commands) == 0 {
+			deadline := time.Time{}
+			if len(s.held) > 0 {
+				deadline = s.since.Add(holdBack)
+			}
+			_ = s.fifo.SetReadDeadline(deadline)
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		for _, command := range commands {
+			command()
+		}
+	}
+}
+
+// run moves lines until the FIFO has ended and all is written, or until quit.
+// Afterwards do refuses every command.
+func (s *stream) run() {
+	for !s.ended && !s.quit {
+		s.obey()
+		s.answerDrains()
+		if !s.quit && s.awaitRoom() {
+			s.step()
+		}
+	}
+	s.awaitWritten()
+}
+
+// awaitWritten waits until all is written, or until quit.
+func (s *stream) awaitWritten() {
+	written := make(chan struct{})
+	s.lane.await(written)
+	for {
+		s.mu.Lock()
+		commands := s.commands
+		s.commands = nil
+		if len(commands) == 0 && (s.quit || isClosed(written)) {
+			s.over = true
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		for _, command := range commands {
+			command()
+		}
+		s.answerDrains()
+		select {
+		case <-written:
+		case <-s.poke:
+		}
+	}
+}
+
+// step waits for input and passes it on, or what was held for long enough.
+func (s *stream) step() {
+	buf, err := s.read()
+	switch {
+	case err == nil:
+		few := s.roomy && len(buf) < fewBytes
+		s.consume(buf)
+		if few {
+			s.wait(nil, pause)
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if len(s.held) > 0 && time.Since(s.since) >= holdBack {
+			s.flush()
+		}
+	default:
+		s.ended = true
+		s.flush()
+	}
+}
+
+// read returns a chunk with what is held and what came in behind it. The error
+// is os.ErrDeadlineExceeded, or says that nothing more will come.
+func (s *stream) read() (buf []byte, err error) {
+	failed := error(nil)
+	err = s.raw.Read(func(fd uintptr) bool {
+		// Only now, so that a stream that waits has no chunk.
+		chunk := takeChunk()
+		at := copy(chunk, s.held)
+		n, err := readAgain(int(fd), chunk[at:])
+		if n > 0 {
+			s.consumed += uint64(n)
+			buf = chunk[:at+n]
+			return true
+		}
+		giveChunk(chunk)
+		failed = err
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	switch {
+	case buf != nil:
+		return buf, nil
+	case err != nil:
+		return nil, err
+	case failed == nil:
+		failed = io.EOF
+	}
+	return nil, failed
+}
+
+// readAgain is read(2) that no signal interrupts.
+func readAgain(fd int, buf []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, buf)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// awaitRoom waits until the lane can take a chunk; false if a command came
+// meanwhile.
+func (s *stream) awaitRoom() bool {
+	var since time.Time
+	for {
+		now := time.Now()
+		if since.IsZero() {
+			since = now
+		}
+		ok, wait := s.lane.ready(now, since)
+		if ok {
+			return true
+		}
+		if !s.wait(s.lane.room, wait) {
+			return false
+		}
+	}
+}
+
+// wait waits for one of c, for d or, if that is 0, without an end; false if a
+// command came.
+func (s *stream) wait(c <-chan struct{}, d time.Duration) bool {
+	var expired <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case <-s.poke:
+		return false
+	case <-c:
+	case <-expired:
+	}
+	return true
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// stats are the counts of the stream, and what is wrong with its file.
+func (s *stream) stats() Stats {
+	s.mu.Lock()
+	into := s.lane.sink
+	s.mu.Unlock()
+	into.mu.Lock()
+	defer into.mu.Unlock()
+	return Stats{
+		Lines: s.tally.lines.Load(), Bytes: s.tally.bytes.Load(), Dropped: s.tally.dropped.Load(), Fault: into.fault,
+	}
+}
+
+// remove removes the FIFO, unless another has taken its name.
+func (s *stream) remove() {
+	here, err := os.Lstat(s.path)
+	mine, statErr := s.fifo.Stat()
+	if err == nil && statErr == nil && os.SameFile(here, mine) {
+		_ = os.Remove(s.path)
+	}
+}
