@@ -3,6 +3,7 @@ package pump
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -126,16 +127,44 @@ func (c *Client) Attach(k Key, s Stream) error {
 	if err != nil {
 		return err
 	}
-	if err := c.register(k, s, dest); err != nil {
+	how := attachment{Name: k.String(), Format: s.Format, Timestamps: s.Timestamps, Prefix: s.Prefix, OnFull: s.OnFull}
+	if err := c.register(k, s.FIFO, dest, how); err != nil {
 		_ = unix.Close(dest)
 		return err
 	}
+	return c.attachSoon(k)
+}
+
+// Redirect exchanges the destination of a stream at the end of a line, and
+// nothing else. dest stays the caller's. The error is ErrEnded if the stream is
+// not attached.
+func (c *Client) Redirect(k Key, dest *os.File) error {
+	fd, err := duplicate(dest)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	a := c.streams[k]
+	if c.closed || a == nil || a.dest < 0 {
+		c.mu.Unlock()
+		_ = unix.Close(fd)
+		return fmt.Errorf("redirect %v: %w", k, ErrEnded)
+	}
+	_ = unix.Close(a.dest)
+	a.dest = fd
+	c.mu.Unlock()
+	return c.attachSoon(k)
+}
+
+// attachSoon attaches a stream that is registered, to a new pump if there is
+// none.
+func (c *Client) attachSoon(k Key) error {
 	c.connecting.Lock()
 	defer c.connecting.Unlock()
 	for try := 0; ; try++ {
 		err := c.connect(true)
 		if err == nil {
-			if err = c.attach(c.current(), k); err == nil {
+			if err = c.attach(k); err == nil {
 				return nil
 			}
 		}
@@ -148,7 +177,7 @@ func (c *Client) Attach(k Key, s Stream) error {
 }
 
 // register notes what is to be attached. It takes over dest unless it fails.
-func (c *Client) register(k Key, s Stream, dest int) error {
+func (c *Client) register(k Key, path string, dest int, how attachment) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -156,7 +185,7 @@ func (c *Client) register(k Key, s Stream, dest int) error {
 	}
 	a := c.streams[k]
 	if a == nil {
-		fifo, err := openReader(s.FIFO)
+		fifo, err := openReader(path)
 		if err != nil {
 			return err
 		}
@@ -166,15 +195,18 @@ func (c *Client) register(k Key, s Stream, dest int) error {
 	if a.dest >= 0 {
 		_ = unix.Close(a.dest)
 	}
-	a.dest = dest
-	a.how = attachment{Name: k.String(), Format: s.Format, Timestamps: s.Timestamps, Prefix: s.Prefix, OnFull: s.OnFull}
+	a.dest, a.how = dest, how
 	return nil
 }
 
 // attach tells the pump of a stream.
-func (c *Client) attach(p *peer, k Key) error {
+func (c *Client) attach(k Key) error {
 	c.mu.Lock()
-	a := c.streams[k]
+	a, p := c.streams[k], c.peer
+	if p == nil {
+		c.mu.Unlock()
+		return errGone
+	}
 	if a == nil || a.dest < 0 {
 		c.mu.Unlock()
 		return nil

@@ -93,7 +93,7 @@ func (c *Client) install(p *peer) {
 	}
 	c.mu.Unlock()
 	for _, k := range keys {
-		if err := c.attach(p, k); err != nil {
+		if err := c.attach(k); err != nil {
 			c.fault(k, err)
 		}
 	}
