@@ -121,10 +121,14 @@ func (f *feed) read() (n int, err error) {
 	if f.buffer == nil {
 		f.buffer = buffers.Get().(*[chunkSize]byte)
 	}
-	held := copy(f.buffer[:], f.held)
+	if cap(f.held) < chunkSize {
+		// What was taken lies before it: move it to the front.
+		f.held = f.buffer[:copy(f.buffer[:], f.held)]
+	}
+	held := len(f.held)
 	room := min(uint64(chunkSize-held), f.until-behind)
-	n, err = f.reader.Read(f.buffer[held : held+int(room)])
-	f.held = f.buffer[:held+n]
+	n, err = f.reader.Read(f.held[held : held+int(room)])
+	f.held = f.held[:held+n]
 	var gap *LostError
 	switch {
 	case err == nil && n == 0:
