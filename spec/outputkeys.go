@@ -3,7 +3,9 @@ package spec
 import (
 	"cmp"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // autoOutput is the output that is a file in the output directory.
@@ -36,7 +38,7 @@ type destination struct {
 }
 
 // outputRules are the keys of an element of the list.
-func outputRules() []rule[destination] {
+var outputRules = sync.OnceValue(func() []rule[destination] {
 	return append([]rule[destination]{
 		{Key{Name: "stdout", Forms: []Form{Scalar}, Example: "stdout: out.log",
 			Doc: "the file of the stream; a relative path is relative to the server's working directory"},
@@ -44,18 +46,18 @@ func outputRules() []rule[destination] {
 		{Key{Name: "stderr", Forms: []Form{Scalar}, Example: "stderr: err.log", Doc: "as stdout"},
 			func(v value, d *destination) { readText(v, &d.stderr) }},
 	}, destinationRules()...)
-}
+})
 
 // autoRules are the keys of the mapping.
-func autoRules() []rule[destination] {
-	rules := outputRules()
+var autoRules = sync.OnceValue(func() []rule[destination] {
+	rules := slices.Clone(outputRules())
 	for i := range rules {
 		if rules[i].Name == "stdout" || rules[i].Name == "stderr" {
 			rules[i].read = func(v value, _ *destination) { v.failf("stands in a list, write output: [{%s}]", v.rule.Example) }
 		}
 	}
 	return rules
-}
+})
 
 // destinationRules are the keys that both have.
 func destinationRules() []rule[destination] {

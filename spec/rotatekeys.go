@@ -2,6 +2,7 @@ package spec
 
 import (
 	"cmp"
+	"sync"
 	"time"
 )
 
@@ -38,7 +39,7 @@ func rotateKey() Key {
 		Doc: "when the head of an output file becomes an archive, and which archives are kept; or off"}
 }
 
-func rotateRules() []rule[rotation] {
+var rotateRules = sync.OnceValue(func() []rule[rotation] {
 	return []rule[rotation]{
 		{Key{Name: "size", Forms: []Form{Scalar}, Example: "size: 100MB",
 			Doc: "how many bytes the file holds before that, at least 4KiB, default 100MB"},
@@ -68,7 +69,7 @@ func rotateRules() []rule[rotation] {
 				}
 			}},
 	}
-}
+})
 
 // readRotate reads `rotate: off`, or a mapping over what into says already.
 func readRotate(v value, into *rotation) {
