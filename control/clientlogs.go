@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -20,8 +19,8 @@ import (
 // may take six in JSON, and what is said of it.
 const maxLogLine = 1 << 20
 
-// errCut is of a stream that ended before all there was had been sent.
-var errCut = errors.New("the stream ended in the middle")
+// errCut is of a stream that ended before its time, maybe within a line.
+var errCut = errors.New("the stream was cut off")
 
 // Output returns the output files of a child; none where it writes to the
 // server's own output.
@@ -113,7 +112,7 @@ func wholeLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
 		return end + 1, data[:end], nil
 	}
 	if atEOF && len(data) > 0 {
-		return 0, nil, io.ErrUnexpectedEOF
+		return 0, nil, errCut
 	}
 	return 0, nil, nil
 }

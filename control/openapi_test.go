@@ -202,6 +202,19 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"POST", "/v1/validate", "{}", 200, `{"checked":4,"problems":["b.yml:1: no"]}`},
 		{"POST", "/v1/validate", "[]", 400, `must be a JSON object`},
 		{"GET", "/v1/info", "", 200, `"running":["a"]`},
+		{"POST", "/v1/logs", `{"children":["a"]}`, 200, `"text":"one\n"`},
+		{"POST", "/v1/logs", `{"children":["all"],"tail":0}`, 200, `{"caught_up":true}`},
+		{"POST", "/v1/logs", `{"children":["b"]}`, 400, `the server's own output`},
+		{"POST", "/v1/logs", `{"children":["x"]}`, 404, `"verb":"logs","child":"x"`},
+		{"GET", "/v1/children/a/output", "", 200, `{"files":[{"streams":["out"],"path":`},
+		{"GET", "/v1/children/b/output", "", 200, `{"files":[]}`},
+		{"GET", "/v1/children/x/output", "", 404, `not-found`},
+		{"POST", "/v1/children/a/rotate", "", 200, `{"archives":[{"path":`},
+		{"POST", "/v1/children/b/rotate", "{}", 200, `{"archives":[]}`},
+		{"POST", "/v1/children/x/rotate", "{}", 404, `not-found`},
+		{"POST", "/v1/children/all/rotate", "{}", 400, `reserved`},
+		{"POST", "/v1/children/a/rotate", `{"now":true}`, 400, `unknown field`},
+		{"POST", "/v1/rotate", "{}", 200, `"bytes":4`},
 		{"POST", "/v1/upgrade", "", 422, `"code":"bad-binary"`},
 		{"POST", "/v1/upgrade", `{"binary":"/bin/true"}`, 403, `only over the unix socket`},
 		{"POST", "/v1/upgrade", `{"path":"/bin/true"}`, 400, `unknown field`},
@@ -220,6 +233,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			svc := testService()
 			svc.Checked, svc.Problems = 4, []string{"b.yml:1: no"}
+			svc.Write("a", "one\n", spec.Out)
 			w := ask(t, router, svc, request(tt.method, tt.path, tt.body))
 			if w.Code != tt.want || !strings.Contains(w.Body.String(), tt.contains) {
 				t.Errorf("status %d, want %d, and %q in\n%s", w.Code, tt.want, tt.contains, w.Body)
