@@ -64,6 +64,8 @@ type Client struct {
 	mu sync.Mutex
 	// All below is guarded by mu.
 	closed bool
+	// retrying: connectAtLast runs.
+	retrying bool
 	// peer is the pump; nil while there is none. changed is closed and made anew
 	// when that, or streams, changes.
 	peer    *peer
@@ -121,7 +123,8 @@ func (c *Client) Resume() error {
 // Attach has the pump take what comes out of s.FIFO. It starts a pump if there is
 // none. For a stream that the pump has already, the destination and the way it is
 // written are exchanged, at the end of a line; the same ones change nothing. The
-// error is ErrEnded if the FIFO is not there any more.
+// error is ErrEnded if the FIFO is not there any more. After an error that is due
+// to the pump the client goes on trying; Discard ends that.
 func (c *Client) Attach(k Key, s Stream) error {
 	dest, err := duplicate(s.Dest)
 	if err != nil {
@@ -169,8 +172,12 @@ func (c *Client) attachSoon(k Key) error {
 			}
 		}
 		var refused *refusal
-		if errors.Is(err, errClosed) || errors.As(err, &refused) || try == 2 {
+		switch {
+		case errors.Is(err, errClosed) || errors.As(err, &refused):
 			c.forget(k)
+			return err
+		case try == 2:
+			c.connectLater()
 			return err
 		}
 	}

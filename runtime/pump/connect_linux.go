@@ -131,6 +131,27 @@ func (c *Client) lost(p *peer) {
 	if p.bury(deathPatience) {
 		c.log.Warn("the pump has ended", "pid", p.pid, "log", c.lastWords())
 	}
+	c.connectLater()
+}
+
+// connectLater sees to it that there will be a pump, if something is attached.
+func (c *Client) connectLater() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.retrying {
+		return
+	}
+	c.retrying = true
+	c.running.Go(c.connectAtLast)
+}
+
+// connectAtLast tries until there is a pump, or none is needed.
+func (c *Client) connectAtLast() {
+	defer func() {
+		c.mu.Lock()
+		c.retrying = false
+		c.mu.Unlock()
+	}()
 	for {
 		c.connecting.Lock()
 		err := c.connect(c.needed())

@@ -109,7 +109,7 @@ func (s *stream) flush() {
 // exchange has what follows written to another lane.
 func (s *stream) exchange(l *lane) {
 	old := s.lane
-	if l.sink == old.sink && l.notes.style == old.notes.style && l.onFull == old.onFull {
+	if l.sink == old.sink && l.how == old.how {
 		l.leave()
 		return
 	}

@@ -2,21 +2,43 @@ package pump
 
 import "golang.org/x/sys/unix"
 
-// heard takes in what the pump says unasked.
+// heard takes in what the pump says unasked. It takes over fds.
 func (c *Client) heard(m message, fds []int) {
-	if m.Op == opLeft && m.Key != nil && m.Left != nil {
-		left := leftover{*m.Left, -1}
-		if len(fds) > 0 {
-			left.fd, fds = fds[0], fds[1:]
-		}
-		c.mu.Lock()
-		c.left[*m.Key] = left
-		c.mu.Unlock()
+	switch {
+	case m.Op == opLeft && m.Key != nil && m.Left != nil:
+		fds = c.inherit(*m.Key, *m.Left, fds)
+	case m.Op == opStream && m.Key != nil && m.Attach != nil && len(fds) == 2:
+		fds = c.learn(*m.Key, *m.Attach, fds)
 	}
 	closeAll(fds)
 	for _, s := range m.Stats {
 		c.takeStats(s)
 	}
+}
+
+// inherit keeps what a pump left for the next one. It returns the descriptors
+// that it does not need.
+func (c *Client) inherit(k Key, r remains, fds []int) []int {
+	left := leftover{r, -1}
+	if len(fds) > 0 {
+		left.fd, fds = fds[0], fds[1:]
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left[k] = left
+	return fds
+}
+
+// learn takes over a stream that a former server attached. It returns the
+// descriptors that it does not need.
+func (c *Client) learn(k Key, how attachment, fds []int) []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.streams[k] != nil {
+		return fds
+	}
+	c.streams[k] = &attached{fifo: fds[0], dest: fds[1], how: how}
+	return nil
 }
 
 // takeStats notes the stats of one stream, and tells who wants to know.

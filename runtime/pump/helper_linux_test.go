@@ -16,6 +16,10 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
+	if how := os.Getenv(envWrite); how != "" {
+		actWriter(how)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -59,7 +59,6 @@ func (h *house) attach(k Key, a attachment, left remains, fds []int) error {
 	}
 	fifo, dest, rest := fds[0], fds[1], fds[2:]
 	defer closeAll(rest)
-	st := styleOf(k, a)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	into, err := h.sinkOf(dest)
@@ -72,7 +71,7 @@ func (h *house) attach(k Key, a attachment, left remains, fds []int) error {
 	}
 	if s := h.streams[k]; s != nil {
 		_ = unix.Close(fifo)
-		l := into.join(st, a.OnFull, &s.tally)
+		l := into.join(k, a, &s.tally)
 		if !s.do(func() { s.exchange(l) }) {
 			// It is just being forgotten; leave needs mu.
 			go l.leave()
@@ -85,7 +84,7 @@ func (h *house) attach(k Key, a attachment, left remains, fds []int) error {
 		return err
 	}
 	s.tally.set(left.Stats)
-	s.enter(into.join(st, a.OnFull, &s.tally))
+	s.enter(into.join(k, a, &s.tally))
 	s.resume(left, readAll(rest))
 	h.streams[k] = s
 	h.running.Go(func() {

@@ -28,9 +28,9 @@ var total atomic.Int64
 
 // lane is what a stream has in a sink: its share of the queue.
 type lane struct {
-	sink   *sink
-	tally  *tally
-	onFull spec.OnFull
+	sink  *sink
+	tally *tally
+	how   attachment
 	// room tells the stream's reader that there is room again.
 	room chan struct{}
 	// notes has a formatter of its own, since the sink's goroutine uses it,
@@ -74,11 +74,11 @@ type waiter struct {
 }
 
 // join gives a stream a place in the queue of s. It ends with leave.
-func (s *sink) join(st style, onFull spec.OnFull, t *tally) *lane {
+func (s *sink) join(k Key, how attachment, t *tally) *lane {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lanes++
-	return &lane{sink: s, tally: t, onFull: onFull, room: make(chan struct{}, 1), notes: newFormatter(st)}
+	return &lane{sink: s, tally: t, how: how, room: make(chan struct{}, 1), notes: newFormatter(styleOf(k, how))}
 }
 
 // leave gives the place up. What is queued is still written, unless the file
@@ -97,7 +97,7 @@ func (l *lane) leave() {
 }
 
 func (l *lane) limit() int {
-	if l.onFull == spec.Block {
+	if l.how.OnFull == spec.Block {
 		return blockLimit
 	}
 	return dropLimit
@@ -124,7 +124,7 @@ func (l *lane) ready(now, since time.Time) (ok bool, wait time.Duration) {
 		return true, 0
 	}
 	l.full = true
-	if l.onFull == spec.Block {
+	if l.how.OnFull == spec.Block {
 		return false, 0
 	}
 	if l.dropping || l.sink.fault != "" || now.Sub(l.lostAt) < distrust {

@@ -65,7 +65,7 @@ type sink struct {
 func (s *sink) put(l *lane, buf []byte, lines, head int, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.onFull != spec.Block && (l.dropping || !l.fits(len(buf))) {
+	if l.how.OnFull != spec.Block && (l.dropping || !l.fits(len(buf))) {
 		l.drop(max(lines, 1))
 		giveChunk(buf)
 		s.changed()

@@ -1,6 +1,10 @@
 package pump
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 const (
 	// tellPause is how long the servers are told nothing after they were.
@@ -55,14 +59,37 @@ func (h *house) welcome(l *link, answer message) {
 	h.telling.Lock()
 	defer h.telling.Unlock()
 	h.mu.Lock()
-	all := make([]streamStats, 0, len(h.streams))
-	for _, s := range h.streams {
-		all = append(all, streamStats{Key: s.key, Stats: s.stats()})
-	}
 	h.servers[l] = struct{}{}
+	keys := slices.Collect(maps.Keys(h.streams))
 	h.mu.Unlock()
-	sendStats(l, all)
+	for _, k := range keys {
+		if m, fds := h.describe(k); len(fds) > 0 {
+			_ = l.send(m, fds...)
+			closeAll(fds)
+		}
+	}
 	_ = l.send(answer)
+}
+
+// describe returns what a server has to know of a stream, with descriptors of its
+// own; without any if there is no such stream.
+func (h *house) describe(k Key) (message, []int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.streams[k]
+	if s == nil {
+		return message{}, nil
+	}
+	s.mu.Lock()
+	l := s.lane
+	s.mu.Unlock()
+	var fds []int
+	var err error
+	ctlErr := s.raw.Control(func(fd uintptr) { fds, err = duplicates(int(fd), l.sink.fd) })
+	if ctlErr != nil || err != nil {
+		return message{}, nil
+	}
+	return message{Op: opStream, Key: &k, Attach: &l.how, Stats: []streamStats{{Key: k, Stats: s.stats()}}}, fds
 }
 
 // sendStats tells one server. One that does not read is cut off, and learns

@@ -33,7 +33,7 @@ type op string
 
 const (
 	// opHello is the first of the server's, and of the pump's answers, which has
-	// the pump's version. Its streams come before it, in opStats.
+	// the pump's version. Its streams come before it, in opStream.
 	opHello op = "hello"
 	// opAttach has the FIFO and the file with it, and what an earlier pump left
 	// where there was one. It is answered by opDone.
@@ -48,6 +48,8 @@ const (
 
 	// opDone answers opAttach, opDiscard or opDrain.
 	opDone op = "done"
+	// opStream tells what the pump has of a stream, with its FIFO and its file.
+	opStream op = "stream"
 	// opStats tells what has changed, unasked.
 	opStats op = "stats"
 	// opLeft has what a pump that ends leaves of a stream.
@@ -65,11 +67,11 @@ type message struct {
 	Error string `json:"error,omitempty"`
 	// Key is in all that is about one stream.
 	Key *Key `json:"key,omitempty"`
-	// Attach is in opAttach.
+	// Attach is in opAttach and opStream.
 	Attach *attachment `json:"attach,omitempty"`
 	// Left is in opAttach and opLeft.
 	Left *remains `json:"left,omitempty"`
-	// Stats are in opStats.
+	// Stats are in opStats, and one in opStream.
 	Stats []streamStats `json:"stats,omitempty"`
 }
 
