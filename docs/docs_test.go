@@ -63,11 +63,16 @@ func (none) List() []spec.View {
 	return []spec.View{{Name: "web", Status: spec.Status{Phase: spec.PhaseRunning, Process: &spec.Process{PID: 1}}}}
 }
 func (none) Usage(int) (spec.Usage, error) { return spec.Usage{}, nil }
+func (none) Output(string) []spec.OutputFile {
+	return []spec.OutputFile{{Streams: []spec.StreamName{spec.Out}}}
+}
+func (none) Used() uint64   { return 0 }
+func (none) Budget() uint64 { return 0 }
 
 func TestEveryMetricIsDocumented(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	metrics.New(registry, metrics.Options{
-		Children: none{}, Processes: none{},
+		Children: none{}, Processes: none{}, Outputs: none{},
 		QueueDepth: func() int { return 0 }, ConfigErrors: func() int { return 0 }, StoreErr: func() error { return nil },
 		Keeper: func() bool { return true }, Connections: func() metrics.Connections { return metrics.Connections{} },
 	})

@@ -32,18 +32,19 @@ const usageReaders = 4
 type childCollector struct {
 	children  Children
 	processes Processes
-	readers   chan struct{} // a slot per read of usage
+	outputs   *outputMetrics // nil leaves them out
+	readers   chan struct{}  // a slot per read of usage
 
 	up, phase, starts, lastStart, stale, invalid, stuck, warnings *prometheus.Desc
 	cpu, memory, files                                            *prometheus.Desc
 }
 
-func newChildCollector(children Children, processes Processes) *childCollector {
+func newChildCollector(o Options) *childCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("kita_child_"+name, help, append([]string{"child"}, labels...), nil)
 	}
-	return &childCollector{
-		children: children, processes: processes, readers: make(chan struct{}, usageReaders),
+	c := &childCollector{
+		children: o.Children, processes: o.Processes, readers: make(chan struct{}, usageReaders),
 		up:        desc("up", "1 when a process of the child is alive, 0 otherwise."),
 		phase:     desc("phase", "1 for the phase the child is in, 0 for the others.", "phase"),
 		starts:    desc("starts_total", "Processes of the child that were launched, as its status counts them."),
@@ -56,12 +57,19 @@ func newChildCollector(children Children, processes Processes) *childCollector {
 		memory:    desc("resident_memory_bytes", "Resident memory of the live process."),
 		files:     desc("open_fds", "Open file descriptors of the live process."),
 	}
+	if o.Outputs != nil {
+		c.outputs = newOutputMetrics(o.Outputs)
+	}
+	return c
 }
 
 // Describe implements prometheus.Collector.
 func (c *childCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.up, c.phase, c.starts, c.lastStart, c.stale, c.invalid, c.stuck, c.warnings, c.cpu, c.memory, c.files} {
 		out <- d
+	}
+	if c.outputs != nil {
+		c.outputs.describe(out)
 	}
 }
 
@@ -79,6 +87,9 @@ func (c *childCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		seen[name] = true
 		c.collectView(out, name, view)
+		if c.outputs != nil {
+			c.outputs.collect(out, name, view.Name)
+		}
 		if u := usage[i]; u != nil {
 			out <- prometheus.MustNewConstMetric(c.cpu, prometheus.CounterValue, u.CPUSeconds, name)
 			out <- prometheus.MustNewConstMetric(c.memory, prometheus.GaugeValue, float64(u.ResidentBytes), name)

@@ -26,8 +26,10 @@ type Registry interface {
 type Options struct {
 	Version, Revision, GoVersion string
 
+	// Processes and Outputs are of Children, and read only with them.
 	Children  Children
 	Processes Processes
+	Outputs   Outputs
 	// QueueDepth is the number of children that wait for a pass.
 	QueueDepth func() int
 	// ConfigErrors is the number of configuration files that are not valid now.
@@ -111,7 +113,10 @@ func New(reg Registry, o Options) *Metrics {
 		registerConnections(reg, o.Connections)
 	}
 	if o.Children != nil {
-		reg.MustRegister(newChildCollector(o.Children, o.Processes))
+		reg.MustRegister(newChildCollector(o))
+	}
+	if o.Outputs != nil {
+		registerBudget(reg, o.Outputs)
 	}
 	return m
 }
@@ -245,15 +250,18 @@ func (m *Metrics) HookDone(kind string, ok bool) {
 
 var (
 	verbs = []spec.Verb{spec.VerbStart, spec.VerbStop, spec.VerbRestart, spec.VerbTrystart,
-		spec.VerbCheck, spec.VerbInfo, spec.VerbKill, spec.VerbHelp}
+		spec.VerbCheck, spec.VerbInfo, spec.VerbKill, spec.VerbHelp, "logs", "rotate"}
 	results = []string{Success, Refused, Failed}
 )
 
 // Command counts an answered command: verb in any spelling of spec.ParseVerb,
-// result Success, Refused or Failed.
+// logs or rotate, result Success, Refused or Failed.
 func (m *Metrics) Command(verb, result string) {
 	v, ok := spec.ParseVerb(verb)
 	if !ok {
+		v = spec.Verb(verb)
+	}
+	if !slices.Contains(verbs, v) {
 		v = unknown
 	}
 	if !slices.Contains(results, result) {

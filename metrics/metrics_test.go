@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,27 @@ func (f *fakeProcesses) Usage(pid int) (spec.Usage, error) {
 	return u, nil
 }
 
+// fakeOutputs has the files of a few children.
+type fakeOutputs map[string][]spec.OutputFile
+
+func (f fakeOutputs) Output(child string) []spec.OutputFile { return f[child] }
+func (f fakeOutputs) Used() uint64                          { return 3 << 20 }
+func (f fakeOutputs) Budget() uint64                        { return 1 << 30 }
+
+func outputsOfExample() fakeOutputs {
+	out, err := []spec.StreamName{spec.Out}, []spec.StreamName{spec.Err}
+	return fakeOutputs{
+		"web": {
+			{Streams: out, Written: 1000, Rotations: 2, Dropped: 3},
+			{Streams: err, Written: 10},
+			// The one of a path that its file does not name any more.
+			{Streams: out, Written: 500, Rotations: 1},
+		},
+		"broken":    {{Streams: []spec.StreamName{spec.Out, spec.Err}, Written: 7, Fault: "its directory is gone"}},
+		"forgotten": {{Streams: out}},
+	}
+}
+
 func alive(name string, pid int) spec.View {
 	return spec.View{Name: name, Status: spec.Status{
 		Phase: spec.PhaseRunning, Starts: 2,
@@ -80,6 +102,7 @@ func example() (*prometheus.Registry, *Metrics, *fakeChildren) {
 	m := New(reg, Options{
 		Version: "1.2.3", Revision: "abcdef", GoVersion: "go1.26",
 		Children:     children,
+		Outputs:      outputsOfExample(),
 		Processes:    &fakeProcesses{usage: map[int]spec.Usage{10: {CPUSeconds: 1.5, ResidentBytes: 4096, OpenFiles: 7}}},
 		QueueDepth:   func() int { return 3 },
 		ConfigErrors: func() int { return 1 },
@@ -102,6 +125,7 @@ func example() (*prometheus.Registry, *Metrics, *fakeChildren) {
 	m.HookDone("sidehook", true)
 	m.Command("start", Success)
 	m.Command("TryStart", Refused)
+	m.Command("logs", Success)
 	m.Command("GET /", "teapot")
 	return reg, m, children
 }
@@ -320,7 +344,23 @@ func TestScrapeDuringEvents(t *testing.T) {
 	wg.Wait()
 }
 
-// BenchmarkScrape is a scrape of 10,000 live children, /proc left out.
+// openFile is an Outputs with two files for each child, which are looked at.
+type openFile struct{ *os.File }
+
+func (f openFile) Output(string) []spec.OutputFile {
+	files := []spec.OutputFile{{Streams: []spec.StreamName{spec.Out}}, {Streams: []spec.StreamName{spec.Err}}}
+	for i := range files {
+		if info, err := f.Stat(); err == nil {
+			files[i].Written = uint64(info.Size())
+		}
+	}
+	return files
+}
+func (f openFile) Used() uint64   { return 0 }
+func (f openFile) Budget() uint64 { return 0 }
+
+// BenchmarkScrape is a scrape of 10,000 live children, /proc left out; also with
+// two output files each.
 func BenchmarkScrape(b *testing.B) {
 	children, usage := &fakeChildren{}, map[int]spec.Usage{}
 	var views []spec.View
@@ -329,9 +369,18 @@ func BenchmarkScrape(b *testing.B) {
 		usage[i+1] = spec.Usage{CPUSeconds: 1, ResidentBytes: 1, OpenFiles: 1}
 	}
 	children.set(views...)
-	m := New(prometheus.NewRegistry(), Options{Children: children, Processes: &fakeProcesses{usage: usage}})
-	request := httptest.NewRequestWithContext(b.Context(), "GET", "/metrics", nil)
-	for b.Loop() {
-		m.Handler().ServeHTTP(httptest.NewRecorder(), request)
+	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	for name, outputs := range map[string]Outputs{"children": nil, "outputs": openFile{file}} {
+		b.Run(name, func(b *testing.B) {
+			m := New(prometheus.NewRegistry(), Options{Children: children, Processes: &fakeProcesses{usage: usage}, Outputs: outputs})
+			request := httptest.NewRequestWithContext(b.Context(), "GET", "/metrics", nil)
+			for b.Loop() {
+				m.Handler().ServeHTTP(httptest.NewRecorder(), request)
+			}
+		})
 	}
 }
