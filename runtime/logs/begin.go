@@ -12,7 +12,7 @@ const lateness = 5 * time.Second
 // begin chooses where a source that is in the set from the first begins, and
 // bounds it at the present end.
 func (s *sender) begin(ctx context.Context, r *reading) error {
-	r.identity = r.Source.Identity()
+	r.identity = identityOf(r.Source)
 	err := s.place(ctx, r)
 	r.begun = err == nil
 	return err

@@ -1,6 +1,8 @@
 package logs
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,17 +19,24 @@ type cursor struct {
 	// at is when the cursor was made, to the millisecond: the place to go on at
 	// where positions have started anew.
 	at time.Time
-	// identity is that of the source.
+	// identity is identityOf the source.
 	identity string
+}
+
+// identityOf is a source's Identity in a form that is short, since a client may
+// have to send those of ten thousand sources, and that tells nothing else.
+func identityOf(s Source) string {
+	sum := sha256.Sum256([]byte(s.Identity()))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
 // place is where in a line a cursor is.
 type place string
 
 const (
-	atLine   place = "line"
-	inShown  place = "shown"  // the line's beginning has been sent
-	inHidden place = "hidden" // the line is not sent
+	atLine   place = "l" // where one begins
+	inShown  place = "s" // within one of which the beginning was sent
+	inHidden place = "h" // within one that is not sent
 )
 
 func placeOf(inLine, shown bool) place {

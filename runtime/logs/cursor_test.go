@@ -6,10 +6,10 @@ import (
 )
 
 func FuzzCursor(f *testing.F) {
-	f.Add("12,line,1763726400000,4f:77")
-	f.Add("18446744073709551615,shown,-1,a,b")
-	f.Add("0,hidden,0,")
-	f.Add("-1,line,x")
+	f.Add("12,l,1763726400000,4f:77")
+	f.Add("18446744073709551615,s,-1,a,b")
+	f.Add("0,h,0,")
+	f.Add("-1,l,x")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parseCursor(text)
 		if err != nil {
@@ -35,7 +35,7 @@ func TestCursorSurvivesTheWire(t *testing.T) {
 }
 
 func TestNoCursor(t *testing.T) {
-	for _, text := range []string{"", "12", "12,line,1", "x,line,1,a", "-1,line,1,a", "12,start,1,a", "12,line,now,a", "99999999999999999999,line,1,a"} {
+	for _, text := range []string{"", "12", "12,l,1", "x,l,1,a", "-1,l,1,a", "12,start,1,a", "12,l,now,a", "99999999999999999999,l,1,a"} {
 		if c, err := parseCursor(text); err == nil {
 			t.Errorf("%q is taken for %+v", text, c)
 		}

@@ -22,7 +22,7 @@ const noBound = math.MaxUint64
 // feed cuts a source into lines. It belongs to one goroutine.
 type feed struct {
 	Named
-	// name is that of the source, and identity what Identity was when pos was
+	// name is that of the source, and identity what identityOf was when pos was
 	// chosen.
 	name, identity string
 	// order is its place among those that have a line of the same time.

@@ -82,7 +82,7 @@ func (s *sender) turn(ctx context.Context, r *reading) error {
 		}
 		r.until = noBound
 	}
-	if r.Source.Identity() != r.identity {
+	if identityOf(r.Source) != r.identity {
 		s.startOver(r)
 	}
 	_, end := r.Source.Bounds()
@@ -114,7 +114,7 @@ func (s *sender) turn(ctx context.Context, r *reading) error {
 // startOver begins a source anew whose positions have done so.
 func (s *sender) startOver(r *reading) {
 	r.close()
-	r.identity = r.Source.Identity()
+	r.identity = identityOf(r.Source)
 	r.pos, _ = r.Source.Bounds()
 	r.inLine, r.quietAt = false, time.Time{}
 }

@@ -37,7 +37,7 @@ func (s *sender) resolve(now time.Time) error {
 
 // renew brings a source up to date that the set still has.
 func (s *sender) renew(r *reading, n Named, before time.Time) {
-	if n.Source != r.Source && n.Source.Identity() != r.identity {
+	if n.Source != r.Source && identityOf(n.Source) != r.identity {
 		if r.successor == nil {
 			r.replaced = before
 		}
@@ -61,7 +61,7 @@ func (s *sender) renew(r *reading, n Named, before time.Time) {
 // was written before the last look at the set is not sent.
 func (s *sender) enter(n Named, before time.Time) error {
 	r := s.add(n)
-	r.identity = r.Source.Identity()
+	r.identity = identityOf(r.Source)
 	if c, known := s.earlier(r); known {
 		r.err = s.resume(r, c)
 	} else {
