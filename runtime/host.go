@@ -23,6 +23,12 @@ type Sink interface {
 	// tells. suspected: or of none. It comes before the fact that says that
 	// nothing is left.
 	Strayed(child string, incarnation uint64, pids []int, suspected bool)
+	// Wrote: these are the last lines of the run that Exited is about to tell of,
+	// which did not end well.
+	Wrote(child string, last spec.LastLines)
+	// OutputFault: this is what is wrong with the output files of a live run now,
+	// one line each; none: nothing is any more.
+	OutputFault(child string, incarnation uint64, lines []string)
 }
 
 // Options are what a Host can be told; the zero value works.
@@ -44,8 +50,15 @@ type Options struct {
 	// Strangers: orphans that are of no run may come to the keeper too.
 	Strangers bool
 	// RunDir is where the keeper records the exits that it sees, and this
-	// server those of its own children; empty for no records.
+	// server those of its own children, and where the pump is found; empty for no
+	// records and no pump.
 	RunDir string
+	// StateDir is where it is kept what is known of output files; empty: they are
+	// not looked after.
+	StateDir string
+	// Budget is how many bytes all rotated output files and archives may take; 0 or
+	// nil is any number.
+	Budget func() uint64
 }
 
 // errClosed is what Start and Adopt return after Close.
@@ -63,6 +76,7 @@ type Host struct {
 	// strangers is Options.Strangers, or true of PID 1.
 	strangers, inherits bool
 	records             *records
+	outputs             *outputs
 	scanner             scanner
 	// retry is how long to wait before looking again at a group that could not
 	// be watched, for want of descriptors say.
@@ -133,12 +147,13 @@ func New(sink Sink, o Options) *Host {
 	if err := hideDescriptors(); err != nil {
 		h.log.Warn("children may inherit descriptors of the server", "error", err)
 	}
+	h.outputs = newOutputs(h, o)
 	return h
 }
 
 // Configure tells what the file of a child says now. Its output is rotated as
 // that says from now on.
-func (h *Host) Configure(*spec.Child) {}
+func (h *Host) Configure(c *spec.Child) { h.outputs.configure(c) }
 
 // Start launches a process of c as the given incarnation and watches it. It
 // returns once the command has been executed, or cannot be: the error then
@@ -185,6 +200,7 @@ func (h *Host) adoptWith(child string, l spec.Launch,
 		h.forget(r)
 		return err
 	}
+	h.outputs.attach(child, l, nil)
 	h.begin(r, p, watch)
 	return nil
 }
@@ -227,6 +243,7 @@ func (h *Host) Close() {
 		p.close()
 	}
 	h.running.Wait()
+	h.outputs.close()
 	h.records.close()
 }
 

@@ -42,6 +42,9 @@ type fact struct {
 	empty       bool
 	emptied     bool
 	strays      string // as fmt.Sprint writes their PIDs
+	last        string // the last lines, with the stream before them
+	fault       string // the lines of an output fault
+	faulty      bool   // it is about output faults
 }
 
 // facts is a Sink that keeps what it is told.
@@ -59,12 +62,23 @@ func (f facts) Strayed(child string, incarnation uint64, pids []int, _ bool) {
 	f <- fact{child: child, incarnation: incarnation, strays: fmt.Sprint(pids)}
 }
 
+func (f facts) Wrote(child string, last spec.LastLines) {
+	f <- fact{child: child, incarnation: last.Incarnation, last: string(last.Stream) + ": " + strings.Join(last.Lines, "|")}
+}
+
+func (f facts) OutputFault(child string, incarnation uint64, lines []string) {
+	f <- fact{child: child, incarnation: incarnation, fault: strings.Join(lines, "\n"), faulty: true}
+}
+
+// isExit tells whether the leader's end is meant.
+func (f fact) isExit() bool { return !f.emptied && f.strays == "" && f.last == "" && !f.faulty }
+
 // next waits for a fact and takes the time out of it.
 func (f facts) next(t testing.TB) fact {
 	t.Helper()
 	select {
 	case got := <-f:
-		if !got.emptied && got.strays == "" && (got.exit.At.Before(began) || got.exit.At.After(time.Now())) {
+		if got.isExit() && (got.exit.At.Before(began) || got.exit.At.After(time.Now())) {
 			t.Errorf("the exit says it happened at %v", got.exit.At)
 		}
 		got.exit.At = time.Time{}
@@ -125,8 +139,8 @@ func start(t testing.TB, h *Host, c *spec.Child) spec.Identity {
 	return l.Identity
 }
 
-// output runs c to its end and returns what it wrote.
-func output(t testing.TB, h *Host, f facts, c *spec.Child) string {
+// outputOf runs c to its end and returns what it wrote.
+func outputOf(t testing.TB, h *Host, f facts, c *spec.Child) string {
 	t.Helper()
 	start(t, h, c)
 	if got, want := f.next(t), exited(1, code(0), true); got != want {

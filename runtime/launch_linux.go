@@ -76,10 +76,12 @@ func (h *Host) launch(c *spec.Child, incarnation uint64) (*process, spec.Launch,
 		h.removeLeaf(o.leaf)
 		return nil, spec.Launch{}, err
 	}
-	l := spec.Launch{Identity: id, Warnings: warnings}
+	l := spec.Launch{Identity: id, Warnings: warnings, Outputs: o.streams.outs}
 	if o.leaf != nil {
 		l.Cgroup = o.leaf.Path()
 	}
+	o.streams.discard = nil
+	h.outputs.attach(c.Name, l, c)
 	return p, l, nil
 }
 
@@ -162,7 +164,7 @@ func (h *Host) prepare(c *spec.Child, incarnation uint64) (*order, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := openStreams(c, as)
+	out, err := h.openStreams(c, incarnation, as)
 	if err != nil {
 		return nil, err
 	}

@@ -85,9 +85,21 @@ func TestFailedStartSaysWhy(t *testing.T) {
 			"user nobody2: unknown user", nil},
 		{"unknown group", func(t *testing.T, c *spec.Child) { c.Group = "nogroup2" },
 			"group nogroup2: unknown group", nil},
-		{"output without a directory", func(t *testing.T, c *spec.Child) {
-			c.Stdout = &spec.Stream{Path: c.Dir + "/nope/out"}
-		}, "open DIR/nope/out: no such file or directory", unix.ENOENT},
+		{"output below a file", func(t *testing.T, c *spec.Child) {
+			write(t, c.Dir+"/file", "")
+			c.Stdout = &spec.Stream{Path: c.Dir + "/file/out"}
+		}, "open DIR/file/out: not a directory", unix.ENOTDIR},
+		{"rotated output is a FIFO", func(t *testing.T, c *spec.Child) {
+			c.Stdout = &spec.Stream{Path: c.Dir + "/fifo", Rotate: &spec.Rotate{Size: 4096}}
+			unix.Mkfifo(c.Stdout.Path, 0o600)
+		}, "open DIR/fifo: it is a FIFO, rotation needs a regular file: remove it, or write rotate: off", nil},
+		{"rotated output is a link", func(t *testing.T, c *spec.Child) {
+			c.Stdout = &spec.Stream{Path: c.Dir + "/link", Rotate: &spec.Rotate{Size: 4096}}
+			os.Symlink("out", c.Stdout.Path)
+		}, "open DIR/link: it is a symbolic link, rotation needs a regular file: remove it, or write rotate: off", nil},
+		{"pumped output without a pump", func(t *testing.T, c *spec.Child) {
+			c.Stdout = &spec.Stream{Path: c.Dir + "/out", Format: spec.Text}
+		}, "pump DIR/out: format, timestamps and prefix need a server with a run directory", nil},
 		{"output is a directory", func(t *testing.T, c *spec.Child) {
 			c.Stderr = &spec.Stream{Path: c.Dir}
 		}, "open DIR: is a directory", unix.EISDIR},
@@ -190,7 +202,7 @@ func TestCommandIsLookedUpWhereTheChildIs(t *testing.T) {
 				path := strings.ReplaceAll(tt.path, "DIR", c.Dir)
 				c.Env = []spec.EnvVar{{Name: "PATH", Value: path}}
 			}
-			if got := output(t, h, f, c); got != c.Dir+"\n" {
+			if got := outputOf(t, h, f, c); got != c.Dir+"\n" {
 				t.Errorf("got %q, want %q", got, c.Dir)
 			}
 		})
@@ -256,7 +268,7 @@ func TestChildHasDefaultSignals(t *testing.T) {
 		h, f := newHost(t)
 		c := through(shell(t, ""))
 		c.Command = []string{"cat", "/proc/self/status"}
-		got := status(output(t, h, f, c))
+		got := status(outputOf(t, h, f, c))
 		for _, set := range []string{"SigBlk", "SigIgn", "SigCgt"} {
 			if got[set] != noSignals {
 				t.Errorf("%s is %q", set, got[set])
@@ -376,7 +388,7 @@ func TestUserAndGroup(t *testing.T) {
 				c := through(shell(t, `echo uid=$(id -u) gid=$(id -g) groups=$(id -G)`))
 				open(t, c.Dir)
 				c.User, c.Group = tt.user, tt.group
-				if got := output(t, h, f, c); !strings.HasPrefix(strings.TrimSpace(got), tt.want) {
+				if got := outputOf(t, h, f, c); !strings.HasPrefix(strings.TrimSpace(got), tt.want) {
 					t.Errorf("got %q, want %q", got, tt.want)
 				}
 			})

@@ -36,7 +36,7 @@ func TestShimSetsWhatWasAsked(t *testing.T) {
 		{Name: "nofile", Soft: 77, Hard: 99},
 		{Name: "stack", Soft: 1 << 20, Hard: spec.Unlimited},
 	}
-	got := output(t, h, f, c)
+	got := outputOf(t, h, f, c)
 	if !strings.HasPrefix(got, "0027\nnice 7\n") {
 		t.Errorf("got %q", got[:min(40, len(got))])
 	}
@@ -95,7 +95,7 @@ func TestOpenFilesLimitOfTheServerDoesNotReachChildren(t *testing.T) {
 			// The helper is the server whose limit was 123.
 			c := shell(t, `ulimit -S -n 123; exec "$EXE" cat /proc/self/limits`)
 			c.Env = []spec.EnvVar{{Name: "EXE", Value: exe}, {Name: envHelper, Value: part}}
-			if soft, _ := limitOf(t, output(t, h, f, c), "Max open files"); soft != "123" {
+			if soft, _ := limitOf(t, outputOf(t, h, f, c), "Max open files"); soft != "123" {
 				t.Errorf("the child's soft limit is %s", soft)
 			}
 		})
@@ -112,7 +112,7 @@ func TestShimPassesEverythingOn(t *testing.T) {
 	c.Env = []spec.EnvVar{{Name: "ODD", Value: odd}}
 	c.Nice = new(0)
 	want := fmt.Sprintf("%s||%s|100000|web|1|%s|", odd, odd, c.Dir)
-	if got := output(t, h, f, c); got != want {
+	if got := outputOf(t, h, f, c); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -124,7 +124,7 @@ func TestSmallMemoryLimitDoesNotBreakTheShim(t *testing.T) {
 		{Name: "as", Soft: 64 << 20, Hard: 64 << 20},
 		{Name: "data", Soft: 32 << 20, Hard: 32 << 20},
 	}
-	if got := output(t, h, f, c); got != "65536\n32768\n" {
+	if got := outputOf(t, h, f, c); got != "65536\n32768\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -138,7 +138,7 @@ func TestSmallProcessLimitDoesNotBreakTheShim(t *testing.T) {
 	// No other test's process runs as this user.
 	c.User = "54322"
 	c.Limits = []spec.Limit{{Name: "nproc", Soft: 1, Hard: 1}}
-	if soft, _ := limitOf(t, output(t, h, f, c), "Max processes"); soft != "1" {
+	if soft, _ := limitOf(t, outputOf(t, h, f, c), "Max processes"); soft != "1" {
 		t.Errorf("soft limit %s", soft)
 	}
 }

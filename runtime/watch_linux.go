@@ -88,6 +88,7 @@ func (h *Host) watch(r run, p *process) {
 		return
 	}
 	exit.OOMKilled = oomKilled(p.leaf)
+	h.tellLast(p, exit)
 	if p.nothingLeft() {
 		h.tellStrays(p)
 		h.end(r, p)
@@ -119,6 +120,7 @@ func (h *Host) tellStrays(p *process) {
 func (h *Host) end(r run, p *process) {
 	h.forget(r)
 	p.close()
+	h.outputs.detach(r)
 	h.removeLeaf(p.leaf)
 }
 

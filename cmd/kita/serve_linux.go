@@ -146,7 +146,7 @@ func newServer(config configuration, st *store.Store, l *listeners, link *keeper
 		Observer: m, Logger: logger, Version: version, Listeners: l.names(),
 		StateDir: dirs.State, RunDir: dirs.Run, HostKey: fingerprint(hostKey), Keeper: link.PID(),
 	})
-	s.host, s.cgroups = newHost(s.reconciler, st, dirs.Run, link, logger)
+	s.host, s.cgroups = newHost(s.reconciler, st, dirs, s.diskBudget, link, logger)
 	s.reconciler.Containment = s.host.Containment()
 	for _, line := range s.outdated() {
 		logger.Warn(line)
@@ -161,6 +161,9 @@ func newServer(config configuration, st *store.Store, l *listeners, link *keeper
 	})
 	return s
 }
+
+// diskBudget is how much the output files may take now, in bytes; 0 is any.
+func (s *server) diskBudget() uint64 { return s.settings.Server().DiskBudget }
 
 // newSettings keeps each good version of server.yml for the next server.
 func newSettings(config configuration, runDir string, logger *slog.Logger) *reconciler.Settings {

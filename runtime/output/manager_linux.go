@@ -302,6 +302,26 @@ func (m *Manager) Files(child string, c *spec.Child) []FileOf {
 	return m.configured(c)
 }
 
+// Beside calls look with the files of a run, in another goroutine that Close
+// waits for: the disk may not answer. False: it does not, since the run is not
+// looked after, or Close was called.
+func (m *Manager) Beside(child string, incarnation uint64, look func([]FileOf)) bool {
+	m.mu.Lock()
+	var files []FileOf
+	for _, a := range m.runs[child] {
+		for _, u := range a.uses {
+			if a.incarnation == incarnation {
+				files = append(files, FileOf{u.output.Streams, u.entry.file, u.entry})
+			}
+		}
+	}
+	m.mu.Unlock()
+	if len(files) == 0 {
+		return false
+	}
+	return m.watch.beside(files[0].entry, func() { look(files) })
+}
+
 // configured are the files that a child that does not run would write to. What
 // is there and is no regular file is none.
 func (m *Manager) configured(c *spec.Child) []FileOf {

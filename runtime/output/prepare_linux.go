@@ -67,6 +67,10 @@ func (m *Manager) Prepare(c *spec.Child, owner *Owner) (*Prepared, error) {
 	return p, nil
 }
 
+// Reopen opens the file at an output's path again, for whoever writes there for a
+// run. The caller closes it.
+func Reopen(o spec.Output) (fd int, err error) { return openOutput(o.Path, ownerOf(o), true) }
+
 func openAll(c *spec.Child, owner *Owner) (*Prepared, error) {
 	p := &Prepared{}
 	for _, name := range []spec.StreamName{spec.Out, spec.Err} {

@@ -234,6 +234,16 @@ func (w *watcher) rotation(e *entry, task func()) {
 	}
 }
 
+// beside has a task done by those who look; false once closed.
+func (w *watcher) beside(e *entry, task func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.device(e).looks.do(task)
+	}
+	return !w.closed
+}
+
 // lookAt looks, and decides when to look again. What became idle is watched, and
 // looked at once more: it may have been written to before there was the watch.
 func (w *watcher) lookAt(e *entry) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func TestOutputIsAppendOnlyAndBlocking(t *testing.T) {
 			h, f := newHost(t)
 			c := child(t, "cat", "/proc/self/fdinfo/1")
 			c.Stdout = &spec.Stream{Path: outPath(c), Mode: mode}
-			text := status(output(t, h, f, c))
+			text := status(outputOf(t, h, f, c))
 			flags, err := strconv.ParseInt(text["flags"], 8, 32)
 			if err != nil {
 				t.Fatal(err)
@@ -193,7 +194,7 @@ func TestLogOfAnotherUserLeadsNowhereElse(t *testing.T) {
 			if (err == nil) != tt.safe {
 				t.Errorf("start: %v", err)
 			}
-			if err != nil && !errors.Is(err, errUnsafe) && !errors.Is(err, unix.ELOOP) {
+			if err != nil && !strings.Contains(err.Error(), "refused, ") && !errors.Is(err, unix.ELOOP) {
 				t.Errorf("start: %v", err)
 			}
 			if after := descriptors(t); after != before {
@@ -213,28 +214,6 @@ func TestLogOfAnotherUserLeadsNowhereElse(t *testing.T) {
 				t.Errorf("the log belongs to %d, %v; want %d", st.Uid, err, tt.owner)
 			}
 		})
-	}
-}
-
-func TestLogOfAnotherUserMayBeTheServersOwnOutput(t *testing.T) {
-	asRoot(t)
-	as, err := resolveAccount(&spec.Child{User: "nobody"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := os.Create(t.TempDir() + "/own")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
-	fd, err := openOutput("/dev/fd/"+strconv.Itoa(int(own.Fd())), as)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	var a, b unix.Stat_t
-	if err := errors.Join(unix.Fstat(fd, &a), unix.Fstat(int(own.Fd()), &b)); err != nil || !sameFile(&a, &b) {
-		t.Errorf("opened another file, %v", err)
 	}
 }
 

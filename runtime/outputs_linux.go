@@ -1,0 +1,325 @@
+package runtime
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+
+	"kita/runtime/output"
+	"kita/runtime/pump"
+	"kita/spec"
+)
+
+var errNoPump = errors.New("format, timestamps and prefix need a server with a run directory")
+
+// outputs looks after what the runs write: the files, and the pump where there
+// is one.
+type outputs struct {
+	sink Sink
+	log  *slog.Logger
+	// files is nil where nothing is kept: files are opened, and that is all.
+	files *output.Manager
+	// pump is nil where there is no run directory.
+	pump *pump.Client
+	// news tells the goroutine that follows the pump, until closing is closed.
+	news    chan struct{}
+	closing chan struct{}
+	ending  sync.Once
+	running sync.WaitGroup
+
+	// telling is held while the sink is told, so that it is told in order. It is
+	// taken before mu.
+	telling sync.Mutex
+	mu      sync.Mutex
+	// live, guarded by mu, are the runs that are looked after; none are once closed.
+	live map[run]*written
+	// dropped, guarded by mu, are the lines that were left out of the streams
+	// that have ended, by child and stream.
+	dropped map[droppedFrom]uint64
+}
+
+type droppedFrom struct {
+	child  string
+	stream spec.StreamName
+}
+
+// written is what is known of the output of a run. It is guarded by outputs.mu.
+type written struct {
+	outs []spec.Output
+	// configured: the pump knows its streams from this server.
+	configured bool
+	// files and pumps are what is wrong, in words, told what the sink knows.
+	files, pumps, told []string
+}
+
+func newOutputs(h *Host, o Options) *outputs {
+	s := &outputs{
+		sink: h.sink, log: h.log, live: map[run]*written{}, dropped: map[droppedFrom]uint64{},
+		news: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
+	if o.RunDir != "" {
+		s.pump = pump.New(pump.Options{RunDir: o.RunDir, Logger: h.log, Changed: s.pumpChanged, Ended: s.pumpEnded})
+		if err := s.pump.Resume(); err != nil {
+			h.log.Warn("the pump of the former server is not there for this one", "err", err)
+		}
+		s.running.Go(s.followPump)
+	}
+	if o.StateDir == "" {
+		return s
+	}
+	var err error
+	s.files, err = output.New(output.Options{
+		StateDir: o.StateDir, Logger: h.log, Budget: o.Budget,
+		Fault: s.filesFault, Owner: ownerFor, Reopened: s.reopened,
+		Holders: func(child string, incarnation uint64) []int { return h.holders(run{child, incarnation}) },
+	})
+	if err != nil {
+		h.log.Error("output files are not rotated", "err", err)
+	}
+	return s
+}
+
+// ownerFor is whose the output files of a child become; nil is the server's own.
+func ownerFor(c *spec.Child) (*output.Owner, error) {
+	as, err := resolveAccount(c)
+	return ownerAs(as), err
+}
+
+func ownerAs(as *account) *output.Owner {
+	cred := as.credential()
+	if cred == nil || int(cred.Uid) == os.Geteuid() {
+		return nil
+	}
+	return &output.Owner{UID: cred.Uid, GID: cred.Gid}
+}
+
+// prepare opens the files of a launch.
+func (s *outputs) prepare(c *spec.Child, as *account) (*output.Prepared, error) {
+	if s.files == nil {
+		return output.Open(c, ownerAs(as))
+	}
+	return s.files.Prepare(c, ownerAs(as))
+}
+
+// attach looks after the output of a run from now on; c may be nil, until
+// configure has it.
+func (s *outputs) attach(child string, l spec.Launch, c *spec.Child) {
+	if len(l.Outputs) == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.live[run{child, l.Identity.Incarnation}] = &written{outs: l.Outputs, configured: c != nil}
+	s.mu.Unlock()
+	if s.files != nil {
+		s.files.Attach(child, l.Identity, c, l.Outputs)
+	}
+}
+
+// holders are the processes that may have the output of a run open, but for its
+// leader.
+func (h *Host) holders(r run) []int {
+	pids := h.Survivors(r.child, r.incarnation)
+	if h.outputs.pump != nil {
+		if pid := h.outputs.pump.PID(); pid != 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// detach ends it: nothing of the run is left.
+func (s *outputs) detach(r run) {
+	s.mu.Lock()
+	_, known := s.live[r]
+	delete(s.live, r)
+	s.mu.Unlock()
+	if known && s.files != nil {
+		s.files.Detach(r.child, r.incarnation)
+	}
+}
+
+// configure applies what a child's file says now to its live runs. How those are
+// pumped that were adopted is known only now.
+func (s *outputs) configure(c *spec.Child) {
+	if s.files == nil {
+		return
+	}
+	s.files.Configure(c)
+	for r, w := range s.adopted(c) {
+		for _, o := range w.outs {
+			s.pumpAgain(r, c, o)
+		}
+	}
+}
+
+// adopted returns the runs of a child of which it was not known how they are
+// pumped, once.
+func (s *outputs) adopted(c *spec.Child) map[run]*written {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	runs := map[run]*written{}
+	for r, w := range s.live {
+		if r.child == c.Name && !w.configured {
+			w.configured = true
+			runs[r] = w
+		}
+	}
+	return runs
+}
+
+// pumpAgain has the streams of an adopted run's file pumped. A pump that does it
+// already goes on; the next one, after its death, needs to be told by this server.
+func (s *outputs) pumpAgain(r run, c *spec.Child, o spec.Output) {
+	if s.pump == nil || len(o.FIFOs) == 0 {
+		return
+	}
+	fd, err := output.Reopen(o)
+	if err == nil {
+		err = s.attachPump(r, c, o, os.NewFile(uintptr(fd), o.Path))
+	}
+	if err != nil && !errors.Is(err, pump.ErrEnded) {
+		s.log.Error("what a child writes is not taken", "child", r.child, "incarnation", r.incarnation, "path", o.Path, "err", err)
+	}
+}
+
+// attachPump has the pump write the streams of an output to file, which it
+// closes.
+func (s *outputs) attachPump(r run, c *spec.Child, o spec.Output, file *os.File) error {
+	defer file.Close()
+	for name, fifo := range o.FIFOs {
+		stream := spec.Stream{Format: spec.Text}
+		if now := streamOf(c, name); now != nil && now.Format != "" {
+			stream = *now
+		}
+		k := pump.Key{Child: r.child, Incarnation: r.incarnation, Stream: name}
+		if err := s.pump.Attach(k, pumped(&stream, fifo, file)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reopened gives the pump the file at an output's path, fd, in the place of one
+// that is not there any more.
+func (s *outputs) reopened(child string, incarnation uint64, o spec.Output, fd int) bool {
+	if s.pump == nil {
+		return false
+	}
+	file, err := duplicate(fd, o.Path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	for name := range o.FIFOs {
+		k := pump.Key{Child: child, Incarnation: incarnation, Stream: name}
+		err = errors.Join(err, s.pump.Redirect(k, file))
+	}
+	if err != nil {
+		s.log.Warn("the pump did not take the new file", "child", child, "incarnation", incarnation, "path", o.Path, "err", err)
+	}
+	return err == nil
+}
+
+// filesFault is told by the Manager what is wrong with the files of a run.
+func (s *outputs) filesFault(child string, incarnation uint64, lines []string) {
+	s.tell(run{child, incarnation}, func(w *written) { w.files = lines })
+}
+
+// pumpChanged is told by the pump's client that there is news of a stream.
+func (s *outputs) pumpChanged(pump.Key) {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// followPump tells what is wrong with the pumped streams. It is a goroutine.
+func (s *outputs) followPump() {
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-s.news:
+		}
+		faults := map[run][]string{}
+		for k, stats := range s.pump.Stats() {
+			if r := (run{k.Child, k.Incarnation}); stats.Fault != "" && !slices.Contains(faults[r], stats.Fault) {
+				faults[r] = append(faults[r], stats.Fault)
+			}
+		}
+		for _, r := range s.pumpedRuns() {
+			lines := faults[r]
+			slices.Sort(lines)
+			s.tell(r, func(w *written) { w.pumps = lines })
+		}
+	}
+}
+
+// pumps tells whether a live run of a child has a pumped stream.
+func (s *outputs) pumps(child string) bool {
+	return slices.ContainsFunc(s.pumpedRuns(), func(r run) bool { return r.child == child })
+}
+
+func (s *outputs) pumpedRuns() []run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var runs []run
+	for r, w := range s.live {
+		if slices.ContainsFunc(w.outs, func(o spec.Output) bool { return len(o.FIFOs) > 0 }) {
+			runs = append(runs, r)
+		}
+	}
+	return runs
+}
+
+// pumpEnded is told what became of a stream in the end.
+func (s *outputs) pumpEnded(k pump.Key, stats pump.Stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stats.Dropped > 0 {
+		s.dropped[droppedFrom{k.Child, k.Stream}] += stats.Dropped
+	}
+}
+
+// tell changes what is known to be wrong with a run's output, and tells the sink
+// what that makes.
+func (s *outputs) tell(r run, change func(*written)) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.mu.Lock()
+	w := s.live[r]
+	if w == nil {
+		s.mu.Unlock()
+		return
+	}
+	change(w)
+	lines := append(slices.Clone(w.files), w.pumps...)
+	news := !slices.Equal(lines, w.told)
+	w.told = lines
+	s.mu.Unlock()
+	if news {
+		s.sink.OutputFault(r.child, r.incarnation, lines)
+	}
+}
+
+// close ends it all; the pump goes on. The sink is told nothing after it. The
+// second time it does nothing.
+func (s *outputs) close() {
+	s.ending.Do(func() {
+		close(s.closing)
+		s.running.Wait()
+		if s.files != nil {
+			s.files.Close()
+		}
+		if s.pump != nil {
+			s.pump.Close()
+		}
+		s.telling.Lock()
+		defer s.telling.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		clear(s.live)
+	})
+}
