@@ -65,7 +65,7 @@ func (c *Client) streamLogs(ctx context.Context, r spec.LogRequest, silence time
 
 	response, err := c.send(reading, http.MethodPost, "/v1/logs", r)
 	if err != nil {
-		return c.endOfWatch(ctx, reading, err)
+		return c.endOfLogs(ctx, reading, err)
 	}
 	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
@@ -101,6 +101,14 @@ func (c *Client) streamLogs(ctx context.Context, r spec.LogRequest, silence time
 		return nil
 	case err == nil:
 		err = &Unreachable{Host: c.target.String(), Err: errCut}
+	}
+	return c.endOfLogs(ctx, reading, err)
+}
+
+// endOfLogs is endOfWatch, where the time of ctx is what the server has to answer.
+func (c *Client) endOfLogs(ctx, reading context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &Unreachable{Host: c.target.String(), Err: ctx.Err()}
 	}
 	return c.endOfWatch(ctx, reading, err)
 }
