@@ -74,7 +74,10 @@ func newFormatter(st style) *formatter {
 // stamp gives the lines that follow the time now.
 func (f *formatter) stamp(now time.Time) {
 	if f.timeAt >= 0 {
-		now.UTC().AppendFormat(f.head[:f.timeAt], timeFormat)
+		// AppendFormat writes nanoseconds and takes back what is too much: in place
+		// it would spoil what comes after the time.
+		var room [len(timeFormat) + 8]byte
+		copy(f.head[f.timeAt:], now.UTC().AppendFormat(room[:0], timeFormat))
 	}
 }
 
