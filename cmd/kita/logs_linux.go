@@ -2,25 +2,88 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+	"time"
 
+	"kita/runtime/logs"
 	"kita/spec"
 )
 
-// Logs refuses: nothing reads the output of children yet.
-func (s service) Logs(context.Context, spec.LogRequest, func(string) bool, func(spec.LogChunk) error) error {
-	return noOutput("logs")
+// Logs sends what the output files of the children have. A file that a child is
+// given meanwhile, or a new child's, is taken in.
+func (s service) Logs(ctx context.Context, r spec.LogRequest, readable func(string) bool, send func(spec.LogChunk) error) error {
+	var grep *regexp.Regexp
+	if r.Grep != "" {
+		var err error
+		if grep, err = regexp.Compile(r.Grep); err != nil {
+			return spec.Refuse(spec.BadRequest, "", "", "logs: grep: %v", err)
+		}
+	}
+	if err := logs.CheckAfter(r); err != nil {
+		return spec.Refuse(spec.BadRequest, "", "", "logs: %v", err)
+	}
+	now := time.Now()
+	set := newLogSet(s.s.host.Logs, r.Children, readable)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watched, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes := s.Watch(watched)
+	for change := range changes {
+		if change.Type == spec.Synced {
+			break
+		}
+		set.note(change)
+	}
+	if r.Follow {
+		watching.Go(func() {
+			for change := range changes {
+				set.note(change)
+			}
+		})
+	}
+	return logs.Send(ctx, set, r, grep, now, send)
 }
 
-// Output has nothing to show yet.
+// Output returns the output files of a child.
 func (s service) Output(name string) ([]spec.OutputFile, error) {
-	return nil, noOutput("output of " + name)
+	v, known := s.Get(name)
+	if !known {
+		return nil, noChild(name)
+	}
+	return s.s.host.Outputs(name, v.Spec), nil
 }
 
-// Rotate refuses: nothing rotates yet.
-func (s service) Rotate(context.Context, string) ([]spec.Archive, error) {
-	return nil, noOutput("rotate")
+// Rotate makes archives now of what the output files of a child, or of all,
+// hold. A file that cannot be rotated keeps no other back.
+func (s service) Rotate(ctx context.Context, name string) ([]spec.Archive, error) {
+	views := s.List()
+	if name != spec.All {
+		v, known := s.Get(name)
+		if !known {
+			return nil, noChild(name)
+		}
+		views = []spec.View{v}
+	}
+	var made []spec.Archive
+	var errs []error
+	for _, v := range views {
+		if ctx.Err() != nil {
+			errs = append(errs, ctx.Err())
+			break
+		}
+		archives, err := s.s.host.Rotate(ctx, v.Name, v.Spec)
+		made = append(made, archives...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
+		}
+	}
+	return made, errors.Join(errs...)
 }
 
-func noOutput(what string) error {
-	return spec.Refuse(spec.Unavailable, "", "", "%s: this server does not look after output files", what)
+func noChild(name string) error {
+	return spec.Refuse(spec.NotFound, "", name, "there is no child %s", name)
 }
