@@ -362,3 +362,17 @@ func (in *instance) awaitFile(name string) error {
 		}
 	}
 }
+
+// eventually waits until it is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for timeout := time.After(patience); !is(); {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("%s: not after %v", what, patience)
+		}
+	}
+}

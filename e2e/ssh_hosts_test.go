@@ -15,7 +15,10 @@ func TestSSHHosts(t *testing.T) {
 	needSSHD(t)
 	t.Parallel()
 	separation(t)
-	in := newServer(t, "mode: full\n", map[string]string{"web": "command: sleep 1000\n"})
+	in := newServer(t, "mode: full\n", map[string]string{
+		"web":    "command: sleep 1000\n",
+		"talker": "command: sh -c 'echo hello; exec sleep 1000'\noutput: [{stdout: talker.log}]\n",
+	})
 	h := newSSHHosts(t, in)
 
 	t.Run("keys of the agent alone", h.agentAlone)
@@ -43,9 +46,22 @@ func (h *sshHosts) agentAlone(t *testing.T) {
 	if _, said := c.kita(t, 0, agent, "trystart", "web", "on", sshd.url()); said != "" {
 		t.Errorf("the second time it says on stderr\n%s", said)
 	}
+	h.output(t, c, agent, sshd.url())
 	_, said = c.kita(t, 1, nil, "check", "on", sshd.url())
 	if !strings.Contains(said, "there is no key to offer") {
 		t.Errorf("without the agent it says\n%s", said)
+	}
+}
+
+// output wants what the child "talker" has said.
+func (h *sshHosts) output(t *testing.T, c *sshClient, env []string, url string) {
+	t.Helper()
+	eventually(t, "hello is in talker.log", func() bool {
+		text, _ := os.ReadFile(h.in.path("talker.log"))
+		return string(text) == "hello\n"
+	})
+	if out, _ := c.kita(t, 0, env, "logs", "talker", "on", url); out != "hello\n" {
+		t.Errorf("its output is\n%s", out)
 	}
 }
 
@@ -133,6 +149,7 @@ func (h *sshHosts) nothingForwarded(t *testing.T) {
 	if !strings.Contains(out, "web restarted") {
 		t.Errorf("it says\n%s", out)
 	}
+	h.output(t, c, nil, sshd.url())
 	c.write(t, ".ssh/authorized", `restrict,command="true" `+c.public(t, ".ssh/id_ed25519"))
 	if _, said := c.kita(t, 4, nil, "check", "on", sshd.url()); !strings.Contains(said, "commands cannot be run there") {
 		t.Errorf("with another command it says\n%s", said)
