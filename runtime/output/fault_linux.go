@@ -1,15 +1,12 @@
 package output
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +16,10 @@ type faults struct {
 	// astray says that it is not at its path any more, stuck why it cannot be
 	// rotated or looked at.
 	astray, stuck string
-	// held is the file that is at its path no more, opened; nil otherwise.
-	held *os.File
+	// held is the file that is at its path no more, opened; nil otherwise. moved:
+	// it has another name, and whoever gave it that may do with it what he likes.
+	held  *os.File
+	moved bool
 }
 
 // lines are all of them.
@@ -85,25 +84,61 @@ func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
 		m.salvageSoon(e)
 		return true, nil
 	case held == nil:
-		m.hold(e, key)
+		held = m.hold(e, key)
 	}
-	m.describe(e, how)
+	to, moved := movedTo(held)
+	m.describe(e, how, to, moved)
+	if m.allPumped(e) {
+		m.reopenSoon(e)
+	}
 	return true, nil
 }
 
-// describe notes how a file went astray.
-func (m *Manager) describe(e *entry, how string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if e.faults.held == nil {
-		e.faults.astray = fmt.Sprintf("%s %s; what the process writes cannot be reached, it goes to the file again from the next start", e.path, how)
-		return
+// movedTo says under which name a file lies now that is not at its path, empty
+// where that cannot be told. False: it has none, or is nil.
+func movedTo(held *os.File) (path string, moved bool) {
+	if held == nil {
+		return "", false
 	}
-	e.faults.astray = fmt.Sprintf("%s %s; what the process writes is kept and shown by kita logs, and goes to the file again from the next start", e.path, how)
+	fd := int(held.Fd())
+	if st, err := statFD(fd); err != nil || st.Nlink == 0 {
+		return "", false
+	}
+	path, err := os.Readlink(fdPath(fd))
+	if at, statErr := lookAt(path); err != nil || statErr != nil || at.key != keyOf(fd) {
+		return "", true
+	}
+	return path, true
 }
 
-// hold opens the file of an entry where one of its processes has it open.
-func (m *Manager) hold(e *entry, key Key) {
+// describe notes how a file went astray. One that has another name is not
+// rotated: it is somebody else's by now.
+func (m *Manager) describe(e *entry, how, to string, moved bool) {
+	const kept = "what the process writes is kept and shown by kita logs, and goes to the file again from the next start"
+	const lost = "what the process writes cannot be reached, and goes to the file again from the next start"
+	const theirs = "the process goes on writing there, which is shown by kita logs and not rotated, until the next start"
+	m.mu.Lock()
+	switch {
+	case moved && to == "":
+		e.faults.astray = e.path + " was moved; " + theirs
+	case moved:
+		e.faults.astray = e.path + " was moved to " + to + "; " + theirs
+	case e.faults.held == nil:
+		e.faults.astray = e.path + " " + how + "; " + lost
+	default:
+		e.faults.astray = e.path + " " + how + "; " + kept
+	}
+	changed := e.faults.moved != moved
+	e.faults.moved = moved
+	m.mu.Unlock()
+	if changed {
+		m.applyRules(e)
+	}
+}
+
+// hold opens the file of an entry where one of its processes has it open; nil
+// where none has.
+func (m *Manager) hold(e *entry, key Key) *os.File {
 	for _, pid := range m.holders(e) {
 		f := openOf(pid, key)
 		if f == nil {
@@ -115,47 +150,24 @@ func (m *Manager) hold(e *entry, key Key) {
 		e.file.holdBy(func() (int, error) {
 			return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 		})
-		return
+		return f
 	}
+	return nil
 }
 
 // letGo ends hold, if the file was held.
 func (m *Manager) letGo(e *entry) {
 	m.mu.Lock()
-	held := e.faults.held
-	e.faults.held, e.faults.astray = nil, ""
+	held, moved := e.faults.held, e.faults.moved
+	e.faults.held, e.faults.astray, e.faults.moved = nil, "", false
 	m.mu.Unlock()
 	if held != nil {
 		e.file.holdBy(nil)
 		held.Close()
 	}
-}
-
-// salvageSoon has what a run left in a file that is at no path become an archive.
-func (m *Manager) salvageSoon(e *entry) {
-	m.watch.rotation(e, func() {
-		e.preparing.Lock()
-		defer e.preparing.Unlock()
-		if err := m.salvage(m.watch.ctx, e); err != nil && m.watch.ctx.Err() == nil {
-			m.log.Warn("the rest of the output in a file that was removed is not in an archive yet", "path", e.path, "err", err)
-		}
-	})
-}
-
-// salvage makes an archive of what a held file holds, and lets go of it, unless
-// somebody writes to it again. The entry's preparing is held.
-func (m *Manager) salvage(ctx context.Context, e *entry) error {
-	m.mu.Lock()
-	none := e.faults.held == nil || len(e.users) > 0
-	m.mu.Unlock()
-	if none {
-		return nil
+	if moved {
+		m.applyRules(e)
 	}
-	if _, err := e.file.archiveAll(ctx, time.Now()); err != nil {
-		return err
-	}
-	m.letGo(e)
-	return nil
 }
 
 // holders are the processes that may have an entry's file open.

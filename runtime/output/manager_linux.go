@@ -3,14 +3,11 @@ package output
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"kita/spec"
 )
@@ -100,6 +97,8 @@ type entry struct {
 	// guarded by Manager.mu.
 	users []*attached
 	pins  int
+	// key, guarded by Manager.mu, is where it is in Manager.live.
+	key Key
 	// tending, guarded by Manager.mu as packing is: its rules are being carried
 	// out. packAfter is guarded by it too.
 	tending, packing bool
@@ -107,15 +106,6 @@ type entry struct {
 
 	faults faults
 	look   look
-}
-
-// FileOf is an output file of a child.
-type FileOf struct {
-	// Streams are those that go there, Out first.
-	Streams []spec.StreamName
-	*File
-
-	entry *entry
 }
 
 // New makes a Manager. What a former server was interrupted in is finished; a
@@ -174,8 +164,7 @@ func (m *Manager) Attach(child string, id spec.Identity, c *spec.Child, outs []s
 	a := &attached{child: child, incarnation: id.Incarnation, pid: id.PID}
 	for _, o := range outs {
 		if o.Inode != 0 {
-			key := Key{o.Dev, o.Inode}
-			a.uses = append(a.uses, use{o, m.entryOf(o.Path, key, ownerOf(o)), rulesOf(c, o.Streams)})
+			a.uses = append(a.uses, m.use(o, c))
 		}
 	}
 	m.mu.Lock()
@@ -184,13 +173,27 @@ func (m *Manager) Attach(child string, id spec.Identity, c *spec.Child, outs []s
 	m.runs[child] = runs
 	for _, u := range a.uses {
 		u.entry.users = append(u.entry.users, a)
-		m.live[Key{u.output.Dev, u.output.Inode}] = u.entry
+		m.setLive(u.entry, Key{u.output.Dev, u.output.Inode})
 	}
 	m.mu.Unlock()
 	for _, u := range a.uses {
 		m.applyRules(u.entry)
 		m.watch.wake(u.entry)
 	}
+}
+
+// use finds the entry of an output. Where the pump was given another file since
+// the output was saved, it is the one at the path.
+func (m *Manager) use(o spec.Output, c *spec.Child) use {
+	key := Key{o.Dev, o.Inode}
+	e := m.entryOf(o.Path, key, ownerOf(o))
+	if at, err := lookAt(o.Path); len(o.FIFOs) > 0 && err == nil && at.regular && at.key == e.file.Key() {
+		key = at.key
+		o.Dev, o.Inode, o.Base = key.Dev, key.Inode, 0
+	}
+	// The error is that of a context, and this one does not end.
+	_ = e.file.bind(context.Background(), key, o.Base)
+	return use{o, e, rulesOf(c, o.Streams)}
 }
 
 // entryOf returns the entry of the file with this key, which may be known by
@@ -230,12 +233,19 @@ func (m *Manager) Detach(child string, incarnation uint64) {
 	}
 }
 
+// setLive notes what an entry's file is that a run has open. mu is held.
+func (m *Manager) setLive(e *entry, key Key) {
+	if m.live[e.key] == e {
+		delete(m.live, e.key)
+	}
+	e.key, m.live[key] = key, e
+}
+
 // retire forgets what an entry's file is once no run has it open. mu is held.
 func (m *Manager) retire(e *entry) {
-	if len(e.users) > 0 || e.pins > 0 {
-		return
+	if len(e.users) == 0 && e.pins == 0 && m.live[e.key] == e {
+		delete(m.live, e.key)
 	}
-	maps.DeleteFunc(m.live, func(_ Key, other *entry) bool { return other == e })
 }
 
 // Configure applies what the file of a child says of rotation to its live runs.
@@ -268,9 +278,12 @@ func (m *Manager) applyRules(e *entry) {
 			}
 		}
 	}
-	used := len(e.users) > 0
+	used, moved := len(e.users) > 0, e.faults.moved
 	m.mu.Unlock()
-	if used {
+	switch {
+	case moved:
+		e.file.configure(nil)
+	case used:
 		e.file.configure(strictest(all))
 	}
 }
@@ -281,138 +294,6 @@ func strictest(rules []*spec.Rotate) *spec.Rotate {
 		return nil
 	}
 	return slices.MinFunc(rules, func(a, b *spec.Rotate) int { return cmp.Compare(a.Size, b.Size) })
-}
-
-// Files are the output files of a child: those of its live runs, the latest
-// first, or else those that c says; c may be nil.
-func (m *Manager) Files(child string, c *spec.Child) []FileOf {
-	var files []FileOf
-	m.mu.Lock()
-	for _, a := range m.runs[child] {
-		for _, u := range a.uses {
-			if !slices.ContainsFunc(files, func(f FileOf) bool { return f.File == u.entry.file }) {
-				files = append(files, FileOf{u.output.Streams, u.entry.file, u.entry})
-			}
-		}
-	}
-	m.mu.Unlock()
-	if len(files) > 0 || c == nil {
-		return files
-	}
-	return m.configured(c)
-}
-
-// Beside calls look with the files of a run, in another goroutine that Close
-// waits for: the disk may not answer. False: it does not, since the run is not
-// looked after, or Close was called.
-func (m *Manager) Beside(child string, incarnation uint64, look func([]FileOf)) bool {
-	m.mu.Lock()
-	var files []FileOf
-	for _, a := range m.runs[child] {
-		for _, u := range a.uses {
-			if a.incarnation == incarnation {
-				files = append(files, FileOf{u.output.Streams, u.entry.file, u.entry})
-			}
-		}
-	}
-	m.mu.Unlock()
-	if len(files) == 0 {
-		return false
-	}
-	return m.watch.beside(files[0].entry, func() { look(files) })
-}
-
-// configured are the files that a child that does not run would write to. What
-// is there and is no regular file is none.
-func (m *Manager) configured(c *spec.Child) []FileOf {
-	if c.Stdout == nil && c.Stderr == nil {
-		return nil
-	}
-	owner, err := m.ownerFor(c)
-	if err != nil {
-		return nil // it cannot be started either, and is told why then
-	}
-	var files []FileOf
-	for _, name := range []spec.StreamName{spec.Out, spec.Err} {
-		s := streamOf(c, name)
-		if s == nil {
-			continue
-		}
-		e, ok := m.unused(s, owner)
-		if !ok {
-			continue
-		}
-		if i := slices.IndexFunc(files, func(f FileOf) bool { return f.File == e.file }); i >= 0 {
-			files[i].Streams = append(files[i].Streams, name)
-			continue
-		}
-		files = append(files, FileOf{[]spec.StreamName{name}, e.file, e})
-	}
-	return files
-}
-
-func (m *Manager) ownerFor(c *spec.Child) (*Owner, error) {
-	if m.o.Owner == nil {
-		return nil, nil
-	}
-	return m.o.Owner(c)
-}
-
-// unused returns the entry of what a stream of no live run goes to; false where
-// that is no regular file.
-func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
-	path, err := absolute(s.Path)
-	if err != nil {
-		return nil, false
-	}
-	var at found
-	p, err := findPlace(path, owner)
-	if err == nil {
-		at, err = statx(p.dir, p.name, unix.AT_SYMLINK_NOFOLLOW)
-		p.close()
-	}
-	switch {
-	case err != nil:
-		// Not there yet, or not any more, or not to be read.
-		return m.entry(path, owner), true
-	case !at.regular:
-		return nil, false
-	}
-	e := m.entryOf(path, at.key, owner)
-	m.mu.Lock()
-	busy := len(e.users) > 0 || e.pins > 0
-	m.mu.Unlock()
-	if !busy {
-		// The error is that of a context, and this one does not end.
-		_ = e.file.bind(context.Background(), at.key, 0)
-		e.file.configure(s.Rotate)
-	}
-	return e, true
-}
-
-// Shown is what Files returns, to be shown.
-func (m *Manager) Shown(child string, c *spec.Child) []spec.OutputFile {
-	var shown []spec.OutputFile
-	for _, f := range m.Files(child, c) {
-		s := f.shown()
-		s.Streams = f.Streams
-		s.Fault = m.faultOf(f.entry)
-		shown = append(shown, s)
-	}
-	return shown
-}
-
-// Rotate makes archives now of all whole lines that the files of a child hold,
-// whether they are rotated otherwise or not.
-func (m *Manager) Rotate(ctx context.Context, child string, c *spec.Child) ([]spec.Archive, error) {
-	var made []spec.Archive
-	var errs []error
-	for _, f := range m.Files(child, c) {
-		archives, err := f.rotate(ctx, time.Now())
-		made = append(made, archives...)
-		errs = append(errs, err)
-	}
-	return made, errors.Join(errs...)
 }
 
 // Close ends the care for all files. It waits for what is being written to come

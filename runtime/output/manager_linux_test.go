@@ -204,35 +204,6 @@ func TestIdleFileCostsNothing(t *testing.T) {
 	})
 }
 
-func TestRemovedFileIsReadAndRotatedOn(t *testing.T) {
-	m, told := newManager(t, nil)
-	dir := filepath.Join(t.TempDir(), "logs")
-	path := filepath.Join(dir, "web.log")
-	c := childTo(path, spec.Append, &spec.Rotate{Size: 4096, Keep: 100, Compress: spec.NoCompression})
-	r := launch(t, m, c, 1)
-	r.write(t, "before\n")
-	f := theFile(t, m, c)
-	awaitThat(t, "written", func() bool { _, end := f.Bounds(); return end == 7 })
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	awaitFault(t, told, "was removed with its directory; what the process writes is kept")
-	r.write(t, strings.Repeat("after it was removed\n", 1000))
-	awaitThat(t, "an archive", func() bool { return len(f.Segments()) > 2 })
-	if got, want := content(t, f), "before\n"+strings.Repeat("after it was removed\n", 1000); got != want {
-		t.Errorf("%d bytes are there of %d", len(got), len(want))
-	}
-	r.write(t, "the rest")
-	r.end(t)
-	m.Detach("web", 1)
-	awaitThat(t, "the rest is in an archive", func() bool { return strings.HasSuffix(content(t, f), "the rest") })
-	r = launch(t, m, c, 2)
-	r.write(t, "next\n")
-	awaitThat(t, "all of it", func() bool {
-		return content(t, f) == "before\n"+strings.Repeat("after it was removed\n", 1000)+"the restnext\n"
-	})
-}
-
 // dup is a descriptor that the caller closes.
 func dup(t *testing.T, fd int) int {
 	t.Helper()

@@ -182,6 +182,9 @@ func (p *Prepared) begin(f *opened) error {
 			return err
 		}
 	}
+	// It may be a new file that has the number of one that was removed. What
+	// cannot be measured now will be by the next look.
+	_, _ = e.file.measure(time.Now())
 	base, end, err := e.file.extent(f.fd)
 	if err != nil {
 		return &os.PathError{Op: "stat", Path: f.path, Err: err}
@@ -190,22 +193,6 @@ func (p *Prepared) begin(f *opened) error {
 	f.output.Dev, f.output.Inode = f.key.Dev, f.key.Inode
 	f.output.Base, f.output.Start = base, end
 	return nil
-}
-
-// abandon gives up the file that an entry had, for another one at its path. What
-// is in it becomes an archive; a process that goes on writing there is not read
-// any more.
-func (m *Manager) abandon(ctx context.Context, e *entry) {
-	m.mu.Lock()
-	held := e.faults.held != nil
-	m.mu.Unlock()
-	if !held {
-		return
-	}
-	if _, err := e.file.archiveAll(ctx, time.Now()); err != nil {
-		m.log.Error("the rest of the output in a file that was removed is lost", "path", e.path, "err", err)
-	}
-	m.letGo(e)
 }
 
 // pin returns the entry of a file that a launch is about to write to; it is live
@@ -217,7 +204,7 @@ func (m *Manager) pin(path string, key Key, owner *Owner) *entry {
 	if other := m.live[key]; other != nil {
 		e = other
 	}
-	m.live[key] = e
+	m.setLive(e, key)
 	e.pins++
 	return e
 }
