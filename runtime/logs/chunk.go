@@ -8,6 +8,10 @@ import (
 	"kita/spec"
 )
 
+// timeSpan is how much later than the chunk's Time its other lines may be. A
+// program that writes a thousand lines a second needs no thousand chunks.
+const timeSpan = 100 * time.Millisecond
+
 // turn is a place in the order in which lines are sent.
 type turn struct {
 	at    time.Time
@@ -72,8 +76,8 @@ func (f *feed) head() (t turn, ok bool, err error) {
 	return turn{f.at, f.order}, true, nil
 }
 
-// chunk takes lines that the filter lets through, of one time and one stream,
-// until it has seen chunkSize bytes or comes to a limit. It may have none. more
+// chunk takes lines that the filter lets through, of about one time and of
+// one stream, until it has seen chunkSize bytes or comes to a limit. It may have none. more
 // is false where nothing is left to take.
 func (f *feed) chunk(flt filter, l limits) (c spec.LogChunk, after cursor, more bool, err error) {
 	text := l.room[:0]
@@ -90,7 +94,7 @@ func (f *feed) chunk(flt filter, l limits) (c spec.LogChunk, after cursor, more 
 				return f.finish(c, text), after, true, nil
 			case len(text) == 0:
 				c.Time, c.Stream, c.Lost, f.lost = f.at, f.stream, f.lost, 0
-			case f.lost > 0, !c.Time.Equal(f.at), c.Stream != f.stream, len(text)+len(line) > chunkSize:
+			case f.lost > 0, !isNear(c.Time, f.at), c.Stream != f.stream, len(text)+len(line) > chunkSize:
 				return f.finish(c, text), after, true, nil
 			}
 			text = append(text, line...)
@@ -104,6 +108,15 @@ func (f *feed) chunk(flt filter, l limits) (c spec.LogChunk, after cursor, more 
 		}
 	}
 	return f.finish(c, text), after, true, nil
+}
+
+// isNear tells whether a line of time t may be in a chunk of that Time.
+func isNear(chunk, t time.Time) bool {
+	if chunk.IsZero() || t.IsZero() {
+		return chunk.IsZero() && t.IsZero()
+	}
+	later := t.Sub(chunk)
+	return later >= 0 && later <= timeSpan
 }
 
 // finish puts the text into the chunk, as a copy.

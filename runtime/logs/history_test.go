@@ -179,6 +179,33 @@ caught up`
 	}
 }
 
+func TestLinesOfAboutTheSameTimeShareAChunk(t *testing.T) {
+	stamped := "2026-11-21T12:00:01Z a\n2026-11-21T12:00:01.1Z b\n2026-11-21T12:00:01.101Z c\n2026-11-21T12:00:01Z d\n"
+	timed := func(child string, f *fake) Named {
+		return Named{Child: child, Streams: both, Format: spec.Text, Timestamps: true, Source: f}
+	}
+	alone := `web/out+err 1s "2026-11-21T12:00:01Z a\n2026-11-21T12:00:01.1Z b\n"
+web/out+err 1.101s "2026-11-21T12:00:01.101Z c\n"
+web/out+err 1s "2026-11-21T12:00:01Z d\n"
+caught up`
+	chunks, err := collect(t, Fixed{timed("web", newFake(stamped))}, spec.LogRequest{})
+	if got := lines(chunks); err != nil || got != alone {
+		t.Errorf("got %v\n%s\nwant\n%s", err, got, alone)
+	}
+	// A line of another source comes between all the same.
+	chunks, err = collect(t, Fixed{
+		timed("web", newFake("2026-11-21T12:00:01Z a\n2026-11-21T12:00:01.1Z b\n")),
+		timed("db", newFake("2026-11-21T12:00:01.05Z x\n")),
+	}, spec.LogRequest{})
+	want := `web/out+err 1s "2026-11-21T12:00:01Z a\n"
+db/out+err 1.05s "2026-11-21T12:00:01.05Z x\n"
+web/out+err 1.1s "2026-11-21T12:00:01.1Z b\n"
+caught up`
+	if got := lines(chunks); err != nil || got != want {
+		t.Errorf("got %v\n%s\nwant\n%s", err, got, want)
+	}
+}
+
 func TestMergeStaysInOrderWhenLinesAreLeftOut(t *testing.T) {
 	set := Fixed{
 		{Child: "a", Streams: both, Source: newFake("").write(at(1), "no\n").write(at(5), "yes a\n")},

@@ -20,8 +20,9 @@ const openReaders = 64
 // in the order of its time, then a chunk that says CaughtUp, and with req.Follow
 // what comes, a chunk of each source in turn, until ctx ends or send returns an
 // error. Lines of sources that do not tell their time come before those of
-// others. A chunk without text only says where its source goes on, or what was
-// lost.
+// others. A chunk's Time is that of its first line, and that of the others at most
+// 100 ms later. A chunk without text only says where its source goes on, or what
+// was lost.
 //
 // grep is req.Grep, compiled; nil for any line. It is matched with a line
 // without its end; with the first 64 KiB of a longer one. now is what req.Age
