@@ -64,6 +64,10 @@ func (m *Manager) tend(e *entry) {
 			return
 		}
 		m.stuck(e, err)
+		oldest, _ := e.file.Bounds()
+		if err := e.file.times.trim(oldest); err != nil {
+			m.log.Debug("cannot trim the times of an output file", "path", e.path, "err", err)
+		}
 		m.watch.wake(e)
 	})
 }
