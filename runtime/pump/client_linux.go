@@ -312,6 +312,14 @@ func (c *Client) Stats() map[Key]Stats {
 	return maps.Clone(c.stats)
 }
 
+// StatsOf is what Stats has of one stream; false if that is nothing.
+func (c *Client) StatsOf(k Key) (Stats, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stats, known := c.stats[k]
+	return stats, known
+}
+
 // PID is that of the pump, 0 if there is none. The kernel says so: it is of no
 // run, whoever its parent is.
 func (c *Client) PID() int {
