@@ -122,12 +122,10 @@ func (s *outputs) addPumps(child string, files []spec.OutputFile) {
 		}
 	}
 	s.mu.Unlock()
-	if !s.pumps(child) {
-		return
-	}
-	for k, stats := range s.pump.Stats() {
+	for _, k := range s.pumpedStreams(child) {
+		stats, known := s.pump.StatsOf(k)
 		i := slices.IndexFunc(files, func(f spec.OutputFile) bool { return slices.Contains(f.Streams, k.Stream) })
-		if k.Child != child || i < 0 {
+		if !known || i < 0 {
 			continue
 		}
 		files[i].Dropped += stats.Dropped

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -35,6 +36,8 @@ type outputs struct {
 	mu      sync.Mutex
 	// live, guarded by mu, are the runs that are looked after; none are once closed.
 	live map[run]*written
+	// pumped, guarded by mu, are those of them that have a pumped stream, by child.
+	pumped map[string][]run
 	// dropped, guarded by mu, are the lines that were left out of the streams
 	// that have ended, by child and stream.
 	dropped map[droppedFrom]uint64
@@ -56,7 +59,7 @@ type written struct {
 
 func newOutputs(h *Host, o Options) *outputs {
 	s := &outputs{
-		sink: h.sink, log: h.log, live: map[run]*written{}, dropped: map[droppedFrom]uint64{},
+		sink: h.sink, log: h.log, live: map[run]*written{}, pumped: map[string][]run{}, dropped: map[droppedFrom]uint64{},
 		news: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	if o.RunDir != "" {
@@ -109,8 +112,12 @@ func (s *outputs) attach(child string, l spec.Launch, c *spec.Child) {
 	if len(l.Outputs) == 0 {
 		return
 	}
+	r := run{child, l.Identity.Incarnation}
 	s.mu.Lock()
-	s.live[run{child, l.Identity.Incarnation}] = &written{outs: l.Outputs, configured: c != nil}
+	if !slices.Contains(s.pumped[child], r) && slices.ContainsFunc(l.Outputs, func(o spec.Output) bool { return len(o.FIFOs) > 0 }) {
+		s.pumped[child] = append(s.pumped[child], r)
+	}
+	s.live[r] = &written{outs: l.Outputs, configured: c != nil}
 	s.mu.Unlock()
 	if s.files != nil {
 		s.files.Attach(child, l.Identity, c, l.Outputs)
@@ -134,6 +141,10 @@ func (s *outputs) detach(r run) {
 	s.mu.Lock()
 	_, known := s.live[r]
 	delete(s.live, r)
+	s.pumped[r.child] = slices.DeleteFunc(s.pumped[r.child], func(o run) bool { return o == r })
+	if len(s.pumped[r.child]) == 0 {
+		delete(s.pumped, r.child)
+	}
 	s.mu.Unlock()
 	if known && s.files != nil {
 		s.files.Detach(r.child, r.incarnation)
@@ -257,21 +268,26 @@ func (s *outputs) followPump() {
 	}
 }
 
-// pumps tells whether a live run of a child has a pumped stream.
-func (s *outputs) pumps(child string) bool {
-	return slices.ContainsFunc(s.pumpedRuns(), func(r run) bool { return r.child == child })
-}
-
+// pumpedRuns are the runs that have a pumped stream.
 func (s *outputs) pumpedRuns() []run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var runs []run
-	for r, w := range s.live {
-		if slices.ContainsFunc(w.outs, func(o spec.Output) bool { return len(o.FIFOs) > 0 }) {
-			runs = append(runs, r)
+	return slices.Concat(slices.Collect(maps.Values(s.pumped))...)
+}
+
+// pumpedStreams are the pumped streams of a child's live runs.
+func (s *outputs) pumpedStreams(child string) []pump.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []pump.Key
+	for _, r := range s.pumped[child] {
+		for _, o := range s.live[r].outs {
+			for name := range o.FIFOs {
+				keys = append(keys, pump.Key{Child: child, Incarnation: r.incarnation, Stream: name})
+			}
 		}
 	}
-	return runs
+	return keys
 }
 
 // pumpEnded is told what became of a stream in the end.
@@ -321,5 +337,6 @@ func (s *outputs) close() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		clear(s.live)
+		clear(s.pumped)
 	})
 }

@@ -16,6 +16,12 @@ type observed struct{ s *server }
 
 func (o observed) List() []spec.View                 { return o.s.reconciler.List() }
 func (o observed) Usage(pid int) (spec.Usage, error) { return o.s.host.Usage(pid) }
+func (o observed) Output(child string) []spec.OutputFile {
+	v, _ := o.s.reconciler.Get(child)
+	return o.s.host.Outputs(child, v.Spec)
+}
+func (o observed) Used() uint64   { return o.s.host.OutputUsed() }
+func (o observed) Budget() uint64 { return o.s.diskBudget() }
 func (o observed) connections() metrics.Connections {
 	stats := o.s.control.Stats()
 	return metrics.Connections{Open: stats.Open, Full: stats.Refused, Displaced: stats.Displaced, Unadmitted: stats.Unadmitted}
@@ -27,7 +33,7 @@ func newMetrics(s *server, st *store.Store) *metrics.Metrics {
 	o := observed{s}
 	return metrics.New(prometheus.NewRegistry(), metrics.Options{
 		Version: version, Revision: revision(), GoVersion: goruntime.Version(),
-		Children: o, Processes: o, QueueDepth: o.queueDepth, ConfigErrors: o.configErrors, StoreErr: st.Err,
+		Children: o, Processes: o, Outputs: o, QueueDepth: o.queueDepth, ConfigErrors: o.configErrors, StoreErr: st.Err,
 		Keeper: s.link.Alive, Connections: o.connections,
 	})
 }
