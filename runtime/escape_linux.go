@@ -134,18 +134,20 @@ func (p *process) strays() []int {
 	return pids
 }
 
-// orphans are the live children of the keeper that lead no run.
+// orphans are the live children of the keeper that lead no run. The pump of a
+// former server is one, too, and of no run.
 func (h *Host) orphans() ([]procStat, error) {
 	if h.keeper == 0 {
 		return nil, nil
 	}
+	pump := h.pumpPID()
 	pids, err := childrenOf(h.keeper)
 	if err != nil {
 		return nil, err
 	}
 	var found []procStat
 	for _, pid := range pids {
-		if pid == os.Getpid() || h.leads(pid) {
+		if pid == os.Getpid() || pid == pump || h.leads(pid) {
 			continue
 		}
 		st, err := readStat(pid)
@@ -157,6 +159,14 @@ func (h *Host) orphans() ([]procStat, error) {
 		}
 	}
 	return found, nil
+}
+
+// pumpPID is the process of the pump, 0 if there is none.
+func (h *Host) pumpPID() int {
+	if h.outputs == nil || h.outputs.pump == nil {
+		return 0
+	}
+	return h.outputs.pump.PID()
 }
 
 // gone tells whether an error of /proc says that there is no such process.
