@@ -73,6 +73,15 @@ func (f *fake) remove(pos uint64) *fake {
 	return f
 }
 
+// grow writes text that nobody is woken for yet, and removes what lies before
+// oldest.
+func (f *fake) grow(text string, oldest int) *fake {
+	f.mu.Lock()
+	f.data = append(f.data, text...)
+	f.mu.Unlock()
+	return f.remove(uint64(oldest))
+}
+
 // fail has reads return err from now on; nil mends them.
 func (f *fake) fail(err error) {
 	f.mu.Lock()

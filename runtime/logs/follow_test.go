@@ -151,15 +151,9 @@ func TestWhatIsLostIsTold(t *testing.T) {
 		f := newFake("one\n")
 		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		r.expect(t, `web/out out "one\n"`, "caught up")
-		f.mu.Lock()
-		f.data = append(f.data, "two\nthree\n"...)
-		f.mu.Unlock()
-		f.remove(8).write(time.Now(), "four\n")
+		f.grow("two\nthree\n", 8).write(time.Now(), "four\n")
 		r.expect(t, `web/out out lost 4 "three\nfour\n"`)
-		f.mu.Lock()
-		f.data = append(f.data, "five\n"...)
-		f.mu.Unlock()
-		f.remove(24).write(time.Now(), "")
+		f.grow("five\n", 24).write(time.Now(), "")
 		r.expect(t, `web/out lost 5`)
 		r.end(t)
 	})
@@ -171,12 +165,85 @@ func TestALineIsCutWhereBytesAreLost(t *testing.T) {
 		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		time.Sleep(2 * quietTime)
 		r.expect(t, "caught up", `web/out out "half of a" partial`)
-		f.mu.Lock()
-		f.data = append(f.data, " line\n"...)
-		f.mu.Unlock()
-		f.remove(15).write(time.Now(), "next\n")
+		f.grow(" line\n", 15).write(time.Now(), "next\n")
 		r.expect(t, `web/out out lost 6 "next\n"`)
 		r.end(t)
+	})
+}
+
+func TestALineBehindALossIsJudgedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(strings.Repeat("x", 2*chunkSize))
+		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{Grep: "yes"})
+		r.expect(t, "caught up")
+		f.grow("\nyes\n", 2*chunkSize+1).write(time.Now(), "")
+		r.expect(t, `web/out out lost 1 "yes\n"`)
+		r.end(t)
+	})
+}
+
+// twiceLost is a source of which more is removed just behind each loss.
+type twiceLost struct{ *fake }
+
+func (s twiceLost) Open(from uint64) (Reader, error) {
+	r, err := s.fake.Open(from)
+	return &twiceLostReader{Reader: r, f: s.fake}, err
+}
+
+type twiceLostReader struct {
+	Reader
+	f *fake
+}
+
+func (r *twiceLostReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	var lost *LostError
+	if errors.As(err, &lost) && lost.To == 4 {
+		r.f.remove(8)
+	}
+	return n, err
+}
+
+func TestLossesInARowAreAddedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("")
+		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: twiceLost{f}}}, spec.LogRequest{})
+		r.expect(t, "caught up")
+		f.grow("one\ntwo\nsix\n", 4).write(time.Now(), "")
+		r.expect(t, `web/out out lost 8 "six\n"`)
+		r.end(t)
+	})
+}
+
+func TestAnUnfinishedLineThatGrewUnnoticedIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("un")
+		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r.expect(t, "caught up")
+		f.grow("fin", 0)
+		time.Sleep(quietTime)
+		r.expect(t)
+		time.Sleep(quietTime)
+		r.expect(t, `web/out out "unfin" partial`)
+		r.end(t)
+	})
+}
+
+func TestACursorOfAnotherFileGoesOnByItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		f := newFake("").write(now.Add(-time.Hour), "old\n").write(now, "missed\n")
+		for name, c := range map[string]cursor{
+			"another identity":   {pos: 1, place: atLine, at: now.Add(-time.Minute), identity: "other"},
+			"out of bounds":      {pos: 100, place: atLine, at: now.Add(-time.Minute), identity: identityOf(f)},
+			"within what is not": {pos: 1, place: inHidden, at: now.Add(-time.Minute), identity: "other"},
+		} {
+			r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{After: map[string]string{"web/out": c.String()}})
+			if got, want := r.take(), "web/out out \"missed\\n\"\ncaught up"; got != want {
+				t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+			}
+			r.end(t)
+		}
 	})
 }
 
@@ -202,62 +269,6 @@ func TestBusySourcesTakeTurns(t *testing.T) {
 		if place < 0 || place > 2 {
 			t.Errorf("the small source's line is chunk %d", place)
 		}
-		r.end(t)
-	})
-}
-
-func TestTheSetChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		web, db := newFake("web\n"), newFake("")
-		db.write(time.Now().Add(-time.Hour), "old\n")
-		inSet := func(child string, f *fake) Named { return Named{Child: child, Streams: both, Source: f} }
-		set := &fakeSet{}
-		set.set(inSet("web", web))
-		r := follow(t, set, spec.LogRequest{})
-		r.expect(t, `web/out+err "web\n"`, "caught up")
-
-		set.set(inSet("db", db), inSet("web", web))
-		db.write(time.Now(), "new\n")
-		time.Sleep(setInterval)
-		r.expect(t, `db/out+err "new\n"`)
-
-		// What a child wrote before it was removed is sent.
-		db.write(time.Now(), "last")
-		set.set(inSet("web", web))
-		time.Sleep(setInterval)
-		r.expect(t, `db/out+err "last" partial`)
-		if db.subscribers() != 0 {
-			t.Error("it is still subscribed to what has left")
-		}
-
-		// One that comes back goes on where it was.
-		db.write(time.Now(), " word\n")
-		set.set(inSet("db", db), inSet("web", web))
-		time.Sleep(setInterval)
-		r.expect(t, `db/out+err " word\n"`)
-
-		// Another file in its place: first the rest of the old one.
-		other := newFake("")
-		other.identity = "b"
-		web.write(time.Now(), "web's last\n")
-		set.set(inSet("web", other))
-		other.write(time.Now(), "web's first\n")
-		time.Sleep(setInterval)
-		r.expect(t, `web/out+err "web's last\n"`, `web/out+err "web's first\n"`)
-
-		// The same file by another hand.
-		again := newFake("web's first\n")
-		again.identity = "b"
-		set.set(inSet("web", again))
-		time.Sleep(setInterval)
-		again.write(time.Now(), "and more\n")
-		r.expect(t, `web/out+err "and more\n"`)
-
-		// The same file under another name.
-		set.set(Named{Child: "web", Streams: onlyOut, Source: again})
-		time.Sleep(setInterval)
-		again.write(time.Now(), "only out\n")
-		r.expect(t, `web/out out "only out\n"`)
 		r.end(t)
 	})
 }
