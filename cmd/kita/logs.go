@@ -207,7 +207,7 @@ func (p *program) logsOf(ctx context.Context, r request, q spec.LogRequest, h fl
 	}
 	stream := c.Logs(ctx, q)
 	if q.Follow && p.through == nil {
-		stream = c.FollowLogs(ctx, q, func(err error) { p.complainOf(label(r, h), fmt.Errorf("%w; trying again", err)) })
+		stream = c.FollowLogs(ctx, q, func(err error) { p.complainOf(label(r, h), fmt.Errorf("the stream broke, trying to go on: %w", err)) })
 	}
 	begun := false
 	for chunk, err := range stream {

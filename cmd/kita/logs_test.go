@@ -398,7 +398,7 @@ func TestFollowingGoesOnWithTheNextServer(t *testing.T) {
 	r := begin(t, socket, "logs web -f --stream out")
 	r.out.await(t, "two")
 	end()
-	r.stderr.await(t, "trying again")
+	r.stderr.await(t, "trying to go on")
 	svc.Write("web", "between\n", spec.Out)
 	defer serveAt(t, svc, socket)()
 	svc.Write("web", "last\n", spec.Out)
@@ -406,7 +406,7 @@ func TestFollowingGoesOnWithTheNextServer(t *testing.T) {
 	if r.out.String() != "one\ntwo\nbetween\nlast\n" {
 		t.Errorf("stdout %q", &r.out)
 	}
-	if n := strings.Count(r.stderr.String(), "trying again"); n != 1 {
+	if n := strings.Count(r.stderr.String(), "trying to go on"); n != 1 {
 		t.Errorf("stderr %q", &r.stderr)
 	}
 	r.end()
