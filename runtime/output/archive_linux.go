@@ -101,19 +101,22 @@ func (w *work) commit(base, end uint64, a *archive) error {
 	return err
 }
 
-// number is the least from next on that no file here has.
+// number is the least from next on that no file here has, as far as the first
+// look at the directory told.
 func (w *work) number(next uint64) (uint64, error) {
-	names, err := w.place.names()
-	if err != nil {
-		return 0, err
-	}
-	taken := map[uint64]bool{}
-	for _, name := range names {
-		if seq, ok := archiveSeq(name); ok && strings.HasPrefix(name, w.place.name+".") {
-			taken[seq] = true
+	if w.taken == nil {
+		names, err := w.place.names()
+		if err != nil {
+			return 0, err
+		}
+		w.taken = map[uint64]bool{}
+		for _, name := range names {
+			if seq, ok := archiveSeq(name); ok && strings.HasPrefix(name, w.place.name+".") {
+				w.taken[seq] = true
+			}
 		}
 	}
-	for taken[next] {
+	for w.taken[next] {
 		next++
 	}
 	return next, nil

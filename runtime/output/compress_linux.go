@@ -41,7 +41,11 @@ func newUnpacker(r io.Reader, c spec.Compression) (io.ReadCloser, error) {
 		}
 		return d.IOReadCloser(), nil
 	case spec.Gzip:
-		return gzip.NewReader(r)
+		d, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, err // and no interface around a nil
+		}
+		return d, nil
 	}
 	return io.NopCloser(r), nil
 }

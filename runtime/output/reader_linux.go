@@ -173,15 +173,24 @@ func (r *Reader) findArchive() error {
 	case r.pos < a.Start:
 		return r.lose(a.Start, nil)
 	}
-	from, err := r.f.openArchive(a)
+	p, err := findPlace(r.f.path, r.f.owner)
 	if errors.Is(err, fs.ErrNotExist) {
-		// Packed, or removed, since; or by somebody else, which is noted then.
-		return r.f.miss(a)
+		return r.lose(a.End, err)
 	}
 	if err != nil {
 		return err
 	}
-	if err := from.skip(r.pos - a.Start); err != nil {
+	defer p.close()
+	from, err := p.openArchive(a)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Packed, or removed, since; or by somebody else, which is noted then.
+		r.f.miss(a)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := from.begin(r.pos - a.Start); err != nil {
 		from.close()
 		return r.lose(a.End, err)
 	}
@@ -211,58 +220,51 @@ func (r *Reader) lose(to uint64, reason error) error {
 	return &LostError{From: from, To: to, Err: reason}
 }
 
-// openArchive is the content of an archive. It can be read on when the archive
-// is packed or removed.
+// openArchive is an archive that is read. It can be read on when it is packed or
+// removed.
 type openArchive struct {
-	io.ReadCloser // unpacks
-	packed        bool
+	io.ReadCloser // the content, from begin on
 	file          *os.File
+	packed        spec.Compression
 	end           uint64 // a position
 }
 
 // openArchive opens an archive. fs.ErrNotExist: there is no file of that name.
-func (f *File) openArchive(a archive) (*openArchive, error) {
-	p, err := findPlace(f.path, f.owner)
-	if err != nil {
-		return nil, err
-	}
-	defer p.close()
+func (p *place) openArchive(a archive) (*openArchive, error) {
 	fd, err := p.open(a.Name, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), p.at(a.Name))
 	_, c := cutEnding(a.Name)
-	unpacker, err := newUnpacker(file, c)
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return &openArchive{ReadCloser: unpacker, packed: c != spec.NoCompression, file: file, end: a.End}, nil
+	return &openArchive{file: os.NewFile(uintptr(fd), p.at(a.Name)), packed: c, end: a.End}, nil
 }
 
-// skip goes over n bytes of content.
-func (o *openArchive) skip(n uint64) error {
-	if n == 0 {
-		return nil
-	}
-	if !o.packed {
-		_, err := o.file.Seek(int64(n), io.SeekStart)
+// begin has the content read from its byte n on. An error means that the archive
+// is damaged.
+func (o *openArchive) begin(n uint64) error {
+	var err error
+	if o.ReadCloser, err = newUnpacker(o.file, o.packed); err != nil || n == 0 {
 		return err
 	}
-	_, err := io.CopyN(io.Discard, o.ReadCloser, int64(n))
+	if o.packed == spec.NoCompression {
+		_, err = o.file.Seek(int64(n), io.SeekStart)
+		return err
+	}
+	_, err = io.CopyN(io.Discard, o.ReadCloser, int64(n))
 	return err
 }
 
 func (o *openArchive) close() {
 	// Nothing was written, so nothing can be lost.
-	_ = o.ReadCloser.Close()
+	if o.ReadCloser != nil {
+		_ = o.ReadCloser.Close()
+	}
 	_ = o.file.Close()
 }
 
 // miss takes an archive out of what is known that somebody else removed. If it is
 // known by another name by now, it stays.
-func (f *File) miss(a archive) error {
+func (f *File) miss(a archive) {
 	f.change(func() {
 		for i, known := range f.rec.Archives {
 			if known.Seq == a.Seq && known.Name == a.Name {
@@ -272,5 +274,4 @@ func (f *File) miss(a archive) error {
 			}
 		}
 	})
-	return nil
 }

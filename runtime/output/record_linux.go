@@ -195,11 +195,6 @@ func (d recordDir) save(r *record) error {
 	return syncDir(string(d))
 }
 
-// remove removes the record of the file at path, if there is one.
-func (d recordDir) remove(path string) error {
-	return removeIfThere(d.stem(path) + recordEnding)
-}
-
 func removeIfThere(name string) error {
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -3,6 +3,7 @@ package output
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"time"
 )
@@ -49,18 +50,26 @@ func (f *File) removeOldest(n int) error {
 		return nil
 	}
 	p, err := findPlace(f.path, f.owner)
-	if err != nil {
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
 		return err
 	}
-	defer p.close()
+	if !gone {
+		defer p.close()
+	}
 	for _, a := range f.record().Archives[:n] {
-		if err := p.remove(a.Name); err != nil {
-			return err
+		if !gone {
+			if err := p.remove(a.Name); err != nil {
+				return err
+			}
 		}
 		if err := f.forget(a.Seq); err != nil {
 			return err
 		}
 	}
+	oldest, _ := f.Bounds()
+	// The index only tells times; a long one does no harm.
+	_ = f.times.trim(oldest)
 	return nil
 }
 

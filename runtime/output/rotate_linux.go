@@ -3,8 +3,8 @@ package output
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
-	"path/filepath"
 	goruntime "runtime"
 	"time"
 
@@ -29,60 +29,9 @@ const (
 	afterPackNote  stage = "the packed archive is recorded"
 )
 
-// A burst is let through: copying would take from the writer what both need.
-const (
-	// burstRate is the growth, in bytes a second, that rotation waits out.
-	burstRate = 256 << 20
-	// burstSizes is how many times its size for rotation a file may then hold,
-	// or leastBurst bytes if that is more.
-	burstSizes = 8
-	leastBurst = 256 << 20
-	// leastFree is the part of the file system, one in so many, that has to be
-	// free for it.
-	leastFree = 10
-)
-
-// standing is what due decides by.
-type standing struct {
-	held uint64 // bytes in the live file and in no archive
-	rate uint64 // of growth, in bytes a second
-	// free and total are what the file system has, in blocks.
-	free, total uint64
-}
-
-// due tells whether a file that is rotated at size is to be rotated now.
-func due(size uint64, s standing) bool {
-	switch {
-	case s.held < size:
-		return false
-	case s.rate <= burstRate:
-		return true
-	case s.held/burstSizes >= size && s.held >= leastBurst:
-		return true
-	}
-	return s.free < s.total/leastFree
-}
-
-// backoff is the wait after a rotation that was not possible.
-type backoff struct {
-	until time.Time
-	wait  time.Duration
-	err   error
-}
-
-const firstWait, longestWait = time.Second, time.Minute
-
-// after is the back-off after an attempt at now that ended with err.
-func (b backoff) after(now time.Time, err error) backoff {
-	if err == nil {
-		return backoff{}
-	}
-	wait := min(max(2*b.wait, firstWait), longestWait)
-	return backoff{until: now.Add(wait), wait: wait, err: err}
-}
-
 // rotate makes archives of all complete lines, and returns those that were made
-// and kept. They may come with an error.
+// and kept. They may come with an error. Where there is no file there is nothing
+// to do.
 func (f *File) rotate(ctx context.Context, now time.Time) ([]spec.Archive, error) {
 	return f.archiveBy(ctx, now, func(w *work, ctx context.Context) error {
 		if w.can == unable {
@@ -98,6 +47,9 @@ func (f *File) archiveAll(ctx context.Context, now time.Time) ([]spec.Archive, e
 }
 
 func (f *File) archiveBy(ctx context.Context, now time.Time, cut func(*work, context.Context) error) (made []spec.Archive, err error) {
+	if _, err := f.measure(now); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	done, err := f.take(ctx)
 	if err != nil {
 		return nil, err
@@ -118,8 +70,11 @@ func (f *File) archiveBy(ctx context.Context, now time.Time, cut func(*work, con
 // file that is quiet, and removes archives. After an error there is a back-off,
 // in which it returns the same error. It may take as long as the disk does.
 func (f *File) keepSmall(ctx context.Context, now time.Time) error {
-	if err := f.trouble(); err != nil && now.Before(f.deadline(now)) {
-		return err
+	f.mu.Lock()
+	last := f.backoff
+	f.mu.Unlock()
+	if now.Before(last.until) {
+		return last.err
 	}
 	// Where it cannot be measured keep says why.
 	_, _ = f.measure(now)
@@ -141,68 +96,6 @@ func (f *File) keepSmall(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// trouble is why the last rotation was not possible; nil after a success.
-func (f *File) trouble() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.backoff.err
-}
-
-// room is how many bytes the file may grow before it is to be rotated, and how
-// fast it grows, in bytes a second. Both are of the last look.
-func (f *File) room() (left, rate uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.rules == nil {
-		return math.MaxUint64, f.pulse.rate
-	}
-	t := f.todo(time.Time{})
-	return f.rules.Size - min(t.held, f.rules.Size), f.pulse.rate
-}
-
-// wanting tells whether keepSmall would do something, by what the last look saw.
-// It says no during a back-off.
-func (f *File) wanting(now time.Time) bool {
-	f.mu.Lock()
-	t, paused := f.todo(now), now.Before(f.backoff.until)
-	f.mu.Unlock()
-	switch {
-	case paused:
-		return false
-	case t.every, t.expired, t.collapse:
-		return true
-	case t.size == 0 || t.held < t.size:
-		return false
-	case t.rate > burstRate:
-		var fs unix.Statfs_t
-		if unix.Statfs(filepath.Dir(f.path), &fs) == nil {
-			t.free, t.total = fs.Bavail, fs.Blocks
-		}
-	}
-	return due(t.size, t.standing)
-}
-
-// todo is what the rules ask for at a time.
-type todo struct {
-	standing
-	size                     uint64 // 0: there are no rules
-	every, expired, collapse bool
-}
-
-// todo goes by what the last look saw; mu is held.
-func (f *File) todo(now time.Time) todo {
-	if f.rules == nil {
-		return todo{}
-	}
-	return todo{
-		standing: standing{held: f.seen - min(f.rec.Head, f.seen), rate: f.pulse.rate},
-		size:     f.rules.Size,
-		every:    f.everyDue(now),
-		expired:  f.expired(now) > 0,
-		collapse: f.collapseDue(f.seen),
-	}
-}
-
 // keep is keepSmall for the holder of the turn.
 func (f *File) keep(ctx context.Context, now time.Time) error {
 	if err := f.prune(now, 0); err != nil {
@@ -214,7 +107,7 @@ func (f *File) keep(ctx context.Context, now time.Time) error {
 	f.mu.Lock()
 	t := f.todo(now)
 	f.mu.Unlock()
-	if !t.every && !t.collapse && t.held < t.size {
+	if !t.every && !t.collapse && (t.size == 0 || t.held < t.size) {
 		return nil
 	}
 	return f.with(now, func(w *work) error {
@@ -232,59 +125,6 @@ func (f *File) keep(ctx context.Context, now time.Time) error {
 	})
 }
 
-// begunAt is when the time of every begins where nothing was cut yet: with the
-// file, or else now.
-func (f *File) begunAt(now time.Time) time.Time {
-	if f.rec.LastCut.After(f.begun) {
-		return f.rec.LastCut
-	}
-	if f.begun.IsZero() {
-		f.begun = now
-		if f.rec.Born != 0 {
-			f.begun = time.Unix(0, f.rec.Born)
-		}
-	}
-	return f.begun
-}
-
-// everyDue tells whether it is time by rules.Every; mu is held.
-func (f *File) everyDue(now time.Time) bool {
-	if f.rules == nil || f.rules.Every == 0 {
-		return false
-	}
-	return !now.Before(f.begunAt(now).Add(f.rules.Every.D()))
-}
-
-// collapseDue tells whether a freed head can be taken out and holds nobody up;
-// mu is held.
-func (f *File) collapseDue(end uint64) bool {
-	size := end - min(f.rec.Base, end)
-	return f.hole > 0 && size > f.hole && (f.pulse.rate == 0 || size-f.hole <= mostBehind)
-}
-
-// deadline is when keepSmall is to be called next even if the file does not
-// grow; zero for never.
-func (f *File) deadline(now time.Time) time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.rules == nil {
-		return time.Time{}
-	}
-	if now.Before(f.backoff.until) {
-		return f.backoff.until
-	}
-	var at time.Time
-	if f.rules.Every > 0 {
-		at = f.begunAt(now).Add(f.rules.Every.D())
-	}
-	if f.rules.MaxAge > 0 && len(f.rec.Archives) > 0 {
-		if gone := f.rec.Archives[0].At.Add(f.rules.MaxAge.D()); at.IsZero() || gone.Before(at) {
-			at = gone
-		}
-	}
-	return at
-}
-
 // unruled is how a file is rotated of which nobody says how: what a command
 // makes is kept.
 var unruled = spec.Rotate{Size: 100_000_000, Keep: math.MaxInt, Compress: spec.NoCompression}
@@ -299,6 +139,8 @@ type work struct {
 	fs    unix.Statfs_t
 	block int64
 	can   ability
+	// taken are the numbers of archives in the directory; nil: not looked yet.
+	taken map[uint64]bool
 }
 
 // with opens what a rotation needs and does what is asked; then it removes
