@@ -53,6 +53,9 @@ func (p *program) logsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !l.path && r.format != formatText && r.format != formatJSON {
+				return usagef("-o %s: logs takes json", r.format)
+			}
 			return p.withKeys(c.Context(), r, func(ctx context.Context) error {
 				if l.path {
 					return p.logPaths(ctx, r, q)
@@ -96,6 +99,8 @@ func (l logFlags) request(children []string, given func(string) bool, now time.T
 		return q, usagef("--path shows where the files are, it can be combined with --stream only")
 	case l.path && (len(children) > 1 || children[0] == spec.All):
 		return q, usagef("--path is for one child: kita logs CHILD --path")
+	case l.follow && given(parallelFlag):
+		return q, usagef("--parallel: all hosts are followed at once, leave it out")
 	case given("stream") && q.Stream != spec.Out && q.Stream != spec.Err:
 		return q, usagef("--stream %s: give out or err", l.stream)
 	case given("tail") && l.tail < 0:
@@ -141,9 +146,6 @@ func (p *program) childrenRequest(command string, args []string, f flags) (reque
 
 // logs shows output, of all hosts at once.
 func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error {
-	if r.format != formatText && r.format != formatJSON {
-		return usagef("-o %s: logs takes json", r.format)
-	}
 	limits, err := r.logLimits(q.Follow)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"kita/control"
 	"kita/control/controltest"
+	"kita/control/fleet"
 	"kita/spec"
 )
 
@@ -85,6 +86,7 @@ func TestWrongUseOfLogs(t *testing.T) {
 		"logs web --path --tail 5":              "--path shows where the files are",
 		"logs web db --path":                    "--path is for one child",
 		"logs all --path":                       "--path is for one child",
+		"logs web -f --parallel 5":              "--parallel: all hosts are followed at once, leave it out",
 		"logs web -o yaml":                      "-o yaml: logs takes json",
 		"logs web --socket /s on " + server.tcp: "--socket is for the server of this host",
 		"rotate":                                "which child do you mean? write `rotate CHILD`",
@@ -200,7 +202,7 @@ func TestLinesThatComeInPieces(t *testing.T) {
 		want   string
 	}{
 		{"of one file are printed as they come", "logs web", []spec.LogChunk{
-			piece("web/out", spec.Out, "a"), piece("web/out", spec.Out, "b\nc"),
+			{Child: "web", Source: "web/out", Next: "0"}, piece("web/out", spec.Out, "a"), piece("web/out", spec.Out, "b\nc"),
 		}, "ab\nc"},
 		{"of two files are not mixed", "logs web", []spec.LogChunk{
 			piece("web/out", spec.Out, ""), piece("web/err", spec.Err, ""),
@@ -235,6 +237,19 @@ func TestWhatWasRemovedBeforeItWasReadIsSaid(t *testing.T) {
 	status, out, stderr := kita(server.socket, "logs", "web")
 	if status != exitOK || out != "a\n" || stderr != "kita: web: 12 MB were removed before they were read\n" {
 		t.Errorf("status %d, stdout %q, stderr %q", status, out, stderr)
+	}
+}
+
+func TestFollowingTakesAFileForEachHost(t *testing.T) {
+	if _, err := (request{hosts: make([]fleet.Host, 5)}).logLimits(true); err != nil {
+		t.Error(err)
+	}
+	most := request{hosts: make([]fleet.Host, 1<<20)}
+	if _, err := most.logLimits(true); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
+		t.Errorf("more hosts than files: %v", err)
+	}
+	if limits, err := most.logLimits(false); err != nil || limits.Parallel != fleet.DefaultParallel {
+		t.Errorf("without -f: %+v, %v", limits, err)
 	}
 }
 

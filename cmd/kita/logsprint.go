@@ -31,23 +31,28 @@ type logPrinter struct {
 	hostWidth       int
 
 	mu        sync.Mutex
-	nameWidth int                  // owned by mu
-	held      map[logSource][]byte // owned by mu: the known sources, and what came of a line
+	nameWidth int                    // owned by mu
+	held      map[logSource]heldLine // owned by mu: the known sources, and what came of a line
 	// shown is whose line stands without its end at the end of what was printed;
 	// owned by mu.
 	shown logSource
 }
 
-// logSource is one output file of one host, or what is one stream's of it.
+// logSource is one output file of one host.
 type logSource struct {
-	host   fleet.Host
-	file   string
+	host fleet.Host
+	file string
+}
+
+// heldLine is the beginning of a line, and whose it is.
+type heldLine struct {
 	child  string
 	stream spec.StreamName
+	text   []byte
 }
 
 func newLogPrinter(p *program, r request, q spec.LogRequest) *logPrinter {
-	l := &logPrinter{p: p, r: r, isMarked: q.Stream == "", held: map[logSource][]byte{}}
+	l := &logPrinter{p: p, r: r, isMarked: q.Stream == "", held: map[logSource]heldLine{}}
 	l.named = r.many || len(q.Children) > 1 || q.Children[0] == spec.All
 	for _, h := range r.hosts {
 		l.hostWidth = max(l.hostWidth, utf8.RuneCountInString(label(r, h)))
@@ -95,27 +100,30 @@ func (l *logPrinter) print(h fleet.Host, chunk spec.LogChunk) error {
 	if chunk.Source == "" && len(data) == 0 {
 		return nil
 	}
-	from := logSource{h, chunk.Source, chunk.Child, chunk.Stream}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.r.format == formatJSON:
+	if l.r.format == formatJSON {
 		return l.write(jsonLines(label(l.r, h), chunk, data))
-	case l.named:
-		return l.printNamed(from, data)
 	}
-	return l.printRaw(from, data)
+	from := logSource{h, chunk.Source}
+	held, known := l.held[from]
+	line := heldLine{chunk.Child, chunk.Stream, append(held.text, data...)}
+	if l.named {
+		return l.printNamed(from, line)
+	}
+	isOnly := len(l.held) == 0 || len(l.held) == 1 && known
+	return l.printRaw(from, line, isOnly)
 }
 
 // printRaw prints the bytes of the one child. It may have two files: then a line
 // of one is not printed into that of the other. mu is held.
-func (l *logPrinter) printRaw(from logSource, data []byte) error {
-	data = append(l.held[from], data...)
-	whole, rest := data, []byte{}
-	if _, known := l.held[from]; len(l.held) > 1 || len(l.held) == 1 && !known {
-		whole, rest = cutLines(data)
+func (l *logPrinter) printRaw(from logSource, line heldLine, isOnly bool) error {
+	whole, rest := line.text, []byte(nil)
+	if !isOnly {
+		whole, rest = cutLines(line.text)
 	}
-	l.held[from] = rest
+	line.text = rest
+	l.held[from] = line
 	if len(whole) == 0 {
 		return nil
 	}
@@ -130,25 +138,28 @@ func (l *logPrinter) printRaw(from logSource, data []byte) error {
 }
 
 // printNamed prints lines after the name; mu is held.
-func (l *logPrinter) printNamed(from logSource, data []byte) error {
-	whole, rest := cutLines(append(l.held[from], data...))
-	l.held[from] = rest
-	return l.write(l.withName(from, whole))
+func (l *logPrinter) printNamed(from logSource, line heldLine) error {
+	whole, rest := cutLines(line.text)
+	line.text = whole
+	text := l.withName(from.host, line)
+	line.text = rest
+	l.held[from] = line
+	return l.write(text)
 }
 
-// withName is the lines, each after the name; mu is held.
-func (l *logPrinter) withName(from logSource, lines []byte) []byte {
-	if len(lines) == 0 {
+// withName is the text of lines, each after the name; mu is held.
+func (l *logPrinter) withName(h fleet.Host, lines heldLine) []byte {
+	if len(lines.text) == 0 {
 		return nil
 	}
-	l.widen(from.child)
-	prefix := l.prefix(from)
+	l.widen(lines.child)
+	prefix := l.prefix(h, lines)
 	var b bytes.Buffer
-	for line := range bytes.Lines(lines) {
+	for line := range bytes.Lines(lines.text) {
 		b.WriteString(prefix)
 		b.Write(line)
 	}
-	if lines[len(lines)-1] != '\n' {
+	if lines.text[len(lines.text)-1] != '\n' {
 		b.WriteByte('\n')
 	}
 	return b.Bytes()
@@ -168,15 +179,16 @@ func cutLines(data []byte) (whole, rest []byte) {
 func (l *logPrinter) flush(h fleet.Host) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for from, rest := range l.held {
-		if from.host != h || len(rest) == 0 {
+	for from, line := range l.held {
+		if from.host != h || len(line.text) == 0 {
 			continue
 		}
-		l.held[from] = nil
+		l.held[from] = heldLine{child: line.child, stream: line.stream}
+		text := line.text
 		if l.named {
-			rest = l.withName(from, rest)
+			text = l.withName(h, line)
 		}
-		if err := l.write(rest); err != nil {
+		if err := l.write(text); err != nil {
 			return err
 		}
 	}
@@ -187,17 +199,17 @@ func (l *logPrinter) flush(h fleet.Host) error {
 var nameColours = []string{"36", "32", "33", "35", "34", "96", "92", "93", "95", "94"}
 
 // prefix is what stands before each line; mu is held.
-func (l *logPrinter) prefix(from logSource) string {
+func (l *logPrinter) prefix(h fleet.Host, line heldLine) string {
 	var b strings.Builder
-	if host := label(l.r, from.host); host != "" {
+	if host := label(l.r, h); host != "" {
 		b.WriteString(padded(host, l.hostWidth) + " ")
 	}
-	name := printable(from.child)
+	name := printable(line.child)
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(name))
 	b.WriteString(l.p.paint(nameColours[sum.Sum32()%uint32(len(nameColours))], padded(name, l.nameWidth)))
 	bar := "|"
-	if l.isMarked && from.stream == spec.Err {
+	if l.isMarked && line.stream == spec.Err {
 		bar = l.p.paint(red, bar)
 	}
 	return b.String() + " " + bar + " "

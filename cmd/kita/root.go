@@ -20,6 +20,7 @@ those named by 'on HOSTS'. The words may come in any order after the command:
   kita check web --on backup:1234 -o json
   kita restart web on @web --serial      (@web is a group of your hosts.yml)
   kita stop web on 10.0.0.1 with ops.pem
+  kita logs web -f
 
 With a private key a server is asked over SSH; KEY is its file, or agent:NAME for
 one that the ssh-agent has. 'on ssh://user@host' goes through the host's own sshd.
