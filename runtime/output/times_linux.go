@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"sort"
@@ -56,6 +57,16 @@ type times struct {
 	// saved is the latest sample on disk, once opened is true.
 	saved  sample
 	opened bool
+	// answered is what the index on disk last told: whoever reads on asks for
+	// the next line.
+	answered span
+}
+
+// span is a stretch of positions, from a first one to before a last one, of which
+// the bytes were seen at the same time.
+type span struct {
+	from, to uint64
+	at       time.Time
 }
 
 // note takes a sample: the content ended at end when this was called or, where a
@@ -64,6 +75,7 @@ type times struct {
 func (t *times) note(at time.Time, end uint64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.answered = span{}
 	s := sample{at.Add(time.Millisecond - 1).UnixMilli(), end}
 	// Times and positions that are ahead are of a clock that was wrong, or of
 	// a record that was lost.
@@ -235,30 +247,33 @@ func (t *times) timeOf(pos uint64) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	seen := func(s sample) bool { return s.end > pos }
-	var found sample
+	if a := t.answered; a.from <= pos && pos < a.to {
+		return a.at
+	}
 	first := sort.Search(len(t.recent), func(i int) bool { return seen(t.recent[i]) })
-	switch {
-	case first < len(t.recent):
-		found = t.recent[first]
-		if first > 0 {
-			return found.time()
+	if first > 0 {
+		if first == len(t.recent) {
+			return time.Time{}
 		}
-	case first > 0:
-		return time.Time{}
+		return t.recent[first].time()
+	}
+	t.answered = span{to: math.MaxUint64}
+	if len(t.recent) > 0 {
+		t.answered = span{to: t.recent[0].end, at: t.recent[0].time()}
 	}
 	t.fromDisk(func(n int, get func(int) sample) {
 		i := sort.Search(n, func(i int) bool { return seen(get(i)) })
+		if i > 0 {
+			t.answered.from = get(i - 1).end
+		}
 		if i == n {
 			return
 		}
-		if s := get(i); found.end == 0 || s.end < found.end {
-			found = s
+		if s := get(i); s.end < t.answered.to {
+			t.answered.to, t.answered.at = s.end, s.time()
 		}
 	})
-	if found.end == 0 {
-		return time.Time{}
-	}
-	return found.time()
+	return t.answered.at
 }
 
 // before is the last of n samples that is not later.
