@@ -165,14 +165,14 @@ func (s *outputs) configure(c *spec.Child) {
 	}
 }
 
-// adopted returns the runs of a child of which it was not known how they are
-// pumped, once.
+// adopted returns the pumped runs of a child of which it was not known how they
+// are pumped, once.
 func (s *outputs) adopted(c *spec.Child) map[run]*written {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	runs := map[run]*written{}
-	for r, w := range s.live {
-		if r.child == c.Name && !w.configured {
+	for _, r := range s.pumped[c.Name] {
+		if w := s.live[r]; !w.configured {
 			w.configured = true
 			runs[r] = w
 		}
@@ -180,10 +180,14 @@ func (s *outputs) adopted(c *spec.Child) map[run]*written {
 	return runs
 }
 
-// pumpAgain has the streams of an adopted run's file pumped. A pump that does it
-// already goes on; the next one, after its death, needs to be told by this server.
+// pumpAgain has the streams of an adopted run's file pumped, if the pump died
+// together with the former server.
 func (s *outputs) pumpAgain(r run, c *spec.Child, o spec.Output) {
-	if s.pump == nil || len(o.FIFOs) == 0 {
+	missing := s.pump != nil && slices.ContainsFunc(o.Streams, func(name spec.StreamName) bool {
+		_, known := s.pump.StatsOf(pump.Key{Child: r.child, Incarnation: r.incarnation, Stream: name})
+		return o.FIFOs[name] != "" && !known
+	})
+	if !missing {
 		return
 	}
 	fd, err := output.Reopen(o)

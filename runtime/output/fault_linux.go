@@ -87,6 +87,10 @@ func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
 		held = m.hold(e, key)
 	}
 	to, moved := movedTo(held)
+	if to == e.path {
+		m.letGo(e)
+		return false, nil // it is back by now
+	}
 	m.describe(e, how, to, moved)
 	if m.allPumped(e) {
 		m.reopenSoon(e)

@@ -40,9 +40,9 @@ func (m *Manager) salvage(ctx context.Context, e *entry) error {
 // name: then it is there.
 func (m *Manager) archiveRest(ctx context.Context, e *entry) error {
 	m.mu.Lock()
-	moved := e.faults.moved
+	none := e.faults.held == nil || e.faults.moved
 	m.mu.Unlock()
-	if moved {
+	if none {
 		return nil
 	}
 	_, err := e.file.archiveAll(ctx, time.Now())
@@ -95,23 +95,25 @@ func (m *Manager) reopenSoon(e *entry) {
 // reopen makes the file at the path anew, and an archive of what the former one
 // holds. The entry's preparing is held.
 func (m *Manager) reopen(ctx context.Context, e *entry) error {
-	m.mu.Lock()
-	held := e.faults.held != nil
-	m.mu.Unlock()
-	if !held || !m.allPumped(e) {
-		return nil // another one has done it
+	if how, err := strayed(e.path, e.file.Key()); err != nil || how == "" || !m.allPumped(e) {
+		return err // another one has done it
 	}
 	fd, err := openOutput(e.path, e.file.owner, true)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
+	// Most of it first, while it can still be left for later.
+	if err := m.archiveRest(ctx, e); err != nil {
+		return err
+	}
 	key := keyOf(fd)
 	if !m.handOver(e, fd, key) {
 		return nil
 	}
 	// What the pump writes from here on is in the new file, and its position is
-	// known once the old one is finished. Where that cannot be, its rest is lost.
+	// known once the old one is finished: the end of the server has to wait.
+	ctx = context.WithoutCancel(ctx)
 	if err := m.archiveRest(ctx, e); err != nil {
 		m.log.Error("the rest of the output in a file that was removed is lost", "path", e.path, "err", err)
 	}

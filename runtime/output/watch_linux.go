@@ -245,14 +245,15 @@ func (w *watcher) beside(e *entry, task func()) bool {
 }
 
 // lookAt looks, and decides when to look again. What became idle is watched, and
-// looked at once more: it may have been written to before there was the watch.
+// looked at once more: before there was the watch it may have been written to, or
+// removed.
 func (w *watcher) lookAt(e *entry) {
 	if w.ctx.Err() != nil {
 		return
 	}
 	r := w.examine(e, time.Now())
-	armed := w.arm(e, r, w.tally(e, r))
-	if armed && w.isIdle(e) {
+	tried := w.arm(e, r, w.tally(e, r))
+	if tried && w.isIdle(e) {
 		r = w.examine(e, time.Now())
 		w.tally(e, r)
 	}
@@ -301,8 +302,7 @@ func (w *watcher) isIdle(e *entry) bool {
 	return e.look.idle()
 }
 
-// arm watches an entry for these events. True: there was no such watch before.
-// A file that cannot be watched has none.
+// arm watches an entry for these events, if it can. False: it did so before.
 func (w *watcher) arm(e *entry, r report, mask uint32) bool {
 	w.mu.Lock()
 	if w.notify == nil || e.look.watch != 0 && e.look.mask == mask {
@@ -326,7 +326,7 @@ func (w *watcher) arm(e *entry, r report, mask uint32) bool {
 	if w.arming == 0 {
 		clear(w.missed)
 	}
-	return err == nil
+	return true
 }
 
 // next is when an entry is looked at after a look; zero for never.
