@@ -164,6 +164,9 @@ func (f *File) holdBy(open func() (int, error)) {
 // was started with it was told: the file was truncated since if that is more
 // than is known. Only where something changes a rotation is waited for.
 func (f *File) bind(ctx context.Context, key Key, base uint64) error {
+	// A new file may have the number of one that is gone; then it is shorter.
+	// Otherwise an error does not matter.
+	_, _ = f.measure(time.Now())
 	if now := f.record(); key == now.Key && base <= now.Base {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -99,7 +100,8 @@ func (r *Reader) Read(b []byte) (int, error) {
 
 // readLive reads from the live file; there is false for what is not in it.
 func (r *Reader) readLive(b []byte) (n int, there bool, err error) {
-	if _, there, _ := r.layout(); !there {
+	base, there, _ := r.layout()
+	if !there {
 		return 0, false, nil
 	}
 	if err := r.openLive(); err != nil {
@@ -115,6 +117,11 @@ func (r *Reader) readLive(b []byte) (n int, there bool, err error) {
 	r.pos += uint64(n)
 	if n > 0 || !there {
 		return n, there, nil
+	}
+	// It may be shorter than it was. An error says no more than the end does.
+	_, _ = r.f.measure(time.Now())
+	if now := r.f.base(); now != base {
+		return 0, false, nil
 	}
 	return 0, true, io.EOF
 }

@@ -89,17 +89,24 @@ func (a archive) used() uint64 { return (a.Size + diskBlock - 1) / diskBlock * d
 // used is how many bytes the file and its archives take on the disk. The live
 // file counts while it is rotated.
 func (f *File) used() uint64 {
+	sum := f.held()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	sum := uint64(0)
 	for _, a := range f.rec.Archives {
 		sum += a.used()
 	}
+	return sum
+}
+
+// held is how many bytes a rotated file has that are in no archive, at the last
+// look. It has no more on the disk: what is in archives is freed.
+func (f *File) held() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.rules == nil {
-		return sum
+		return 0
 	}
-	// The live file has no more blocks than bytes, and those in the hole are free.
-	return sum + f.seen - min(f.rec.Head, f.seen)
+	return f.seen - min(f.rec.Head, f.seen)
 }
 
 // enforceBudget removes archives, the oldest of all files first, until files take
@@ -111,40 +118,44 @@ func enforceBudget(ctx context.Context, now time.Time, files []*File, budget uin
 		used += f.used()
 	}
 	var errs []error
-	failed := map[*File]bool{}
+	done := map[*File]bool{} // or nothing can be done
 	for used > budget && ctx.Err() == nil {
-		f := oldestOf(files, failed)
-		do := func(f *File) error { return f.removeOldest(1) }
-		if f == nil {
-			f = largestOf(files, failed)
-			do = func(f *File) error { return f.drop(ctx, now) }
-		}
+		f, a := oldestOf(files, done)
 		if f == nil {
 			break
 		}
-		before := f.used()
-		err := do(f)
-		after := f.used()
-		if err != nil || after >= before {
+		if err := f.removeOldest(1); err != nil {
 			errs = append(errs, err)
-			failed[f] = true
+			done[f] = true
+			continue
 		}
-		used -= min(used, before-min(before, after))
+		used -= min(used, a.used())
+	}
+	clear(done)
+	for used > budget && ctx.Err() == nil {
+		f := largestOf(files, done)
+		if f == nil {
+			break
+		}
+		done[f] = true
+		before := f.held()
+		if err := f.drop(ctx, now); err != nil {
+			errs = append(errs, err)
+		}
+		used -= min(used, before-min(before, f.held()))
 	}
 	return errors.Join(errs...)
 }
 
 // oldestOf is the file with the oldest archive, nil where there is none.
-func oldestOf(files []*File, but map[*File]bool) *File {
-	var found *File
-	var at time.Time
+func oldestOf(files []*File, but map[*File]bool) (found *File, oldest archive) {
 	for _, f := range files {
-		oldest, ok := f.oldestArchive()
-		if ok && !but[f] && (found == nil || oldest.At.Before(at)) {
-			found, at = f, oldest.At
+		a, ok := f.oldestArchive()
+		if ok && !but[f] && (found == nil || a.At.Before(oldest.At)) {
+			found, oldest = f, a
 		}
 	}
-	return found
+	return found, oldest
 }
 
 func (f *File) oldestArchive() (a archive, ok bool) {
@@ -161,8 +172,8 @@ func largestOf(files []*File, but map[*File]bool) *File {
 	var found *File
 	most := uint64(0)
 	for _, f := range files {
-		if used := f.used(); used > most && !but[f] {
-			found, most = f, used
+		if held := f.held(); held > most && !but[f] {
+			found, most = f, held
 		}
 	}
 	return found
