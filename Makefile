@@ -66,6 +66,7 @@ e2e: ## the scripts against the real binary
 
 # Verbose, so that one sees which fault is being inflicted; the table comes last.
 chaos: ## every fault in its full count, as root also without root's rights; N=5 for more
+	KITA_CHAOS=full N=$(N) go test -count=1 -v -timeout $(CHAOS_TIMEOUT) -run '^(TestNoLineIsLost|TestFullDiskUnderOutput)$$' ./e2e
 	KITA_CHAOS=full N=$(N) go test -count=1 -v -timeout $(CHAOS_TIMEOUT) -run '^TestChaos$$' ./e2e/chaos
 
 bench: ## measurements; they judge nothing

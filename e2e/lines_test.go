@@ -22,18 +22,28 @@ import (
 	"kita/spec"
 )
 
-// trialOfLines says how much the tests of the output do. The full form is that of
-// `make chaos`.
+// trialOfLines says how much the tests of the output do.
 type trialOfLines struct {
 	lines, kills int
 	full         time.Duration // how long a disk is full
 }
 
-func scale() trialOfLines {
-	if os.Getenv("KITA_CHAOS") == "full" {
-		return trialOfLines{lines: 10_000_000, kills: 50, full: time.Minute}
+// scale is a short form, or with KITA_CHAOS=full that of `make chaos`, whose
+// counts N multiplies.
+func scale(t *testing.T) trialOfLines {
+	t.Helper()
+	if os.Getenv("KITA_CHAOS") != "full" {
+		return trialOfLines{lines: 1_500_000, kills: 10, full: 3 * time.Second}
 	}
-	return trialOfLines{lines: 1_500_000, kills: 10, full: 3 * time.Second}
+	times := 1
+	if text := os.Getenv("N"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatalf("N=%s is no count", text)
+		}
+		times = n
+	}
+	return trialOfLines{lines: 10_000_000 * times, kills: 50 * times, full: time.Minute}
 }
 
 var scribe = sync.OnceValues(func() (string, error) {
@@ -65,7 +75,7 @@ func TestNoLineIsLost(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			logs := logDir(t, tt.fileSystem)
-			n := scale()
+			n := scale(t)
 			// 55 archives of 50-byte lines.
 			rotate := fmt.Sprintf("rotate: {size: %d, keep: 10000, %s", n.lines*50/55, tt.output)
 			if !strings.Contains(rotate, "}") {

@@ -46,6 +46,9 @@ func newFaultyOutput(t *testing.T, dir string, wrap []string, child, output stri
 func testDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(world.root, "f")
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // also for a child of another user
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +138,7 @@ func TestFullDiskUnderOutput(t *testing.T) {
 			f.rotates(t)
 			free := f.fill(t)
 			f.warns(t, "no space left on device")
-			<-time.After(scale().full)
+			<-time.After(scale(t).full)
 			f.warns(t, "no space left on device")
 			free()
 			f.warns(t, "")
