@@ -28,16 +28,6 @@ of the children and of the server, until Ctrl-C.
 One child of one host is shown byte for byte, also what a terminal acts on: it is
 what tail would show. Of several each line follows the name.`
 
-// logFlags are those that say what of the output is wanted.
-type logFlags struct {
-	follow bool
-	tail   int
-	since  string
-	grep   string
-	stream string
-	path   bool
-}
-
 func (p *program) logsCommand() *cobra.Command {
 	var f flags
 	var l logFlags
@@ -78,59 +68,6 @@ func (p *program) where() string {
 	return whereWords
 }
 
-func (l *logFlags) register(c *cobra.Command) {
-	set := c.Flags()
-	set.BoolVarP(&l.follow, "follow", "f", false, "go on with what is written from now on")
-	set.Var(countValue{&l.tail}, "tail", "begin with the last `N` lines of each file, without it with the first that is kept")
-	set.StringVar(&l.since, "since", "", "leave out what is older: a `TIME` like 10m, 2d or 2026-01-31T02:11:11Z")
-	set.StringVar(&l.grep, "grep", "", "only lines that match a regular `EXPRESSION` (RE2)")
-	set.StringVar(&l.stream, "stream", "", "`out` or err alone")
-	set.BoolVar(&l.path, "path", false, "show where the files are, in place of what they hold")
-	set.Lookup("output").Usage = "json: one object a line"
-	set.Lookup("timeout").Usage = "how long each host may take to begin"
-}
-
-// request is what is asked of each server. given tells which flags are on the
-// command line. All errors are wrong use.
-func (l logFlags) request(children []string, given func(string) bool, now time.Time) (spec.LogRequest, error) {
-	q := spec.LogRequest{Children: children, Follow: l.follow, Grep: l.grep, Stream: spec.StreamName(l.stream)}
-	switch {
-	case l.path && (l.follow || given("tail") || given("since") || given("grep")):
-		return q, usagef("--path shows where the files are, it can be combined with --stream only")
-	case l.path && (len(children) > 1 || children[0] == spec.All):
-		return q, usagef("--path is for one child: kita logs CHILD --path")
-	case l.follow && given(parallelFlag):
-		return q, usagef("--parallel: all hosts are followed at once, leave it out")
-	case given("stream") && q.Stream != spec.Out && q.Stream != spec.Err:
-		return q, usagef("--stream %s: give out or err", l.stream)
-	case given("tail") && l.tail < 0:
-		return q, usagef("--tail %d: give how many of the last lines to begin with, 0 or more", l.tail)
-	}
-	if given("tail") {
-		q.Tail = &l.tail
-	}
-	if given("since") {
-		if err := l.readSince(&q, now); err != nil {
-			return q, err
-		}
-	}
-	return q, nil
-}
-
-// readSince takes a length of time, which the server counts back from its own
-// clock, or a point in time.
-func (l logFlags) readSince(q *spec.LogRequest, now time.Time) error {
-	age, err := spec.ParseDuration(l.since)
-	if err == nil && age > 0 {
-		q.Age = spec.Duration(age)
-		return nil
-	}
-	if q.Since, err = time.Parse(time.RFC3339, l.since); err != nil {
-		return usagef("--since %s: give how long ago, as in 10m or 2d, or when, as in %s", l.since, now.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
 // childrenRequest is request for a command that is no verb and takes children.
 func (p *program) childrenRequest(command string, args []string, f flags) (request, []string, error) {
 	children, words, err := control.ParseChildren(command, args)
@@ -151,9 +88,11 @@ func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error 
 		return err
 	}
 	if q.Follow {
-		var stop func(error)
-		ctx, stop = interruptible(ctx)
+		interrupted, stop := interruptible(ctx)
 		defer stop(nil)
+		read, release := whileRead(interrupted, p.out)
+		defer release()
+		ctx = read
 	}
 	if w, ok := p.out.(interface{ SetPatience(time.Duration) }); ok {
 		w.SetPatience(logPatience)
@@ -167,7 +106,7 @@ func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error 
 	}) {
 		var broken *outputError
 		switch {
-		case result.Err == nil, errors.Is(result.Err, errCtrlC):
+		case result.Err == nil, errors.Is(result.Err, errCtrlC), errors.Is(result.Err, errReaderGone):
 		case errors.As(result.Err, &broken):
 			// Nobody reads any more: the other hosts need not be asked.
 			return broken.quiet()
