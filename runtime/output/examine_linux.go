@@ -29,7 +29,7 @@ func (m *Manager) examine(e *entry, now time.Time) report {
 	if e.file.packs() {
 		m.pack(e, now)
 	}
-	m.checkBudget(now)
+	m.checkBudget()
 	e.file.followers.wake()
 	r := report{end: end, at: m.watchable(e), stray: stray || placeErr != nil, followed: e.file.followers.any(), deadline: e.file.deadline(now)}
 	r.left, r.rate = e.file.room()
@@ -118,28 +118,43 @@ func (m *Manager) pack(e *entry, now time.Time) {
 // budgetEvery is the least time between two looks at what all files take.
 const budgetEvery = time.Second
 
-// checkBudget has the disk budget kept, if it is time. While nothing is written
-// there is nothing to do.
-func (m *Manager) checkBudget(now time.Time) {
+// checkBudget has the disk budget kept, at most once in budgetEvery. While nothing
+// is written there is nothing to do.
+func (m *Manager) checkBudget() {
 	if m.o.Budget == nil || m.o.Budget() == 0 {
 		return
 	}
 	m.mu.Lock()
-	wait := m.saving || now.Before(m.budgetAt)
-	m.saving = m.saving || !wait
-	m.mu.Unlock()
-	if wait {
-		return
+	defer m.mu.Unlock()
+	m.asked = true
+	if !m.saving {
+		m.saving = true
+		m.savers.do(m.keepBudget)
 	}
-	m.savers.do(func() {
+}
+
+// keepBudget does so until nobody has asked for it since the last time.
+func (m *Manager) keepBudget() {
+	tick := time.NewTicker(budgetEvery)
+	defer tick.Stop()
+	for m.stillAsked() {
 		err := enforceBudget(m.watch.ctx, time.Now(), m.all(), m.o.Budget())
-		m.mu.Lock()
-		m.saving, m.budgetAt = false, time.Now().Add(budgetEvery)
-		m.mu.Unlock()
 		if err != nil && m.watch.ctx.Err() == nil {
 			m.log.Warn("output takes more than the disk budget", "err", err)
 		}
-	})
+		select {
+		case <-tick.C:
+		case <-m.watch.ctx.Done():
+			return
+		}
+	}
+}
+
+func (m *Manager) stillAsked() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.saving, m.asked = m.asked, false
+	return m.saving
 }
 
 // all are the files that are known.

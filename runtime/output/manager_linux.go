@@ -59,10 +59,8 @@ type Manager struct {
 	live    map[Key]*entry
 	// runs, guarded by mu, are the live runs by child, the latest first.
 	runs map[string][]*attached
-	// saving and budgetAt, guarded by mu: the budget is being kept, and when it is
-	// the next time at the earliest.
-	saving   bool
-	budgetAt time.Time
+	// saving and asked, guarded by mu: the budget is being kept, and is to be again.
+	saving, asked bool
 }
 
 // attached is a run whose output is looked after.
@@ -119,9 +117,11 @@ func New(o Options) (*Manager, error) {
 	if m.shared, err = newShared(o.StateDir); err != nil {
 		return nil, err
 	}
-	if m.watch, err = newWatcher(m.examine); err != nil {
+	notify, err := newInotify()
+	if err != nil {
 		m.log.Warn("changes of output files are noticed late", "err", err)
 	}
+	m.watch = newWatcher(m.examine, notify)
 	m.packers = crew{most: 1, running: &m.watch.running}
 	m.savers = crew{most: 1, running: &m.watch.running}
 	known, err := m.shared.records.all()

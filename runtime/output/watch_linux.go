@@ -92,15 +92,13 @@ type watcher struct {
 // device is who works on a file system.
 type device struct{ looks, rotations crew }
 
-// newWatcher starts the goroutine; close ends it.
-func newWatcher(examine func(*entry, time.Time) report) (*watcher, error) {
-	w := &watcher{examine: examine, kick: make(chan struct{}, 1),
+// newWatcher starts the goroutine; close ends it, and notify.
+func newWatcher(examine func(*entry, time.Time) report, notify *inotify) *watcher {
+	w := &watcher{examine: examine, notify: notify, kick: make(chan struct{}, 1),
 		devices: map[uint64]*device{}, watched: map[int32]*entry{}, missed: map[int32]bool{}}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
-	var err error
-	w.notify, err = newInotify()
 	w.running.Go(w.run)
-	return w, err
+	return w
 }
 
 // wake has an entry looked at now.
