@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -308,4 +310,32 @@ func TestLogsThatEndBeforeTheirTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzLogStream: whatever a server sends, the client yields only what came whole,
+// and ends with an error or with all that there was.
+func FuzzLogStream(f *testing.F) {
+	for _, seed := range []string{
+		"", "\n\n", `{"text":"a\n"}` + "\n" + `{"caught_up":true}` + "\n", `{"text":"cut`, `{"problem":{"code":"unavailable"}}` + "\n",
+		`{"problem":null}` + "\n", "[]\n", "null\n", `{"bytes":"!"}` + "\n", "\x00\n", strings.Repeat("x", maxLogLine+1) + "\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+		defer server.Close()
+		c := Dial(Target{TCP: server.Listener.Addr().String()})
+		defer c.Close()
+		chunks, caughtUp := 0, false
+		var last error
+		for chunk, err := range c.Logs(t.Context(), spec.LogRequest{Children: []string{"web"}}) {
+			if last = err; err == nil {
+				chunks++
+				caughtUp = caughtUp || chunk.CaughtUp
+			}
+		}
+		if last == nil && !caughtUp || chunks > strings.Count(body, "\n") {
+			t.Errorf("%d chunks and %v of %q", chunks, last, body)
+		}
+	})
 }

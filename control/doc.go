@@ -15,7 +15,7 @@
 //
 // A server that is replaced hands its connections over: HandOver ends one and
 // returns them as descriptors and data, Resume of the next goes on with them.
-// Those of SSH end instead.
+// Those of SSH, and streams of logs, end instead: Client goes on with the latter.
 //
 // Invariants: a gate is asked before anything is done for anybody; a key counts
 // as long as its file lies where it was found; no input makes the server panic,

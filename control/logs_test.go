@@ -153,7 +153,7 @@ func TestLogRequestsThatMakeNoSense(t *testing.T) {
 		{"no expression", `{"children":["web"],"grep":"("}`, 400, "grep: error parsing regexp: missing closing )"},
 		{"a long expression", `{"children":["web"],"grep":"` + strings.Repeat("a", maxGrep+1) + `"}`, 400, "longer than 4096 bytes"},
 		{"no such child", `{"children":["web","x"]}`, 404, `there is no child \"x\"`},
-		{"a child without a file", `{"children":["b"]}`, 400, "logs b: it writes to the server's own output"},
+		{"a child without a file", `{"children":["b"]}`, 400, "logs b: it has no output file"},
 		{"a cursor that is none", `{"children":["web"],"after":{"web/out":"x"}}`, 400, `\"x\" is no cursor`},
 	}
 	for _, tt := range tests {

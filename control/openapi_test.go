@@ -204,7 +204,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"GET", "/v1/info", "", 200, `"running":["a"]`},
 		{"POST", "/v1/logs", `{"children":["a"]}`, 200, `"text":"one\n"`},
 		{"POST", "/v1/logs", `{"children":["all"],"tail":0}`, 200, `{"caught_up":true}`},
-		{"POST", "/v1/logs", `{"children":["b"]}`, 400, `the server's own output`},
+		{"POST", "/v1/logs", `{"children":["b"]}`, 400, `it has no output file`},
 		{"POST", "/v1/logs", `{"children":["x"]}`, 404, `"verb":"logs","child":"x"`},
 		{"GET", "/v1/children/a/output", "", 200, `{"files":[{"streams":["out"],"path":`},
 		{"GET", "/v1/children/b/output", "", 200, `{"files":[]}`},

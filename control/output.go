@@ -139,7 +139,7 @@ func (a *api) hasOutput(child string) error {
 
 // NoOutput is the refusal of a child that has no output file.
 func NoOutput(child string) *spec.Refusal {
-	return spec.Refuse(spec.BadRequest, verbLogs, child, "logs %s: it writes to the server's own output, which cannot be read again: set `output: auto` in its file, or output_dir in server.yml, and restart it", child)
+	return spec.Refuse(spec.BadRequest, verbLogs, child, "logs %s: it has no output file, what it writes to the server's own output or to a device cannot be read again: set `output: auto` in its file, or output_dir in server.yml, and restart it", child)
 }
 
 func noSuchChild(verb spec.Verb, name string) error {

@@ -81,3 +81,36 @@ func FuzzParseWords(f *testing.F) {
 		}
 	})
 }
+
+func TestParseChildren(t *testing.T) {
+	tests := []struct {
+		line     string
+		children string
+		want     Words
+		err      string
+	}{
+		{"web", "web", Words{}, ""},
+		{"web db web on a,b with k on c", "web db", Words{Hosts: []string{"a,b", "c"}, Key: "k"}, ""},
+		{"all On h", "all", Words{Hosts: []string{"h"}}, ""},
+		{"with with k", "with", Words{Key: "k"}, ""},
+		{"logs rotate", "logs rotate", Words{}, ""},
+		{"", "", Words{}, "which child do you mean? write `logs CHILD`, or `logs all`"},
+		{"on h", "", Words{}, "which child do you mean?"},
+		{"web all", "", Words{}, `"all" is every child, write logs all`},
+		{"web Start", "", Words{}, `"Start" is a command, a child cannot have its name`},
+		{"web on", "", Words{}, `"on" is the last word, what comes after it?`},
+		{"web on h db", "", Words{}, `"db" stands where`},
+	}
+	for _, tt := range tests {
+		children, w, err := ParseChildren("logs", strings.Fields(tt.line))
+		switch {
+		case tt.err == "" && (err != nil || strings.Join(children, " ") != tt.children || !reflect.DeepEqual(w, tt.want)):
+			t.Errorf("%q: %q, %+v, %v", tt.line, children, w, err)
+		case tt.err != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.err)):
+			t.Errorf("%q: %v, want %s", tt.line, err, tt.err)
+		}
+	}
+	if _, _, err := ParseChildren("logs", []string{""}); err == nil {
+		t.Error("an empty name is taken")
+	}
+}
