@@ -59,7 +59,14 @@ func (s *followers) any() bool {
 // PositionAt is the largest position that is known to have been written before
 // t. What lies from there on may be a little older, and nothing that was written
 // at t or later lies before it.
-func (f *File) PositionAt(t time.Time) uint64 { return f.times.positionAt(t) }
+func (f *File) PositionAt(t time.Time) uint64 {
+	now := time.Now()
+	if end, err := f.measure(now); err == nil {
+		// What cannot be written down is in memory.
+		_ = f.times.note(now, end)
+	}
+	return f.times.positionAt(t)
+}
 
 // TimeOf is when the byte at pos was first seen: at that time or a little before
 // it was written. Zero where that is not known.

@@ -22,6 +22,8 @@ const (
 	// nearly two days. Then every other one goes.
 	timesOnDisk = 1 << 14
 	sampleSize  = 16
+	// overtaken is how late a sample may come, without the clock being wrong.
+	overtaken = time.Second
 	// timesEnding ends the names of the indices.
 	timesEnding = ".times"
 )
@@ -77,6 +79,9 @@ func (t *times) note(at time.Time, end uint64) error {
 	defer t.mu.Unlock()
 	t.answered = span{}
 	s := sample{at.Add(time.Millisecond - 1).UnixMilli(), end}
+	if n := len(t.recent); n > 0 && s.at < t.recent[n-1].at && s.at > t.recent[n-1].at-overtaken.Milliseconds() {
+		return nil // another look was faster
+	}
 	// Times and positions that are ahead are of a clock that was wrong, or of
 	// a record that was lost.
 	ahead := slices.IndexFunc(t.recent, func(r sample) bool { return r.at > s.at || r.end > s.end })
