@@ -196,7 +196,7 @@ func (w *work) createLike(name string) (int, error) {
 	if err != nil {
 		return -1, w.f.failed("stat", err)
 	}
-	if err := w.place.removeRegular(name); err != nil {
+	if err := w.place.remove(name); err != nil {
 		return -1, err
 	}
 	fd, err := w.place.create(name, st.Mode&0o777)

@@ -154,7 +154,8 @@ func (f *File) packOne(ctx context.Context, a archive, c spec.Compression) error
 	defer p.close()
 	src, err := p.open(a.Name, unix.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
-		return f.forget(a.Seq)
+		_, err := f.forget(a.Seq)
+		return err
 	}
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ func (f *File) packOne(ctx context.Context, a archive, c spec.Compression) error
 		return p.remove(tmp)
 	}
 	if err != nil {
-		return errors.Join(err, p.removeRegular(tmp))
+		return errors.Join(err, p.remove(tmp))
 	}
 	f.shared.passed(afterPacking)
 	err = p.rename(tmp, name)
@@ -180,7 +181,7 @@ func (f *File) packOne(ctx context.Context, a archive, c spec.Compression) error
 		err = p.sync()
 	}
 	if err != nil {
-		return errors.Join(err, p.removeRegular(tmp))
+		return errors.Join(err, p.remove(tmp))
 	}
 	f.shared.passed(afterPackName)
 	return f.swap(p, a, name, size)
@@ -193,7 +194,7 @@ func packTo(ctx context.Context, p *place, tmp string, src int, a archive, c spe
 	if err != nil {
 		return 0, p.failed("stat", a.Name, err)
 	}
-	if err := p.removeRegular(tmp); err != nil {
+	if err := p.remove(tmp); err != nil {
 		return 0, err
 	}
 	fd, err := p.create(tmp, st.Mode&0o777)

@@ -128,10 +128,6 @@ func firstData(fd int, size int64) (int64, error) {
 // the file for the time that it takes, about 12 ms for 100 MB.
 const punchPiece = 4 << 20
 
-// mostBehind is how much may lie behind the hole for it to be taken out of a
-// file that grows: the kernel writes all of it to the disk first.
-const mostBehind = 8 << 20
-
 // free gives the space of what is in archives back to the file system. It does
 // nothing where that was done.
 func (w *work) free() error {

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"math"
 	"os"
 	"time"
 
@@ -9,13 +10,19 @@ import (
 
 // pulse is how fast a file grows.
 type pulse struct {
-	at   time.Time
-	end  uint64
-	rate uint64 // bytes a second, between the last two looks
+	at  time.Time
+	end uint64
+	// rate is in bytes a second: that between the last two looks, or what is left
+	// of a higher one. A short pause of a fast writer is none.
+	rate uint64
 }
 
-// leastPulse is the least time between two looks that tell a rate.
-const leastPulse = 20 * time.Millisecond
+const (
+	// leastPulse is the least time between two looks that tell a rate.
+	leastPulse = 20 * time.Millisecond
+	// rateHalves is the time in which half of a former rate is left.
+	rateHalves = 500 * time.Millisecond
+)
 
 // next is the pulse after a look at now that found end.
 func (p pulse) next(now time.Time, end uint64) pulse {
@@ -26,8 +33,9 @@ func (p pulse) next(now time.Time, end uint64) pulse {
 	if passed < leastPulse {
 		return p
 	}
-	grown := end - min(p.end, end)
-	return pulse{at: now, end: end, rate: uint64(float64(grown) / passed.Seconds())}
+	grown := float64(end-min(p.end, end)) / passed.Seconds()
+	former := float64(p.rate) * math.Exp2(-passed.Seconds()/rateHalves.Seconds())
+	return pulse{at: now, end: end, rate: uint64(max(grown, former))}
 }
 
 // measure looks how far the live file goes and returns the position of its end.

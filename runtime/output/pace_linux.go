@@ -21,6 +21,16 @@ const (
 	leastFree = 10
 )
 
+// The kernel holds the writer up while it takes a head out, and first writes to
+// the disk what lies behind.
+const (
+	// mostBehind is how many bytes may lie there while the file grows, and
+	// calmRate how fast it may, in bytes a second. Below quietRate it does not.
+	mostBehind = 8 << 20
+	calmRate   = 16 << 20
+	quietRate  = 64 << 10
+)
+
 // standing is what due decides by.
 type standing struct {
 	held uint64 // bytes in the live file and in no archive
@@ -151,8 +161,18 @@ func (f *File) everyDue(now time.Time) bool {
 // collapseDue tells whether a freed head can be taken out and holds nobody up;
 // mu is held.
 func (f *File) collapseDue(end uint64) bool {
+	behind := f.behind(end)
+	calm := f.pulse.rate <= calmRate && behind <= mostBehind
+	return behind > 0 && (calm || f.pulse.rate <= quietRate)
+}
+
+// behind is how much lies behind a hole that is to be taken out; mu is held.
+func (f *File) behind(end uint64) uint64 {
 	size := end - min(f.rec.Base, end)
-	return f.hole > 0 && size > f.hole && (f.pulse.rate == 0 || size-f.hole <= mostBehind)
+	if f.hole == 0 {
+		return 0
+	}
+	return size - min(f.hole, size)
 }
 
 // deadline is when keepSmall is to be called next even if the file does not
@@ -171,9 +191,18 @@ func (f *File) deadline(now time.Time) time.Time {
 		at = f.begunAt(now).Add(f.rules.Every.D())
 	}
 	if f.rules.MaxAge > 0 && len(f.rec.Archives) > 0 {
-		if gone := f.rec.Archives[0].At.Add(f.rules.MaxAge.D()); at.IsZero() || gone.Before(at) {
-			at = gone
-		}
+		at = earliest(at, f.rec.Archives[0].At.Add(f.rules.MaxAge.D()))
+	}
+	if f.behind(f.seen) > 0 {
+		at = earliest(at, now.Add(time.Second))
 	}
 	return at
+}
+
+// earliest is the earlier of two times; zero is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"kita/spec"
@@ -73,7 +75,7 @@ func TestReaderKeepsAnArchiveThatIsRemovedOrPacked(t *testing.T) {
 			if err := s.rotateAndPack(); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.removeOldest(2); err != nil {
+			if err := s.removeArchives(s.record().Archives[:2]); err != nil {
 				t.Fatal(err)
 			}
 			rest, lost, err := drain(reader)
@@ -89,6 +91,54 @@ func TestReaderKeepsAnArchiveThatIsRemovedOrPacked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFollowersDuringRotations has readers at work while the head is cut off and
+// archives are packed: each gets every byte once.
+func TestFollowersDuringRotations(t *testing.T) {
+	const rounds, followers = 30, 3
+	onEach(t, func(t *testing.T, dir string) {
+		r := rules()
+		r.Size, r.Compress = 16<<10, spec.Zstd
+		s := newStream(t, dir, r)
+		want := lines(0, rounds*1000)
+		var group sync.WaitGroup
+		for range followers {
+			reader, err := s.Open(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			group.Go(func() {
+				defer reader.Close()
+				got := ""
+				for len(got) < len(want) && t.Context().Err() == nil {
+					text, lost, err := drain(reader)
+					if got += text; err != nil || lost != nil {
+						t.Error(lost, err)
+						return
+					}
+					goruntime.Gosched()
+				}
+				if got != want {
+					t.Errorf("read %d bytes; they differ from byte %d on", len(got), differ(got, want))
+				}
+			})
+		}
+		group.Go(func() {
+			for i := range rounds * 10 {
+				s.write(lines(100*i, 100*i+100))
+			}
+		})
+		for range rounds {
+			if _, err := s.rotate(t.Context(), at); err != nil {
+				t.Error(err)
+			}
+			if err := s.pack(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		group.Wait()
+	})
 }
 
 func TestReaderTellsWhatIsLost(t *testing.T) {

@@ -99,7 +99,7 @@ func (f *File) settle(fd int) error {
 // clearPacks removes, of two files of one archive, that which the record does not
 // name, and what was not finished.
 func (f *File) clearPacks(p *place) error {
-	errs := []error{p.removeRegular(tempName(p.name, toPack))}
+	errs := []error{p.remove(tempName(p.name, toPack))}
 	for _, a := range f.rec.Archives {
 		plain, c := cutEnding(a.Name)
 		if c != spec.NoCompression {
@@ -120,7 +120,7 @@ func (f *File) clear(p *place) error {
 		return nil
 	}
 	plain := archiveName(p.name, seq)
-	errs := []error{p.removeRegular(tempName(p.name, toCopy)), p.removeRegular(plain)}
+	errs := []error{p.remove(tempName(p.name, toCopy)), p.removeRegular(plain)}
 	for _, ending := range endings {
 		errs = append(errs, p.removeRegular(plain+ending))
 	}

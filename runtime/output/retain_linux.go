@@ -31,9 +31,9 @@ func (f *File) excess(now time.Time, more int) int {
 // to be made.
 func (f *File) prune(now time.Time, more int) error {
 	f.mu.Lock()
-	n := f.excess(now, more)
+	old := slices.Clone(f.rec.Archives[:f.excess(now, more)])
 	f.mu.Unlock()
-	return f.removeOldest(n)
+	return f.removeArchives(old)
 }
 
 // pruneFor makes room for one more archive; freed: something was removed.
@@ -43,10 +43,10 @@ func (f *File) pruneFor(now time.Time) (freed bool, err error) {
 	return len(f.record().Archives) < before, err
 }
 
-// removeOldest removes n archives. Who reads one now reads it to its end. The
+// removeArchives removes archives. Who reads one now reads it to its end. The
 // file goes first: what the record names and is not there is only forgotten.
-func (f *File) removeOldest(n int) error {
-	if n == 0 {
+func (f *File) removeArchives(old []archive) error {
+	if len(old) == 0 {
 		return nil
 	}
 	p, err := findPlace(f.path, f.owner)
@@ -57,14 +57,21 @@ func (f *File) removeOldest(n int) error {
 	if !gone {
 		defer p.close()
 	}
-	for _, a := range f.record().Archives[:n] {
+	for _, a := range old {
 		if !gone {
 			if err := p.remove(a.Name); err != nil {
 				return err
 			}
 		}
-		if err := f.forget(a.Seq); err != nil {
+		name, err := f.forget(a.Seq)
+		if err != nil {
 			return err
+		}
+		if !gone && name != "" && name != a.Name {
+			// It was packed meanwhile.
+			if err := p.remove(name); err != nil {
+				return err
+			}
 		}
 	}
 	oldest, _ := f.Bounds()
@@ -73,12 +80,19 @@ func (f *File) removeOldest(n int) error {
 	return nil
 }
 
-// forget takes an archive out of the record.
-func (f *File) forget(seq uint64) error {
-	return f.update(func(r *record) error {
-		r.Archives = slices.DeleteFunc(r.Archives, func(a archive) bool { return a.Seq == seq })
+// forget takes an archive out of the record, and returns the name that it had
+// there; empty: it was not there.
+func (f *File) forget(seq uint64) (name string, err error) {
+	err = f.update(func(r *record) error {
+		r.Archives = slices.DeleteFunc(r.Archives, func(a archive) bool {
+			if a.Seq == seq {
+				name = a.Name
+			}
+			return a.Seq == seq
+		})
 		return nil
 	})
+	return name, err
 }
 
 // diskBlock is what the size of an archive is rounded up to, as file systems do.
@@ -124,7 +138,7 @@ func enforceBudget(ctx context.Context, now time.Time, files []*File, budget uin
 		if f == nil {
 			break
 		}
-		if err := f.removeOldest(1); err != nil {
+		if err := f.removeArchives([]archive{a}); err != nil {
 			errs = append(errs, err)
 			done[f] = true
 			continue

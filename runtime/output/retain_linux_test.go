@@ -85,7 +85,7 @@ func TestRetentionForgetsWhatTheUserRemoved(t *testing.T) {
 	if err := os.Remove(s.path + ".000001"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.removeOldest(2); err != nil {
+	if err := s.removeArchives(s.record().Archives[:2]); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"web.log.000003"}; !slices.Equal(s.archives(), want) {

@@ -318,53 +318,6 @@ func TestRotateNowTakesCompleteLines(t *testing.T) {
 	}
 }
 
-func TestDue(t *testing.T) {
-	const size, g = 100 << 20, 1 << 30
-	free := func(s standing) standing { s.free, s.total = 50, 100; return s }
-	tests := []struct {
-		name string
-		s    standing
-		want bool
-	}{
-		{"small", free(standing{held: size - 1}), false},
-		{"full", free(standing{held: size}), true},
-		{"full, and grows", free(standing{held: size, rate: burstRate}), true},
-		{"a burst", free(standing{held: size, rate: burstRate + 1}), false},
-		{"a long burst", free(standing{held: 8 * size, rate: g}), true},
-		{"a burst on a full disk", standing{held: size, rate: g, free: 9, total: 100}, true},
-		{"a burst on a disk with room", standing{held: size, rate: g, free: 10, total: 100}, false},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if got := due(size, test.s); got != test.want {
-				t.Errorf("due is %v", got)
-			}
-		})
-	}
-	if due(4096, standing{held: leastBurst - 1, rate: g, free: 50, total: 100}) {
-		t.Error("a burst into a file with a small limit is not let through")
-	}
-	if !due(4096, standing{held: leastBurst, rate: g, free: 50, total: 100}) {
-		t.Error("a long burst into a file with a small limit is let through for ever")
-	}
-}
-
-func TestBackoffGrowsToAMinuteAndEnds(t *testing.T) {
-	var b backoff
-	var waits []time.Duration
-	for range 8 {
-		b = b.after(at, errGone)
-		waits = append(waits, b.until.Sub(at))
-	}
-	want := []time.Duration{1e9, 2e9, 4e9, 8e9, 16e9, 32e9, 60e9, 60e9}
-	if !slices.Equal(waits, want) {
-		t.Errorf("waits are %v, want %v", waits, want)
-	}
-	if b = b.after(at, nil); b != (backoff{}) {
-		t.Errorf("after a success it is %v", b)
-	}
-}
-
 func TestRotatesEverySoOften(t *testing.T) {
 	r := rules()
 	r.Every = spec.Duration(time.Hour)
