@@ -55,6 +55,10 @@ var errClosed = errors.New("the server is going down")
 type Client struct {
 	o   Options
 	log *slog.Logger
+	// name is the argv[0] of the pumps that it starts, and version that of the
+	// messages that it understands.
+	name    string
+	version int
 	// closing is closed by Close, which waits for running.
 	closing chan struct{}
 	running sync.WaitGroup
@@ -97,7 +101,7 @@ type leftover struct {
 // New makes a client. No pump is started before the first Attach.
 func New(o Options) *Client {
 	c := &Client{
-		o: o, log: o.Logger, closing: make(chan struct{}), changed: make(chan struct{}),
+		o: o, log: o.Logger, name: processName, version: version, closing: make(chan struct{}), changed: make(chan struct{}),
 		streams: map[Key]*attached{}, stats: map[Key]Stats{}, left: map[Key]leftover{},
 	}
 	if c.log == nil {

@@ -35,6 +35,9 @@ func (c *Client) current() *peer {
 // attached; unless start is set, only one that lives will do. connecting is held.
 func (c *Client) connect(start bool) error {
 	for c.current() == nil {
+		if isClosed(c.closing) {
+			return errClosed
+		}
 		p, err := c.reach(start)
 		if err != nil || p == nil {
 			return err
@@ -42,17 +45,22 @@ func (c *Client) connect(start bool) error {
 		if !c.listenTo(p) {
 			return errClosed
 		}
-		answer, err := p.ask(context.Background(), message{Op: opHello, Version: version})
+		answer, err := p.ask(context.Background(), message{Op: opHello, Version: c.version})
 		if errors.Is(err, context.DeadlineExceeded) {
 			c.log.Warn("the pump does not answer, it is killed", "pid", p.pid)
 			p.kill()
-			<-p.gone
+			<-p.buried
+			continue
+		}
+		if err != nil && !p.ours {
+			// It was ending just then.
+			<-p.buried
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("start the pump: %w%s", err, c.lastWords())
 		}
-		if answer.Version != version {
+		if answer.Version != c.version {
 			c.finish(p, answer.Version)
 			continue
 		}
@@ -67,6 +75,7 @@ func (c *Client) listenTo(p *peer) bool {
 	defer c.mu.Unlock()
 	if c.closed {
 		_ = p.conn.Close()
+		p.release()
 		return false
 	}
 	for k := range c.stats {
@@ -108,10 +117,10 @@ func (c *Client) finish(p *peer, its int) {
 	timer := time.NewTimer(answerPatience)
 	defer timer.Stop()
 	select {
-	case <-p.gone:
+	case <-p.buried:
 	case <-timer.C:
 		p.kill()
-		<-p.gone
+		<-p.buried
 	}
 }
 
@@ -124,8 +133,9 @@ func (c *Client) lost(p *peer) {
 	c.tellChanged()
 	closed := c.closed
 	c.mu.Unlock()
+	defer close(p.buried)
 	if closed {
-		_ = unix.Close(p.pidfd)
+		p.release()
 		return
 	}
 	if p.bury(deathPatience) {

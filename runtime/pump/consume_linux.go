@@ -128,6 +128,9 @@ func (s *stream) enter(l *lane) {
 // resume goes on where an earlier pump ended. It comes before run.
 func (s *stream) resume(left remains, unwritten []byte) {
 	s.held, s.begun, s.since = left.Held, left.Begun, time.Now()
+	if s.begun > 0 {
+		s.lane.goOn()
+	}
 	if len(unwritten) > 0 {
 		s.lane.sink.put(s.lane, unwritten, bytes.Count(unwritten, []byte{'\n'}), 0, s.begun > 0)
 	}

@@ -112,14 +112,15 @@ func TestBlockKeepsEveryLine(t *testing.T) {
 	}
 }
 
-// tmpfs is a file system of so many bytes.
-func tmpfs(t *testing.T, size int) string {
+// fullDisk is a file system of 1 MiB with room for some KiB, until filler is
+// removed.
+func fullDisk(t *testing.T) (dir, filler string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to mount a file system")
 	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skipf("needs to mount a file system: %v", err)
 	}
 	t.Cleanup(func() {
@@ -127,15 +128,15 @@ func tmpfs(t *testing.T, size int) string {
 			t.Error(err)
 		}
 	})
-	return dir
-}
-
-func TestFullDiskIsToldAndRecoversFrom(t *testing.T) {
-	dir := tmpfs(t, 1<<20)
-	filler := filepath.Join(dir, "filler")
+	filler = filepath.Join(dir, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20-8<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return dir, filler
+}
+
+func TestFullDiskIsToldAndRecoversFrom(t *testing.T) {
+	dir, filler := fullDisk(t)
 	c := testClient(t, t.TempDir())
 	k := keyOf("web")
 	path := filepath.Join(dir, "out")
@@ -148,9 +149,15 @@ func TestFullDiskIsToldAndRecoversFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the stream ends", func() bool { _, is := c.Stats()[k]; return !is })
+	checkNumbers(t, path, 2000)
+}
+
+// checkNumbers sees that a file has the numbers up to n, as seq was told here.
+func checkNumbers(t *testing.T, path string, n int) {
+	t.Helper()
 	lines := strings.Split(strings.TrimSpace(content(t, path)), "\n")
-	if len(lines) != 2000 {
-		t.Fatalf("%d lines", len(lines))
+	if len(lines) != n {
+		t.Fatalf("%d lines, want %d", len(lines), n)
 	}
 	for i, line := range lines {
 		if want := fmt.Sprintf("%099d", i+1); line != want {

@@ -111,9 +111,3 @@ func (c *Client) tellChanged() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
-
-func (c *Client) isClosed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closed
-}

@@ -5,16 +5,19 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"kita/spec"
 )
 
+// otherVersion is the argv[0] of a pump with messages of another version.
+const otherVersion = "kita-pump-other"
+
 func TestMain(m *testing.M) {
+	if len(os.Args) == 1 && os.Args[0] == otherVersion {
+		os.Exit(act(version - 1))
+	}
 	Main()
 	if how := os.Getenv(envWrite); how != "" {
 		actWriter(how)
@@ -23,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long a test waits for what must happen.
+// testPatience is how long a test waits for what must happen.
 const testPatience = 30 * time.Second
 
 // testClient is a client whose pump is gone when the test is over.
@@ -45,14 +48,6 @@ func eventually(t *testing.T, what string, is func() bool) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-}
-
-// child is a shell whose output goes through the pump.
-type child struct {
-	key Key
-	// path is the file that it goes to.
-	path string
-	cmd  *exec.Cmd
 }
 
 func destination(t *testing.T, path string) *os.File {
@@ -110,7 +105,3 @@ func content(t *testing.T, path string) string {
 }
 
 func keyOf(child string) Key { return Key{child, 1, spec.Out} }
-
-var _ = strings.Cut
-var _ = filepath.Join
-var _ syscall.Signal

@@ -12,7 +12,9 @@ import (
 
 // house is all that the pump has. Its working directory is the run directory.
 type house struct {
-	gates gates
+	// version is that of the messages.
+	version int
+	gates   gates
 	// news holds one token while something has changed that was not told.
 	news chan struct{}
 	// empty is closed when there is neither a stream nor a server any more.
@@ -35,9 +37,10 @@ type house struct {
 	closing bool
 }
 
-func newHouse() *house {
+func newHouse(version int) *house {
 	return &house{
-		news: make(chan struct{}, 1), empty: make(chan struct{}),
+		version: version,
+		news:    make(chan struct{}, 1), empty: make(chan struct{}),
 		streams: map[Key]*stream{}, sinks: map[device]*sink{}, servers: map[*link]struct{}{},
 	}
 }

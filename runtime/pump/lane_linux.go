@@ -81,6 +81,15 @@ func (s *sink) join(k Key, how attachment, t *tally) *lane {
 	return &lane{sink: s, tally: t, how: how, room: make(chan struct{}, 1), notes: newFormatter(styleOf(k, how))}
 }
 
+// goOn says that the last line in the file is the lane's, and not ended.
+func (l *lane) goOn() {
+	l.sink.mu.Lock()
+	defer l.sink.mu.Unlock()
+	if l.sink.open == nil {
+		l.sink.open = l
+	}
+}
+
 // leave gives the place up. What is queued is still written, unless the file
 // cannot take it: then it is dropped.
 func (l *lane) leave() {

@@ -1,12 +1,14 @@
 package pump
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +23,9 @@ const (
 	linkFD = 3
 )
 
+// acceptPause is between two tries to let a server in.
+const acceptPause = 100 * time.Millisecond
+
 // hasMain tells that this program runs Main, so that its binary can be the pump.
 var hasMain atomic.Bool
 
@@ -31,16 +36,21 @@ func Main() {
 		hasMain.Store(true)
 		return
 	}
-	unix.CloseOnExec(linkFD)
-	if err := runPump(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", processName, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	os.Exit(act(version))
 }
 
-// runPump is the pump, from its start to its end.
-func runPump() error {
+// act is the pump with messages of that version, and returns its exit code.
+func act(version int) int {
+	if err := pump(version); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", processName, err)
+		return 1
+	}
+	return 0
+}
+
+// pump is the pump, from its start to its end.
+func pump(version int) error {
+	unix.CloseOnExec(linkFD)
 	// It ends when it is not needed any more, whatever else is told to end. A
 	// pipe without a reader and the limit of a file's size are errors of a write.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE,
@@ -62,7 +72,7 @@ func runPump() error {
 		return err
 	}
 	defer listener.Close()
-	h := newHouse()
+	h := newHouse(version)
 	go h.tell()
 	finished := make(chan struct{}, 1)
 	serve := func(l *link) {
@@ -83,8 +93,13 @@ func runPump() error {
 func accept(listener *net.UnixListener, serve func(*link)) {
 	for {
 		conn, err := listener.AcceptUnix()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil {
+			// For want of descriptors, say; the server tries again, too.
+			time.Sleep(acceptPause)
+			continue
 		}
 		l := &link{conn: conn}
 		if l.checkPeer() != nil {

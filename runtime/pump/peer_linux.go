@@ -24,12 +24,14 @@ func (r *refusal) Error() string { return "pump: " + r.text }
 type peer struct {
 	*link
 	pid int
-	// pidfd is that of the pump.
+	// pidfd is that of the pump, -1 once it is buried. It is closed under mu by
+	// the only goroutine that uses it without.
 	pidfd int
-	// started is when this server started it, or found it.
-	started time.Time
-	// gone is closed when the connection has ended.
-	gone chan struct{}
+	// ours: this server started it.
+	ours bool
+	// gone is closed when the connection has ended, and buried when the process
+	// has too, or has not for deathPatience.
+	gone, buried chan struct{}
 
 	mu sync.Mutex
 	// next is guarded by mu, as is asked: who waits for which answer.
@@ -38,7 +40,10 @@ type peer struct {
 }
 
 func newPeer(l *link, pid, pidfd int) *peer {
-	return &peer{link: l, pid: pid, pidfd: pidfd, started: time.Now(), gone: make(chan struct{}), asked: map[uint64]chan<- message{}}
+	return &peer{
+		link: l, pid: pid, pidfd: pidfd,
+		gone: make(chan struct{}), buried: make(chan struct{}), asked: map[uint64]chan<- message{},
+	}
 }
 
 // ask sends a question and waits for the answer. The error is a *refusal where
@@ -103,18 +108,32 @@ func (p *peer) listen(heard func(message, []int)) {
 	}
 }
 
-// kill ends a pump that does not answer.
-func (p *peer) kill() { _ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) }
+// kill ends a pump that does not answer, unless it is buried already.
+func (p *peer) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd >= 0 {
+		_ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// release closes the pidfd.
+func (p *peer) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = unix.Close(p.pidfd)
+	p.pidfd = -1
+}
 
 // bury waits until the pump has ended, for d at most, and takes it out of the
 // process table if it is a child of this process. It must not be used afterwards.
 func (p *peer) bury(d time.Duration) bool {
+	defer p.release()
 	if !pidfdEnds(p.pidfd, d) {
 		return false
 	}
 	// Exactly that process, and none other: the exits of others are evidence.
 	_ = unix.Waitid(unix.P_PIDFD, p.pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
-	_ = unix.Close(p.pidfd)
 	return true
 }
 

@@ -45,7 +45,7 @@ func (s *session) handle(m message, fds []int) error {
 	switch {
 	case m.Op == opHello:
 		closeAll(fds)
-		s.house.welcome(s.link, message{Op: opHello, ID: m.ID, Version: version})
+		s.house.welcome(s.link, message{Op: opHello, ID: m.ID, Version: s.house.version})
 		return nil
 	case m.Key == nil:
 		closeAll(fds)

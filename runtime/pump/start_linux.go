@@ -36,7 +36,7 @@ func (c *Client) start(log *os.File) (*peer, error) {
 		return nil, err
 	}
 	pidfd := -1
-	pid, _, err := syscall.StartProcess("/proc/self/exe", []string{processName}, &syscall.ProcAttr{
+	pid, _, err := syscall.StartProcess("/proc/self/exe", []string{c.name}, &syscall.ProcAttr{
 		Dir:   c.o.RunDir,
 		Env:   []string{},
 		Files: []uintptr{null.Fd(), null.Fd(), log.Fd(), theirs.Fd()},
@@ -47,7 +47,9 @@ func (c *Client) start(log *os.File) (*peer, error) {
 		return nil, fmt.Errorf("fork the pump: %w", err)
 	}
 	c.log.Info("the pump is started", "pid", pid)
-	return newPeer(l, pid, pidfd), nil
+	p := newPeer(l, pid, pidfd)
+	p.ours = true
+	return p, nil
 }
 
 // lastWords is what a pump said when it crashed, behind a colon; nothing if it

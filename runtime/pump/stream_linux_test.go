@@ -82,6 +82,25 @@ func TestLineOfAnotherStreamEndsAnUnfinishedOne(t *testing.T) {
 	}
 }
 
+func TestRedirectedStreamGoesOnInTheOtherFile(t *testing.T) {
+	c := testClient(t, t.TempDir())
+	dir := t.TempDir()
+	k := keyOf("web")
+	first, second, goOn := filepath.Join(dir, "first"), filepath.Join(dir, "second"), filepath.Join(dir, "go")
+	start(t, c, k, Stream{Dest: destination(t, first), Format: spec.Text}, "echo one; while [ ! -e "+goOn+" ]; do sleep 0.01; done; echo two")
+	eventually(t, "the line is there", func() bool { return content(t, first) == "one\n" })
+	if err := c.Redirect(k, destination(t, second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream ends", func() bool { return len(c.Stats()) == 0 })
+	if one, two := content(t, first), content(t, second); one != "one\n" || two != "two\n" {
+		t.Errorf("got %q and %q", one, two)
+	}
+}
+
 func TestDestinationIsExchangedAtALineEnd(t *testing.T) {
 	c := testClient(t, t.TempDir())
 	dir := t.TempDir()
