@@ -1,6 +1,7 @@
 package controltest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -115,19 +116,17 @@ func (s *Service) news(r spec.LogRequest, readable func(string) bool, sent map[s
 		}
 		sent[f.source()] = from
 		for len(f.content) > sent[f.source()] {
-			chunks = append(chunks, f.chunk(sent))
+			chunks = append(chunks, f.chunk(sent, cmp.Or(s.MaxChunk, 64<<10)))
 		}
 	}
 	return chunks, s.wrote, nil
 }
 
-// maxChunk is that of spec.LogChunk.
-const maxChunk = 64 << 10
-
-// chunk is what comes next of the file, and counts it as sent.
-func (f *file) chunk(sent map[string]int) spec.LogChunk {
+// chunk is what comes next of the file, at most so many bytes, and counts it as
+// sent.
+func (f *file) chunk(sent map[string]int, most int) spec.LogChunk {
 	from := sent[f.source()]
-	piece := f.content[from:min(len(f.content), from+maxChunk)]
+	piece := f.content[from:min(len(f.content), from+most)]
 	if end := strings.LastIndexByte(piece, '\n') + 1; end > 0 {
 		piece = piece[:end]
 	}

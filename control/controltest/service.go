@@ -23,6 +23,8 @@ type Service struct {
 	WatchFunc func(context.Context) <-chan spec.Change
 	// LogsFunc, when set, answers Logs instead.
 	LogsFunc func(context.Context, spec.LogRequest, func(child string) bool, func(spec.LogChunk) error) error
+	// MaxChunk is the most bytes that Logs sends at once; 0 means 64 KiB.
+	MaxChunk int
 	// OutputFiles is what Output returns of each child that is in it, besides the
 	// files that Write has made.
 	OutputFiles map[string][]spec.OutputFile
