@@ -79,7 +79,8 @@ func testCrash(t *testing.T, dir string, at stage, nth int) {
 		t.Fatal(err)
 	}
 	r := rules()
-	r.Compress = spec.Zstd
+	// The head is not at a block then.
+	r.Size, r.Compress = 5000, spec.Zstd
 	s := newStream(t, dir, r)
 	text := ""
 	write := func(n int) {
@@ -142,7 +143,7 @@ func TestFlatOutWriterAndCrashes(t *testing.T) {
 	const crashes, burst = 30, 256 << 10
 	onEach(t, func(t *testing.T, dir string) {
 		r := rules()
-		r.Size, r.Compress = 64<<10, spec.Zstd
+		r.Size, r.Compress = 65_000, spec.Zstd
 		s := newStream(t, dir, r)
 		bursts, written := make(chan struct{}, 1), make(chan int)
 		go func() {

@@ -156,6 +156,7 @@ func (r *Reader) pread(b []byte) (n int, there bool, err error) {
 	if !there || key != r.key {
 		return 0, false, nil
 	}
+	r.f.shared.passed(whileReading)
 	n, err = preadEINTR(r.live, b, int64(r.pos-base))
 	return n, true, err
 }
@@ -194,6 +195,9 @@ func (r *Reader) findArchive() error {
 		r.f.miss(a)
 		return nil
 	}
+	if refused(err) {
+		return r.lose(a.End, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -203,6 +207,12 @@ func (r *Reader) findArchive() error {
 	}
 	r.from = from
 	return nil
+}
+
+// refused tells whether something else was put in the place of an archive.
+func refused(err error) bool {
+	var kind notRegular
+	return errors.Is(err, errUnsafe) || errors.Is(err, unix.ELOOP) || errors.As(err, &kind)
 }
 
 func (r *Reader) readArchive(b []byte) (int, error) {

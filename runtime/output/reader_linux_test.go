@@ -8,6 +8,7 @@ import (
 	goruntime "runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"kita/spec"
@@ -103,6 +104,7 @@ func TestFollowersDuringRotations(t *testing.T) {
 		s := newStream(t, dir, r)
 		want := lines(0, rounds*1000)
 		var group sync.WaitGroup
+		var written atomic.Bool
 		for range followers {
 			reader, err := s.Open(0)
 			if err != nil {
@@ -111,7 +113,8 @@ func TestFollowersDuringRotations(t *testing.T) {
 			group.Go(func() {
 				defer reader.Close()
 				got := ""
-				for len(got) < len(want) && t.Context().Err() == nil {
+				for last := false; !last; {
+					last = written.Load()
 					text, lost, err := drain(reader)
 					if got += text; err != nil || lost != nil {
 						t.Error(lost, err)
@@ -125,8 +128,11 @@ func TestFollowersDuringRotations(t *testing.T) {
 			})
 		}
 		group.Go(func() {
+			defer written.Store(true)
 			for i := range rounds * 10 {
-				s.write(lines(100*i, 100*i+100))
+				if _, err := s.writer.WriteString(lines(100*i, 100*i+100)); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 		for range rounds {
@@ -138,6 +144,46 @@ func TestFollowersDuringRotations(t *testing.T) {
 			}
 		}
 		group.Wait()
+	})
+}
+
+func TestHeadDoesNotMoveDuringARead(t *testing.T) {
+	onEach(t, func(t *testing.T, dir string) {
+		s := newStream(t, dir, rules())
+		text := lines(0, 600)
+		s.write(text)
+		reader, err := s.Open(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		rotated := make(chan error, 1)
+		var once sync.Once
+		s.shared.passed = func(now stage) {
+			if now != whileReading {
+				return
+			}
+			once.Do(func() {
+				var over atomic.Bool
+				go func() {
+					defer over.Store(true)
+					rotated <- s.keepNow()
+				}()
+				// It is over, or waits for the reader.
+				for !over.Load() && s.layout.TryRLock() {
+					s.layout.RUnlock()
+					goruntime.Gosched()
+				}
+			})
+		}
+		got, lost, err := drain(reader)
+		if err != nil || lost != nil || got != text {
+			t.Errorf("read %d bytes, lost %v, %v; they differ from byte %d on", len(got), lost, err, differ(got, text))
+		}
+		if err := <-rotated; err != nil {
+			t.Error(err)
+		}
+		s.check(0, text)
 	})
 }
 

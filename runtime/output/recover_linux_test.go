@@ -1,11 +1,14 @@
 package output
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"kita/spec"
 )
@@ -174,5 +177,72 @@ func TestPackedArchiveBearsTheTimeOfTheRotation(t *testing.T) {
 			t.Errorf("shown are %v, want %v", got, want)
 		}
 		s.check(0, lines(0, 10))
+	}
+}
+
+func TestArchivesAreTheirOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has files of other users")
+	}
+	const user = 12345
+	dir := t.TempDir()
+	if err := os.Chown(dir, user, user); err != nil {
+		t.Fatal(err)
+	}
+	owner := &Owner{UID: user, GID: user}
+	path := filepath.Join(dir, "web.log")
+	fd, err := openOutput(path, owner, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer := os.NewFile(uintptr(fd), path)
+	defer writer.Close()
+	shared, err := newShared(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := shared.open(path, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rules()
+	r.Compress = spec.Zstd
+	f.configure(r)
+	if _, err := writer.WriteString(lines(0, 300)); err != nil {
+		t.Fatal(err)
+	}
+	for _, ending := range []string{"", ".zst"} {
+		name := path + ".000001" + ending
+		if ending == "" {
+			err = f.keepSmall(t.Context(), at)
+		} else {
+			err = f.pack(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(name, &st); err != nil || st.Uid != user || st.Gid != user {
+			t.Errorf("%s is of %d:%d, %v", name, st.Uid, st.Gid, err)
+		}
+	}
+	// What the user puts in an archive's place is not read if it is not theirs.
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(lines(0, 300)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, put := range map[string]func(string, string) error{"a link": os.Symlink, "a hard link": os.Link} {
+		if err := errors.Join(os.Remove(path+".000001.zst"), put(secret, path+".000001.zst")); err != nil {
+			t.Fatal(err)
+		}
+		reader, err := f.Open(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, lost, err := drain(reader)
+		if got != lines(256, 300) || len(lost) != 1 || lost[0].Err == nil || err != nil {
+			t.Errorf("with %s %q was read, lost %v, %v", name, got, lost, err)
+		}
+		reader.Close()
 	}
 }

@@ -27,6 +27,8 @@ const (
 	afterPacking   stage = "the archive is packed"
 	afterPackName  stage = "the packed archive has its name"
 	afterPackNote  stage = "the packed archive is recorded"
+	// whileReading is passed by a reader.
+	whileReading stage = "it is known where to read"
 )
 
 // rotate makes archives of all complete lines, and returns those that were made
