@@ -50,6 +50,7 @@ func benchOutput(b *testing.B, program, output string, batch, bytes int) {
 	s := serve(b, map[string]string{"w.yml": fmt.Sprintf("command: [%s, %s]\noutput: [{stdout: %s%s}]\n",
 		program, strings.Join(args, ", "), log, output)})
 	var plain, kita, ratios, processor []float64
+	var dropped uint64
 	for b.Loop() {
 		plain = append(plain, plainWriter(b, program, args, dir, report))
 		before := s.processorTime(b)
@@ -57,6 +58,7 @@ func benchOutput(b *testing.B, program, output string, batch, bytes int) {
 		kita = append(kita, s.reported(b, report))
 		s.await(b, "w", spec.PhaseExited)
 		processor = append(processor, s.processorTime(b)-before)
+		dropped += s.dropped(b, "w")
 		ratios = append(ratios, plain[len(plain)-1]/kita[len(kita)-1])
 		removeLogs(b, log)
 	}
@@ -64,6 +66,17 @@ func benchOutput(b *testing.B, program, output string, batch, bytes int) {
 	b.ReportMetric(float64(bytes)/1e6/median(kita), "MB/s")
 	b.ReportMetric(median(ratios), "of-plain")
 	b.ReportMetric(median(processor)*1000, "ms-server-cpu")
+	b.ReportMetric(float64(dropped)/float64(b.N), "lines-dropped")
+}
+
+// dropped is how many lines a pump has left out so far.
+func (s *server) dropped(b *testing.B, child string) uint64 {
+	b.Helper()
+	files, err := s.client.Output(b.Context(), child)
+	if err != nil || len(files) != 1 {
+		b.Fatalf("its files are %v, %v", files, err)
+	}
+	return files[0].Dropped
 }
 
 // plainWriter is the floor: a shell and its `> file`.
