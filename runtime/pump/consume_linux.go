@@ -139,8 +139,7 @@ func (s *stream) resume(left remains, unwritten []byte) {
 // drain closes done once what is in the FIFO now is written, an unfinished line
 // included.
 func (s *stream) drain(done chan<- struct{}) {
-	waiting := 0
-	_ = s.raw.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	waiting, _ := unix.IoctlGetInt(s.fifo, unix.TIOCINQ)
 	s.drains = append(s.drains, drain{s.consumed + uint64(waiting), done})
 }
 

@@ -43,6 +43,10 @@ func (c *Client) learn(k Key, how attachment, fds []int) []int {
 
 // takeStats notes the stats of one stream, and tells who wants to know.
 func (c *Client) takeStats(s streamStats) {
+	if s.Ended && c.o.Ended != nil {
+		// First, so that at any time either it or StatsOf has told.
+		c.o.Ended(s.Key, s.Stats)
+	}
 	c.mu.Lock()
 	before := c.stats[s.Key]
 	c.stats[s.Key] = s.Stats
@@ -52,10 +56,7 @@ func (c *Client) takeStats(s streamStats) {
 		c.tellChanged()
 	}
 	c.mu.Unlock()
-	switch {
-	case s.Ended && c.o.Ended != nil:
-		c.o.Ended(s.Key, s.Stats)
-	case !s.Ended && c.o.Changed != nil && (before.Fault != s.Fault || before.Dropped != s.Dropped):
+	if !s.Ended && c.o.Changed != nil && (before.Fault != s.Fault || before.Dropped != s.Dropped) {
 		c.o.Changed(s.Key)
 	}
 }

@@ -14,6 +14,7 @@ import (
 type house struct {
 	// version is that of the messages.
 	version int
+	poller  *poller
 	gates   gates
 	// news holds one token while something has changed that was not told.
 	news chan struct{}
@@ -37,10 +38,10 @@ type house struct {
 	closing bool
 }
 
-func newHouse(version int) *house {
+func newHouse(version int, p *poller) *house {
 	return &house{
-		version: version,
-		news:    make(chan struct{}, 1), empty: make(chan struct{}),
+		version: version, poller: p,
+		news: make(chan struct{}, 1), empty: make(chan struct{}),
 		streams: map[Key]*stream{}, sinks: map[device]*sink{}, servers: map[*link]struct{}{},
 	}
 }
@@ -81,8 +82,9 @@ func (h *house) attach(k Key, a attachment, left remains, fds []int) error {
 		}
 		return nil
 	}
-	s, err := newStream(k, filepath.Join(dirName, filepath.Base(a.Name)), os.NewFile(uintptr(fifo), a.Name))
+	s, err := newStream(k, filepath.Join(dirName, filepath.Base(a.Name)), fifo, h.poller)
 	if err != nil {
+		_ = unix.Close(fifo)
 		go h.idle(into)
 		return err
 	}
@@ -154,16 +156,15 @@ func (h *house) forget(s *stream) {
 	h.mu.Lock()
 	closing := h.closing && !s.ended && !s.discarded
 	if !closing {
-		s.remove()
 		delete(h.streams, s.key)
 		h.ended = append(h.ended, streamStats{Key: s.key, Ended: true, Stats: s.stats()})
+		s.close()
 	}
 	h.mu.Unlock()
 	if closing {
 		return
 	}
 	s.lane.leave()
-	_ = s.fifo.Close()
 	h.changed()
 	h.checkEmpty()
 }

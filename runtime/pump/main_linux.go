@@ -72,7 +72,11 @@ func pump(version int) error {
 		return err
 	}
 	defer listener.Close()
-	h := newHouse(version)
+	p, err := newPoller()
+	if err != nil {
+		return err
+	}
+	h := newHouse(version, p)
 	go h.tell()
 	finished := make(chan struct{}, 1)
 	serve := func(l *link) {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,10 +25,12 @@ const (
 // run, but for those said to be guarded.
 type stream struct {
 	key Key
-	// path is that of fifo.
+	// fifo is open for reading, path is its path.
+	fifo int
 	path string
-	fifo *os.File
-	raw  syscall.RawConn
+	// poller tells readable when there is something to read.
+	poller   *poller
+	readable chan struct{}
 	// roomy: the pipe holds so much that it need not be emptied at once.
 	roomy bool
 	// tally may be read by any goroutine.
@@ -68,21 +69,27 @@ type drain struct {
 	done     chan<- struct{}
 }
 
-// newStream takes over a FIFO that is open for reading and does not block.
-func newStream(k Key, path string, fifo *os.File) (*stream, error) {
-	if fifo == nil {
-		return nil, os.ErrInvalid
+// newStream takes over a FIFO that is open for reading and does not block, unless
+// it fails.
+func newStream(k Key, path string, fifo int, p *poller) (*stream, error) {
+	s := &stream{
+		key: k, path: path, fifo: fifo, poller: p,
+		readable: make(chan struct{}, 1), poke: make(chan struct{}, 1),
 	}
-	raw, err := fifo.SyscallConn()
-	if err != nil {
-		return nil, err
+	size, err := unix.FcntlInt(uintptr(fifo), unix.F_GETPIPE_SZ, 0)
+	s.roomy = err == nil && size >= roomyPipe
+	return s, p.add(fifo, s.readable)
+}
+
+// close removes the FIFO, unless another has taken its name, and closes it.
+func (s *stream) close() {
+	var mine, there unix.Stat_t
+	err := errors.Join(unix.Fstat(s.fifo, &mine), unix.Lstat(s.path, &there))
+	if err == nil && mine.Dev == there.Dev && mine.Ino == there.Ino {
+		_ = os.Remove(s.path)
 	}
-	s := &stream{key: k, path: path, fifo: fifo, raw: raw, poke: make(chan struct{}, 1)}
-	err = raw.Control(func(fd uintptr) {
-		size, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0)
-		s.roomy = err == nil && size >= roomyPipe
-	})
-	return s, err
+	s.poller.remove(s.fifo)
+	_ = unix.Close(s.fifo)
 }
 
 // do has run execute a command between two reads; false if run has returned.
@@ -93,8 +100,6 @@ func (s *stream) do(command func()) bool {
 		return false
 	}
 	s.commands = append(s.commands, command)
-	// Whatever run waits for, it ends.
-	_ = s.fifo.SetReadDeadline(time.Unix(1, 0))
 	select {
 	case s.poke <- struct{}{}:
 	default:
@@ -102,25 +107,14 @@ func (s *stream) do(command func()) bool {
 	return true
 }
 
-// obey executes the commands, and sets until when the next read waits.
+// obey executes the commands.
 func (s *stream) obey() {
-	for {
-		s.mu.Lock()
-		commands := s.commands
-		s.commands = nil
-		if len(commands) == 0 {
-			deadline := time.Time{}
-			if len(s.held) > 0 {
-				deadline = s.since.Add(holdBack)
-			}
-			_ = s.fifo.SetReadDeadline(deadline)
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
-		for _, command := range commands {
-			command()
-		}
+	s.mu.Lock()
+	commands := s.commands
+	s.commands = nil
+	s.mu.Unlock()
+	for _, command := range commands {
+		command()
 	}
 }
 
@@ -162,7 +156,7 @@ func (s *stream) awaitWritten() {
 	}
 }
 
-// step waits for input and passes it on, or what was held for long enough.
+// step passes on what there is to read, or waits for it.
 func (s *stream) step() {
 	buf, err := s.read()
 	switch {
@@ -172,43 +166,43 @@ func (s *stream) step() {
 		if few {
 			s.wait(nil, pause)
 		}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		if len(s.held) > 0 && time.Since(s.since) >= holdBack {
-			s.flush()
-		}
+	case errors.Is(err, unix.EAGAIN):
+		s.awaitInput()
 	default:
 		s.ended = true
 		s.flush()
 	}
 }
 
-// read returns a chunk with what is held and what came in behind it. The error
-// is os.ErrDeadlineExceeded, or says that nothing more will come.
-func (s *stream) read() (buf []byte, err error) {
-	failed := error(nil)
-	err = s.raw.Read(func(fd uintptr) bool {
-		// Only now, so that a stream that waits has no chunk.
-		chunk := takeChunk()
-		at := copy(chunk, s.held)
-		n, err := readAgain(int(fd), chunk[at:])
-		if n > 0 {
-			s.consumed += uint64(n)
-			buf = chunk[:at+n]
-			return true
+// awaitInput waits until there is something to read, or what is held has been held
+// for long enough, or a command came.
+func (s *stream) awaitInput() {
+	left := time.Duration(0)
+	if len(s.held) > 0 {
+		if left = holdBack - time.Since(s.since); left <= 0 {
+			s.flush()
+			left = 0
 		}
-		giveChunk(chunk)
-		failed = err
-		return !errors.Is(err, unix.EAGAIN)
-	})
-	switch {
-	case buf != nil:
-		return buf, nil
-	case err != nil:
-		return nil, err
-	case failed == nil:
-		failed = io.EOF
 	}
-	return nil, failed
+	s.poller.ask(s.fifo)
+	s.wait(s.readable, left)
+}
+
+// read returns a chunk with what is held and what came in behind it. The error is
+// EAGAIN if there is nothing, or says that nothing more will come.
+func (s *stream) read() ([]byte, error) {
+	chunk := takeChunk()
+	at := copy(chunk, s.held)
+	n, err := readAgain(s.fifo, chunk[at:])
+	if n > 0 {
+		s.consumed += uint64(n)
+		return chunk[:at+n], nil
+	}
+	giveChunk(chunk)
+	if err == nil {
+		err = io.EOF
+	}
+	return nil, err
 }
 
 // readAgain is read(2) that no signal interrupts.
@@ -276,14 +270,5 @@ func (s *stream) stats() Stats {
 	defer into.mu.Unlock()
 	return Stats{
 		Lines: s.tally.lines.Load(), Bytes: s.tally.bytes.Load(), Dropped: s.tally.dropped.Load(), Fault: into.fault,
-	}
-}
-
-// remove removes the FIFO, unless another has taken its name.
-func (s *stream) remove() {
-	here, err := os.Lstat(s.path)
-	mine, statErr := s.fifo.Stat()
-	if err == nil && statErr == nil && os.SameFile(here, mine) {
-		_ = os.Remove(s.path)
 	}
 }

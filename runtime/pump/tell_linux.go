@@ -83,10 +83,8 @@ func (h *house) describe(k Key) (message, []int) {
 	s.mu.Lock()
 	l := s.lane
 	s.mu.Unlock()
-	var fds []int
-	var err error
-	ctlErr := s.raw.Control(func(fd uintptr) { fds, err = duplicates(int(fd), l.sink.fd) })
-	if ctlErr != nil || err != nil {
+	fds, err := duplicates(s.fifo, l.sink.fd)
+	if err != nil {
 		return message{}, nil
 	}
 	return message{Op: opStream, Key: &k, Attach: &l.how, Stats: []streamStats{{Key: k, Stats: s.stats()}}}, fds
