@@ -140,6 +140,10 @@ second=$(pid_of web)
 [[ $first != "$second" ]] || fail "another process"
 show 0 kita check web
 
+title "What web has written, over both of its runs and a rotation"
+show 0 kita rotate web
+show 0 kita logs web
+
 title "flaky never works: after three starts kita gives up, and says why"
 show 0 kita start flaky
 await flaky '"phase":"failed".*startlimitreached'
