@@ -118,6 +118,66 @@ func TestNoLineIsLost(t *testing.T) {
 	}
 }
 
+// TestLogsThroughUpgrades follows children, of which one is pumped, while one server
+// hands over to the next, and to others that come to be meanwhile.
+func TestLogsThroughUpgrades(t *testing.T) {
+	t.Parallel()
+	program, err := scribe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := func(more string) string {
+		return fmt.Sprintf("command: [%s, -lines, 1, -until, ../done, -pace, 1ms]\nrotate: {size: 32KiB, keep: 10000}\n%s", program, more)
+	}
+	in := newServer(t, "mode: full\noutput_dir: logs\n", map[string]string{
+		"direct": child(""), "pumped": child("output: {format: text, on_full: block}\n"),
+	})
+	followers := map[string]*follower{"direct": in.follow(t, "direct"), "pumped": in.follow(t, "pumped")}
+	all := in.command("kita", "logs", "all", "-f", "--grep", "^(end|0{12}) ", "-o", "json")
+	out, err := all.StdoutPipe()
+	if err == nil {
+		err = all.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		in.run(t, 0, "kita", "upgrade")
+		name := fmt.Sprintf("later%d", i)
+		in.writeChild(t, name, child(""))
+		in.run(t, 0, "kita", "start", name)
+	}
+	if err := os.WriteFile(in.path("done"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range followers {
+		f.wait(t)
+		if count := in.readBack(t, name); count != f.count || count == 0 {
+			t.Errorf("%s: %d lines are there, %d were followed", name, count, f.count)
+		}
+	}
+	// Each of the seven begins and ends once.
+	seen := map[string]int{}
+	lines := bufio.NewScanner(out)
+	for range 14 {
+		if !lines.Scan() {
+			t.Fatalf("logs all -f ends after %v: %v", seen, lines.Err())
+		}
+		var line struct{ Child, Text string }
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatalf("%q: %v", lines.Bytes(), err)
+		}
+		word, _, _ := strings.Cut(line.Text, " ")
+		seen[line.Child+" "+word]++
+	}
+	if len(seen) != 14 {
+		t.Errorf("of all children it showed %v", seen)
+	}
+	if err := errors.Join(all.Process.Signal(os.Interrupt), all.Wait()); err != nil {
+		t.Error(err)
+	}
+}
+
 // logDir is a new directory in a file system; "" means that of the test.
 func logDir(t *testing.T, fileSystem string) string {
 	t.Helper()
