@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,8 @@ type faults struct {
 	// it has another name, and whoever gave it that may do with it what he likes.
 	held  *os.File
 	moved bool
+	// since is when it was seen first that it is not at its path.
+	since time.Time
 }
 
 // lines are all of them.
@@ -92,10 +95,20 @@ func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
 		return false, nil // it is back by now
 	}
 	m.describe(e, how, to, moved)
-	if m.allPumped(e) {
+	if time.Since(m.astraySince(e)) >= reopenAfter && m.allPumped(e) {
 		m.reopenSoon(e)
 	}
 	return true, nil
+}
+
+// reopenAfter is how long nothing is made anew in the place of what was removed:
+// whoever removes the directory is done with it by then.
+const reopenAfter = time.Second
+
+func (m *Manager) astraySince(e *entry) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return e.faults.since
 }
 
 // movedTo says under which name a file lies now that is not at its path, empty
@@ -132,6 +145,9 @@ func (m *Manager) describe(e *entry, how, to string, moved bool) {
 	default:
 		e.faults.astray = e.path + " " + how + "; " + kept
 	}
+	if e.faults.since.IsZero() {
+		e.faults.since = time.Now()
+	}
 	changed := e.faults.moved != moved
 	e.faults.moved = moved
 	m.mu.Unlock()
@@ -156,6 +172,7 @@ func (m *Manager) hold(e *entry, key Key) *os.File {
 		})
 		return f
 	}
+	m.log.Debug("an output file that is not at its path is open nowhere", "path", e.path)
 	return nil
 }
 
@@ -163,7 +180,7 @@ func (m *Manager) hold(e *entry, key Key) *os.File {
 func (m *Manager) letGo(e *entry) {
 	m.mu.Lock()
 	held, moved := e.faults.held, e.faults.moved
-	e.faults.held, e.faults.astray, e.faults.moved = nil, "", false
+	e.faults.held, e.faults.astray, e.faults.moved, e.faults.since = nil, "", false, time.Time{}
 	m.mu.Unlock()
 	if held != nil {
 		e.file.holdBy(nil)

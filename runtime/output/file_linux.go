@@ -39,7 +39,7 @@ type shared struct {
 	volumes volumes
 	// packing holds a token while an archive is packed: one at a time.
 	packing chan struct{}
-	// passed is called after each stage of a rotation, for tests.
+	// passed is called at each stage of a rotation or of a read, for tests.
 	passed func(stage)
 }
 
@@ -259,9 +259,9 @@ func (f *File) update(change func(*record) error) error {
 	if err := change(&next); err != nil {
 		return err
 	}
-	if err := f.shared.records.save(&next); err != nil {
+	if maybe, err := f.shared.records.save(&next); err != nil {
 		f.mu.Lock()
-		f.unsaved = true
+		f.unsaved = f.unsaved || maybe
 		f.mu.Unlock()
 		return fmt.Errorf("save what is known of %s: %w", f.path, err)
 	}
@@ -275,13 +275,17 @@ func (f *File) update(change func(*record) error) error {
 
 // save makes sure that what is on disk is what is known.
 func (f *File) save() error {
-	f.mu.Lock()
-	unsaved := f.unsaved
-	f.mu.Unlock()
-	if !unsaved {
+	if f.isSaved() {
 		return nil
 	}
 	return f.update(func(*record) error { return nil })
+}
+
+// isSaved tells whether what is on disk is surely what is known.
+func (f *File) isSaved() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.unsaved
 }
 
 // take waits for the turn to change the live file, and gives it back by done.
@@ -330,7 +334,7 @@ func (f *File) settled(fd int) (int, error) {
 }
 
 func (f *File) openPath(flags int) (int, error) {
-	p, err := findPlace(f.path, f.owner)
+	p, err := followPlace(f.path, f.owner)
 	if err != nil {
 		return -1, err
 	}

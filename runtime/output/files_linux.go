@@ -103,7 +103,7 @@ func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
 		return nil, false
 	}
 	var at found
-	p, err := findPlace(path, owner)
+	p, err := followPlace(path, owner)
 	if err == nil {
 		at, err = statx(p.dir, p.name, unix.AT_SYMLINK_NOFOLLOW)
 		p.close()

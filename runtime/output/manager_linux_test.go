@@ -26,7 +26,7 @@ func newManager(t *testing.T, change func(*Options)) (*Manager, chan string) {
 	told := make(chan string, 1000)
 	o := Options{
 		StateDir: t.TempDir(),
-		Logger:   slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Fault: func(child string, incarnation uint64, lines []string) {
 			told <- fmt.Sprintf("%s %d: %s", child, incarnation, strings.Join(lines, "\n"))
 		},

@@ -21,24 +21,28 @@ type place struct {
 }
 
 // findPlace finds the directory of the file at path, as the server for a nil
-// owner, else along the rules of walk. A symbolic link at path itself is
-// followed. The directory is not made: the error is fs.ErrNotExist where there
-// is none. The caller closes the place.
-func findPlace(path string, owner *Owner) (*place, error) { return reachPlace(path, owner, false) }
+// owner, else along the rules of walk. What lies at path itself is not looked at.
+// The directory is not made: the error is fs.ErrNotExist where there is none. The
+// caller closes the place.
+func findPlace(path string, owner *Owner) (*place, error) {
+	return reachPlace(path, owner, false, false)
+}
 
 // makePlace is findPlace, and makes the directories that are missing.
-func makePlace(path string, owner *Owner) (*place, error) { return reachPlace(path, owner, true) }
+func makePlace(path string, owner *Owner) (*place, error) {
+	return reachPlace(path, owner, true, false)
+}
 
-func reachPlace(path string, owner *Owner, mkdirs bool) (*place, error) {
+// followPlace is findPlace, and goes on to where a symbolic link at path leads.
+func followPlace(path string, owner *Owner) (*place, error) {
+	return reachPlace(path, owner, false, true)
+}
+
+func reachPlace(path string, owner *Owner, mkdirs, follow bool) (*place, error) {
 	p := &place{dir: -1, owner: owner}
-	last := func(dir int, name string) error {
-		var st unix.Stat_t
-		err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-		switch {
-		case err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK:
+	last := func(dir int, name string) (err error) {
+		if follow && isLink(dir, name) {
 			return unix.ELOOP
-		case err != nil && err != unix.ENOENT:
-			return err
 		}
 		p.name = name
 		p.dir, err = unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0)
@@ -57,6 +61,12 @@ func reachPlace(path string, owner *Owner, mkdirs bool) (*place, error) {
 		p.path = filepath.Dir(path)
 	}
 	return p, nil
+}
+
+func isLink(dir int, name string) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
 }
 
 // kernelWalk is walk for the server itself: the kernel goes along the path.

@@ -98,6 +98,9 @@ func (m *Manager) reopen(ctx context.Context, e *entry) error {
 	if how, err := strayed(e.path, e.file.Key()); err != nil || how == "" || !m.allPumped(e) {
 		return err // another one has done it
 	}
+	if !m.reachable(e) && time.Since(m.astraySince(e)) < giveUpAfter {
+		return nil
+	}
 	fd, err := openOutput(e.path, e.file.owner, true)
 	if err != nil {
 		return err
@@ -123,6 +126,19 @@ func (m *Manager) reopen(ctx context.Context, e *entry) error {
 	}
 	// The next server is told of the former file.
 	return e.file.update(func(*record) error { return nil })
+}
+
+// giveUpAfter is how long it is tried to reach a file that a pump has open before
+// what is in it is given up.
+const giveUpAfter = 10 * time.Second
+
+// reachable tells whether what an entry's file holds, if it holds anything, can be
+// made an archive.
+func (m *Manager) reachable(e *entry) bool {
+	m.mu.Lock()
+	held := e.faults.held != nil
+	m.mu.Unlock()
+	return held || e.file.lastSeen() <= e.file.record().Head
 }
 
 // handOver gives a new file to all pumps that write to an entry's file.
