@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -115,24 +116,41 @@ func (s *outputs) addPumps(child string, files []spec.OutputFile) {
 	if s.pump == nil {
 		return
 	}
-	s.mu.Lock()
+	dropped, stats := s.pumpStats(child)
 	for i := range files {
 		for _, name := range files[i].Streams {
-			files[i].Dropped += s.dropped[droppedFrom{child, name}]
+			files[i].Dropped += dropped[name]
+			for _, one := range stats[name] {
+				files[i].Dropped += one.Dropped
+				files[i].Fault = cmp.Or(files[i].Fault, one.Fault)
+			}
 		}
 	}
-	s.mu.Unlock()
-	for _, k := range s.pumpedStreams(child) {
-		stats, known := s.pump.StatsOf(k)
-		i := slices.IndexFunc(files, func(f spec.OutputFile) bool { return slices.Contains(f.Streams, k.Stream) })
-		if !known || i < 0 {
-			continue
+}
+
+// pumpStats returns how many lines were left out of the streams of a child that
+// have ended, and what the pump says of the others.
+func (s *outputs) pumpStats(child string) (dropped map[spec.StreamName]uint64, stats map[spec.StreamName][]pump.Stats) {
+	for range 3 {
+		s.mu.Lock()
+		keys := slices.Clone(s.pumped[child])
+		dropped = map[spec.StreamName]uint64{}
+		for _, name := range streamNames {
+			dropped[name] = s.dropped[droppedFrom{child, name}]
 		}
-		files[i].Dropped += stats.Dropped
-		if files[i].Fault == "" {
-			files[i].Fault = stats.Fault
+		s.mu.Unlock()
+		stats = map[spec.StreamName][]pump.Stats{}
+		all := true
+		for _, k := range keys {
+			one, known := s.pump.StatsOf(k)
+			stats[k.Stream] = append(stats[k.Stream], one)
+			all = all && known
+		}
+		if all {
+			break // else one has ended meanwhile, or the pump is not there
 		}
 	}
+	return dropped, stats
 }
 
 // tellLast tells the sink the last lines of a run that has failed.
@@ -169,7 +187,7 @@ func (s *outputs) lastOf(ctx context.Context, r run, found func(spec.LastLines))
 	}
 	for _, o := range w.outs {
 		for name := range o.FIFOs {
-			s.pump.Drain(ctx, pump.Key{Child: r.child, Incarnation: r.incarnation, Stream: name})
+			s.pump.Drain(ctx, r.key(name))
 		}
 	}
 	return s.files.Beside(r.child, r.incarnation, func(files []output.FileOf) {

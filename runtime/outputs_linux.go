@@ -3,7 +3,6 @@ package runtime
 import (
 	"errors"
 	"log/slog"
-	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -36,10 +35,11 @@ type outputs struct {
 	mu      sync.Mutex
 	// live, guarded by mu, are the runs that are looked after; none are once closed.
 	live map[run]*written
-	// pumped, guarded by mu, are those of them that have a pumped stream, by child.
-	pumped map[string][]run
+	// pumped, guarded by mu, are the streams that the pump has, by child: also those
+	// of runs that have ended, until all is written.
+	pumped map[string][]pump.Key
 	// dropped, guarded by mu, are the lines that were left out of the streams
-	// that have ended, by child and stream.
+	// that are in pumped no more, by child and stream.
 	dropped map[droppedFrom]uint64
 }
 
@@ -59,7 +59,7 @@ type written struct {
 
 func newOutputs(h *Host, o Options) *outputs {
 	s := &outputs{
-		sink: h.sink, log: h.log, live: map[run]*written{}, pumped: map[string][]run{}, dropped: map[droppedFrom]uint64{},
+		sink: h.sink, log: h.log, live: map[run]*written{}, pumped: map[string][]pump.Key{}, dropped: map[droppedFrom]uint64{},
 		news: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	if o.RunDir != "" {
@@ -113,15 +113,33 @@ func (s *outputs) attach(child string, l spec.Launch, c *spec.Child) {
 		return
 	}
 	r := run{child, l.Identity.Incarnation}
+	s.forgetEnded(child)
 	s.mu.Lock()
-	if !slices.Contains(s.pumped[child], r) && slices.ContainsFunc(l.Outputs, func(o spec.Output) bool { return len(o.FIFOs) > 0 }) {
-		s.pumped[child] = append(s.pumped[child], r)
+	for _, o := range l.Outputs {
+		for name := range o.FIFOs {
+			s.pumped[child] = append(s.pumped[child], r.key(name))
+		}
 	}
 	s.live[r] = &written{outs: l.Outputs, configured: c != nil}
 	s.mu.Unlock()
 	if s.files != nil {
 		s.files.Attach(child, l.Identity, c, l.Outputs)
 	}
+}
+
+// forgetEnded forgets streams of former runs of a child whose end the pump could
+// not tell.
+func (s *outputs) forgetEnded(child string) {
+	for _, k := range s.pumpedStreams(child) {
+		if _, known := s.pump.StatsOf(k); !known {
+			s.pumpEnded(k, pump.Stats{})
+		}
+	}
+}
+
+// key is how the pump calls a stream of a run.
+func (r run) key(name spec.StreamName) pump.Key {
+	return pump.Key{Child: r.child, Incarnation: r.incarnation, Stream: name}
 }
 
 // holders are the processes that may have the output of a run open, but for its
@@ -141,10 +159,6 @@ func (s *outputs) detach(r run) {
 	s.mu.Lock()
 	_, known := s.live[r]
 	delete(s.live, r)
-	s.pumped[r.child] = slices.DeleteFunc(s.pumped[r.child], func(o run) bool { return o == r })
-	if len(s.pumped[r.child]) == 0 {
-		delete(s.pumped, r.child)
-	}
 	s.mu.Unlock()
 	if known && s.files != nil {
 		s.files.Detach(r.child, r.incarnation)
@@ -171,8 +185,9 @@ func (s *outputs) adopted(c *spec.Child) map[run]*written {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	runs := map[run]*written{}
-	for _, r := range s.pumped[c.Name] {
-		if w := s.live[r]; !w.configured {
+	for _, k := range s.pumped[c.Name] {
+		r := run{k.Child, k.Incarnation}
+		if w := s.live[r]; w != nil && !w.configured {
 			w.configured = true
 			runs[r] = w
 		}
@@ -184,7 +199,7 @@ func (s *outputs) adopted(c *spec.Child) map[run]*written {
 // together with the former server.
 func (s *outputs) pumpAgain(r run, c *spec.Child, o spec.Output) {
 	missing := s.pump != nil && slices.ContainsFunc(o.Streams, func(name spec.StreamName) bool {
-		_, known := s.pump.StatsOf(pump.Key{Child: r.child, Incarnation: r.incarnation, Stream: name})
+		_, known := s.pump.StatsOf(r.key(name))
 		return o.FIFOs[name] != "" && !known
 	})
 	if !missing {
@@ -208,8 +223,7 @@ func (s *outputs) attachPump(r run, c *spec.Child, o spec.Output, file *os.File)
 		if now := streamOf(c, name); now != nil && now.Format != "" {
 			stream = *now
 		}
-		k := pump.Key{Child: r.child, Incarnation: r.incarnation, Stream: name}
-		if err := s.pump.Attach(k, pumped(&stream, fifo, file)); err != nil {
+		if err := s.pump.Attach(r.key(name), pumped(&stream, fifo, file)); err != nil {
 			return err
 		}
 	}
@@ -228,8 +242,7 @@ func (s *outputs) reopened(child string, incarnation uint64, o spec.Output, fd i
 	}
 	defer file.Close()
 	for name := range o.FIFOs {
-		k := pump.Key{Child: child, Incarnation: incarnation, Stream: name}
-		err = errors.Join(err, s.pump.Redirect(k, file))
+		err = errors.Join(err, s.pump.Redirect(run{child, incarnation}.key(name), file))
 	}
 	if err != nil {
 		s.log.Warn("the pump did not take the new file", "child", child, "incarnation", incarnation, "path", o.Path, "err", err)
@@ -264,7 +277,7 @@ func (s *outputs) followPump() {
 				faults[r] = append(faults[r], stats.Fault)
 			}
 		}
-		for _, r := range s.pumpedRuns() {
+		for r := range s.pumpedRuns() {
 			lines := faults[r]
 			slices.Sort(lines)
 			s.tell(r, func(w *written) { w.pumps = lines })
@@ -273,31 +286,33 @@ func (s *outputs) followPump() {
 }
 
 // pumpedRuns are the runs that have a pumped stream.
-func (s *outputs) pumpedRuns() []run {
+func (s *outputs) pumpedRuns() map[run]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Concat(slices.Collect(maps.Values(s.pumped))...)
+	runs := map[run]bool{}
+	for _, keys := range s.pumped {
+		for _, k := range keys {
+			runs[run{k.Child, k.Incarnation}] = true
+		}
+	}
+	return runs
 }
 
-// pumpedStreams are the pumped streams of a child's live runs.
+// pumpedStreams are the streams of a child that the pump has.
 func (s *outputs) pumpedStreams(child string) []pump.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var keys []pump.Key
-	for _, r := range s.pumped[child] {
-		for _, o := range s.live[r].outs {
-			for name := range o.FIFOs {
-				keys = append(keys, pump.Key{Child: child, Incarnation: r.incarnation, Stream: name})
-			}
-		}
-	}
-	return keys
+	return slices.Clone(s.pumped[child])
 }
 
 // pumpEnded is told what became of a stream in the end.
 func (s *outputs) pumpEnded(k pump.Key, stats pump.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pumped[k.Child] = slices.DeleteFunc(s.pumped[k.Child], func(other pump.Key) bool { return other == k })
+	if len(s.pumped[k.Child]) == 0 {
+		delete(s.pumped, k.Child)
+	}
 	if stats.Dropped > 0 {
 		s.dropped[droppedFrom{k.Child, k.Stream}] += stats.Dropped
 	}

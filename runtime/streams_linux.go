@@ -77,7 +77,7 @@ func (s *streams) open(h *Host, r run, c *spec.Child, as *account) error {
 		}
 		s.fds[i+1] = fd
 		if stream := streamOf(c, name); stream.Format != "" {
-			if err := s.pump(h.outputs.pump, pump.Key{Child: r.child, Incarnation: r.incarnation, Stream: name}, stream, as); err != nil {
+			if err := s.pump(h.outputs.pump, r.key(name), stream, as); err != nil {
 				return fmt.Errorf("pump %s: %w", stream.Path, err)
 			}
 		}
