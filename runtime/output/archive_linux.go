@@ -68,7 +68,7 @@ func (w *work) cut(ctx context.Context, end uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := w.f.update(func(r *record) error { r.Making = seq; return nil }); err != nil {
+	if err := w.announce(seq); err != nil {
 		return err
 	}
 	w.f.shared.passed(afterMaking)
@@ -78,7 +78,27 @@ func (w *work) cut(ctx context.Context, end uint64) error {
 		return err
 	}
 	w.f.shared.passed(afterRename)
-	return w.commit(rec.Base, end, &a)
+	err = w.commit(rec.Base, end, &a)
+	if err != nil && w.f.isSaved() {
+		// A full disk needs the space.
+		err = errors.Join(err, w.place.remove(a.Name))
+	}
+	return err
+}
+
+// announce records that archive seq is being made. On a full disk it removes what
+// an archive more would remove anyway.
+func (w *work) announce(seq uint64) error {
+	making := func(r *record) error { r.Making = seq; return nil }
+	err := w.f.update(making)
+	if !full(err) {
+		return err
+	}
+	freed, pruneErr := w.f.pruneFor(w.now)
+	if freed {
+		return w.f.update(making)
+	}
+	return errors.Join(err, pruneErr)
 }
 
 // commit moves the head of the file that begins at base, with its archive.

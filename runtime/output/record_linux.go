@@ -175,24 +175,26 @@ func (d recordDir) all() ([]record, error) {
 }
 
 // save writes a record. Once it has returned nil the record outlives a power
-// cut; after an error the former one may be there or the new one.
-func (d recordDir) save(r *record) error {
+// cut. After an error there is the former record, unless maybe is true: then it
+// may be either.
+func (d recordDir) save(r *record) (maybe bool, err error) {
 	if d == "" {
-		return errNoRecords
+		return false, errNoRecords
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	name := d.stem(r.Path) + recordEnding
 	tmp := name + ".new"
-	if err := writeSynced(tmp, append(text, '\n')); err != nil {
-		return errors.Join(err, removeIfThere(tmp))
+	err = writeSynced(tmp, append(text, '\n'))
+	if err == nil {
+		err = os.Rename(tmp, name)
 	}
-	if err := os.Rename(tmp, name); err != nil {
-		return errors.Join(err, removeIfThere(tmp))
+	if err != nil {
+		return false, errors.Join(err, removeIfThere(tmp))
 	}
-	return syncDir(string(d))
+	return true, syncDir(string(d))
 }
 
 func removeIfThere(name string) error {

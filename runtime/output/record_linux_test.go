@@ -24,7 +24,7 @@ func fullRecord() record {
 func TestRecordIsReadAsItWasSaved(t *testing.T) {
 	dir := recordDir(t.TempDir())
 	want := fullRecord()
-	if err := dir.save(&want); err != nil {
+	if _, err := dir.save(&want); err != nil {
 		t.Fatal(err)
 	}
 	got, err := dir.load(want.Path)

@@ -266,6 +266,39 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+func TestFullDiskOfTheRecords(t *testing.T) {
+	s := newStream(t, t.TempDir(), rules())
+	s.state = smallDisk(t, "64k")
+	s.restart(s.path)
+	text := lines(0, 600)
+	s.write(text)
+	filler := filepath.Join(s.state, "filler")
+	for _, at := range []stage{"", afterRename} {
+		if at == "" {
+			fill(t, filler)
+		}
+		s.shared.passed = func(now stage) {
+			if now == at {
+				fill(t, filler)
+			}
+		}
+		if err := s.keepNow(); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("the error is %v", err)
+		}
+		s.shared.passed = func(stage) {}
+		s.check(0, text)
+		s.checkNames()
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mustKeep()
+	s.check(0, text)
+	s.checkNames()
+	s.restart(s.path)
+	s.check(0, text)
+}
+
 func sizeOf(t *testing.T, name string) int64 {
 	t.Helper()
 	st, err := os.Stat(name)
