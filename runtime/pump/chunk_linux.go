@@ -1,19 +1,35 @@
 package pump
 
-import "sync"
+const (
+	// chunkSize is the size of the large buffers: what is read at once, and about
+	// what is written at once. More does not fit into the caches of a processor.
+	chunkSize = 256 << 10
+	// spareChunks are kept while nobody uses them. The garbage collector would
+	// take those of a sync.Pool away, and making them anew costs as much as
+	// writing what is in them.
+	spareChunks = 32
+)
 
-// chunkSize is the size of the large buffers: what is read at once, and about
-// what is written at once. More does not fit into the caches of a processor.
-const chunkSize = 256 << 10
+// spare are the chunks that nobody uses.
+var spare = make(chan *[chunkSize]byte, spareChunks)
 
-// chunks are large buffers that nobody uses. An idle stream has none.
-var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
-
-func takeChunk() []byte { return chunks.Get().(*[chunkSize]byte)[:] }
+// takeChunk returns a large buffer. An idle stream has none.
+func takeChunk() []byte {
+	select {
+	case chunk := <-spare:
+		return chunk[:]
+	default:
+		return new([chunkSize]byte)[:]
+	}
+}
 
 // giveChunk gives back a buffer, if it is a chunk, or one that began as one.
 func giveChunk(buf []byte) {
-	if cap(buf) == chunkSize {
-		chunks.Put((*[chunkSize]byte)(buf[:chunkSize]))
+	if cap(buf) != chunkSize {
+		return
+	}
+	select {
+	case spare <- (*[chunkSize]byte)(buf[:chunkSize]):
+	default:
 	}
 }
