@@ -65,7 +65,8 @@ type Output struct {
 	Streams []StreamName `json:"streams"`
 	// Path is absolute.
 	Path string `json:"path"`
-	// Dev and Inode say which file was opened there.
+	// Dev and Inode say which file was opened there. They are 0 where that is no
+	// regular file: nothing can be read of /dev/null, say.
 	Dev   uint64 `json:"dev"`
 	Inode uint64 `json:"inode"`
 	// Base is the position in the stream of the file's first byte, and Start
