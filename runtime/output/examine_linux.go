@@ -41,7 +41,7 @@ func (m *Manager) watchable(e *entry) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e.faults.held != nil {
-		return fdPath(int(e.faults.held.Fd()))
+		return e.faults.held.path()
 	}
 	return e.path
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +18,7 @@ type faults struct {
 	astray, stuck string
 	// held is the file that is at its path no more, opened; nil otherwise. moved:
 	// it has another name, and whoever gave it that may do with it what he likes.
-	held  *os.File
+	held  *held
 	moved bool
 	// since is when it was seen first that it is not at its path.
 	since time.Time
@@ -89,7 +88,7 @@ func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
 	case held == nil:
 		held = m.hold(e, key)
 	}
-	to, moved := movedTo(held)
+	to, moved := held.movedTo()
 	if to == e.path {
 		m.letGo(e)
 		return false, nil // it is back by now
@@ -109,23 +108,6 @@ func (m *Manager) astraySince(e *entry) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return e.faults.since
-}
-
-// movedTo says under which name a file lies now that is not at its path, empty
-// where that cannot be told. False: it has none, or is nil.
-func movedTo(held *os.File) (path string, moved bool) {
-	if held == nil {
-		return "", false
-	}
-	fd := int(held.Fd())
-	if st, err := statFD(fd); err != nil || st.Nlink == 0 {
-		return "", false
-	}
-	path, err := os.Readlink(fdPath(fd))
-	if at, statErr := lookAt(path); err != nil || statErr != nil || at.key != keyOf(fd) {
-		return "", true
-	}
-	return path, true
 }
 
 // describe notes how a file went astray. One that has another name is not
@@ -158,7 +140,7 @@ func (m *Manager) describe(e *entry, how, to string, moved bool) {
 
 // hold opens the file of an entry where one of its processes has it open; nil
 // where none has.
-func (m *Manager) hold(e *entry, key Key) *os.File {
+func (m *Manager) hold(e *entry, key Key) *held {
 	for _, pid := range m.holders(e) {
 		f := openOf(pid, key)
 		if f == nil {
@@ -167,9 +149,7 @@ func (m *Manager) hold(e *entry, key Key) *os.File {
 		m.mu.Lock()
 		e.faults.held = f
 		m.mu.Unlock()
-		e.file.holdBy(func() (int, error) {
-			return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-		})
+		e.file.holdBy(f.dup)
 		return f
 	}
 	m.log.Debug("an output file that is not at its path is open nowhere", "path", e.path)
@@ -184,7 +164,7 @@ func (m *Manager) letGo(e *entry) {
 	m.mu.Unlock()
 	if held != nil {
 		e.file.holdBy(nil)
-		held.Close()
+		held.close()
 	}
 	if moved {
 		m.applyRules(e)
@@ -204,33 +184,6 @@ func (m *Manager) holders(e *entry) []int {
 		}
 	}
 	return pids
-}
-
-// openOf opens the file with this key for reading and writing, where a process
-// has it open; nil if it has not, or may not be asked.
-func openOf(pid int, key Key) *os.File {
-	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
-	fds, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	for _, entry := range fds {
-		path := filepath.Join(dir, entry.Name())
-		if at, err := lookAt(path); err != nil || at.key != key {
-			continue
-		}
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-		if err != nil {
-			continue
-		}
-		// Another one may have been opened under that number meanwhile.
-		if keyOf(fd) != key {
-			unix.Close(fd)
-			continue
-		}
-		return os.NewFile(uintptr(fd), path)
-	}
-	return nil
 }
 
 // tell tells Options.Fault what is wrong with the files of those who write to an
