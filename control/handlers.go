@@ -45,7 +45,7 @@ func (a *api) child(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	name := r.PathValue("name")
 	view, ok := a.svc.Get(name)
 	if !ok {
-		return noSuchChild("", name)
+		return NoSuchChild("", name)
 	}
 	a.json(w, http.StatusOK, view)
 	return nil

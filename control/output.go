@@ -128,7 +128,7 @@ func checkLogRequest(r spec.LogRequest) error {
 // that it could be read from.
 func (a *api) hasOutput(child string) error {
 	if _, ok := a.svc.Get(child); !ok {
-		return noSuchChild(verbLogs, child)
+		return NoSuchChild(verbLogs, child)
 	}
 	files, err := a.svc.Output(child)
 	if err == nil && len(files) == 0 {
@@ -142,6 +142,7 @@ func NoOutput(child string) *spec.Refusal {
 	return spec.Refuse(spec.BadRequest, verbLogs, child, "logs %s: it has no output file, what it writes to the server's own output or to a device cannot be read again: set `output: auto` in its file, or output_dir in server.yml, and restart it", child)
 }
 
-func noSuchChild(verb spec.Verb, name string) error {
+// NoSuchChild is the refusal of a name that no child has.
+func NoSuchChild(verb spec.Verb, name string) *spec.Refusal {
 	return spec.Refuse(spec.NotFound, verb, name, "there is no child %q: no file of that name is in the load paths", name)
 }

@@ -95,10 +95,17 @@ func (h *Host) Outputs(child string, c *spec.Child) []spec.OutputFile {
 	return files
 }
 
-// Rotate makes archives now of all whole lines in the output files of a child.
+// Why a child has nothing to rotate.
+var (
+	ErrNoFile     = output.ErrNoFile
+	ErrNotRotated = output.ErrNotRotated
+)
+
+// Rotate makes archives now of all whole lines in those output files of a child
+// that are under rotation. Where none is, the error is ErrNotRotated or ErrNoFile.
 func (h *Host) Rotate(ctx context.Context, child string, c *spec.Child) ([]spec.Archive, error) {
 	if h.outputs.files == nil {
-		return nil, nil
+		return nil, ErrNotRotated
 	}
 	return h.outputs.files.Rotate(ctx, child, c)
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"kita/control"
+	"kita/runtime"
 	"kita/runtime/logs"
 	"kita/spec"
 )
@@ -52,19 +54,20 @@ func (s service) Logs(ctx context.Context, r spec.LogRequest, readable func(stri
 func (s service) Output(name string) ([]spec.OutputFile, error) {
 	v, known := s.Get(name)
 	if !known {
-		return nil, noChild(name)
+		return nil, control.NoSuchChild("", name)
 	}
 	return s.s.host.Outputs(name, v.Spec), nil
 }
 
 // Rotate makes archives now of what the output files of a child, or of all,
-// hold. A file that cannot be rotated keeps no other back.
+// hold. A file that cannot be rotated keeps no other back. Of all, those that
+// are not under rotation are passed over.
 func (s service) Rotate(ctx context.Context, name string) ([]spec.Archive, error) {
 	views := s.List()
 	if name != spec.All {
 		v, known := s.Get(name)
 		if !known {
-			return nil, noChild(name)
+			return nil, control.NoSuchChild("", name)
 		}
 		views = []spec.View{v}
 	}
@@ -77,13 +80,22 @@ func (s service) Rotate(ctx context.Context, name string) ([]spec.Archive, error
 		}
 		archives, err := s.s.host.Rotate(ctx, v.Name, v.Spec)
 		made = append(made, archives...)
-		if err != nil {
+		switch {
+		case errors.Is(err, runtime.ErrNoFile), errors.Is(err, runtime.ErrNotRotated):
+			if name != spec.All {
+				return nil, notRotated(name, err)
+			}
+		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
 		}
 	}
 	return made, errors.Join(errs...)
 }
 
-func noChild(name string) error {
-	return spec.Refuse(spec.NotFound, "", name, "there is no child %s", name)
+// notRotated is the refusal of a child of which nothing is under rotation.
+func notRotated(name string, why error) error {
+	if errors.Is(why, runtime.ErrNoFile) {
+		return spec.Refuse(spec.BadRequest, "rotate", name, "rotate %s: it has no output file", name)
+	}
+	return spec.Refuse(spec.BadRequest, "rotate", name, "rotate %s: its output is not rotated, set `rotate: {}` in its file", name)
 }

@@ -139,15 +139,58 @@ func (m *Manager) Shown(child string, c *spec.Child) []spec.OutputFile {
 	return shown
 }
 
-// Rotate makes archives now of all whole lines that the files of a child hold,
-// whether they are rotated otherwise or not.
+// ErrNoFile is that a child has no output file, ErrNotRotated that no file of it
+// is under rotation.
+var (
+	ErrNoFile     = errors.New("no output file")
+	ErrNotRotated = errors.New("output is not rotated")
+)
+
+// Rotate makes archives now of all whole lines that the files of a child hold.
+// Files that are not under rotation are left alone: nothing would ever remove
+// their archives but a disk budget, and that at once.
 func (m *Manager) Rotate(ctx context.Context, child string, c *spec.Child) ([]spec.Archive, error) {
 	var made []spec.Archive
+	files := m.Files(child, c)
+	if len(files) == 0 {
+		return nil, ErrNoFile
+	}
 	var errs []error
-	for _, f := range m.Files(child, c) {
+	rotated := 0
+	for _, f := range files {
+		if !m.isRotated(f, c) {
+			continue
+		}
+		rotated++
+		if theirs := m.movedAway(f.entry); theirs != "" {
+			errs = append(errs, errors.New(theirs))
+			continue
+		}
 		archives, err := f.rotate(ctx, time.Now())
 		made = append(made, archives...)
 		errs = append(errs, err)
 	}
+	if rotated == 0 {
+		return nil, ErrNotRotated
+	}
 	return made, errors.Join(errs...)
+}
+
+// isRotated tells whether a child, or another one that writes to the file, has
+// it rotated.
+func (m *Manager) isRotated(f FileOf, c *spec.Child) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rules != nil || len(rulesOf(c, f.Streams)) > 0
+}
+
+// movedAway says that a file was moved, and so is somebody else's by now; empty
+// where it was not.
+func (m *Manager) movedAway(e *entry) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !e.faults.moved {
+		return ""
+	}
+	return e.faults.astray
 }
