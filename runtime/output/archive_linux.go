@@ -103,11 +103,15 @@ func (w *work) announce(seq uint64) error {
 
 // commit moves the head of the file that begins at base, with its archive.
 func (w *work) commit(base, end uint64, a *archive) error {
-	err := w.f.update(func(r *record) error {
+	seam, err := w.seamAt(int64(end - base))
+	if err != nil {
+		return err
+	}
+	err = w.f.update(func(r *record) error {
 		if r.Base != base {
 			return w.f.failed("rotate", errTruncated)
 		}
-		r.Head, r.Making, r.LastCut = end, 0, w.now
+		r.Head, r.Seam, r.Making, r.LastCut = end, seam, 0, w.now
 		r.Rotations++
 		if a != nil {
 			r.Next = a.Seq + 1

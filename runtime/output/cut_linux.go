@@ -131,6 +131,9 @@ const punchPiece = 4 << 20
 // free gives the space of what is in archives back to the file system. It does
 // nothing where that was done.
 func (w *work) free() error {
+	if err := w.checkSeam(); err != nil {
+		return err
+	}
 	hole := w.hole()
 	if hole == 0 || w.can == unable {
 		return nil

@@ -28,6 +28,9 @@ type record struct {
 	// byte that is in no archive. What lies between is to be freed, or was.
 	Base uint64 `json:"base"`
 	Head uint64 `json:"head"`
+	// Seam is what was archived last, the bytes before Head: where the live file
+	// has something else there, it is not what was archived.
+	Seam []byte `json:"seam,omitempty"`
 	// Collapsing is how many bytes at Base are being taken out of the live file;
 	// after a crash it is open whether they were.
 	Collapsing uint64 `json:"collapsing,omitempty"`

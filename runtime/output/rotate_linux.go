@@ -200,6 +200,9 @@ func (w *work) open() error {
 	if err := w.measureBlock(); err != nil {
 		return err
 	}
+	if err := w.checkSeam(); err != nil {
+		return err
+	}
 	if w.can, err = w.f.shared.volumes.of(w.place, is.key.Dev, w.block); err != nil {
 		return err
 	}

@@ -1,0 +1,76 @@
+package output
+
+import (
+	"bytes"
+	"errors"
+)
+
+// mostSeam is how many bytes before the head the record has, so that it can be
+// told whether the live file still begins with what is in archives.
+const mostSeam = 1024
+
+// seamAt reads what lies in the live file before the offset end.
+func (w *work) seamAt(end int64) ([]byte, error) {
+	seam := make([]byte, min(end, mostSeam))
+	n, err := preadEINTR(w.live, seam, end-int64(len(seam)))
+	if err == nil && n < len(seam) {
+		err = errTruncated
+	}
+	if err != nil {
+		return nil, w.failed("read", err)
+	}
+	return seam, nil
+}
+
+// checkSeam makes sure that what lies before the head is what was archived, or
+// the hole that was left of it. Where it is not, somebody emptied the file and it
+// has grown again: all that is in it comes after what was seen, and nothing of it
+// is freed.
+func (w *work) checkSeam() error {
+	rec := w.f.record()
+	if rec.Head == rec.Base {
+		return nil
+	}
+	same, err := w.sameSeam(&rec)
+	if err != nil || same {
+		return err
+	}
+	w.f.change(func() {
+		if w.f.rec.Base == rec.Base && w.f.rec.Head == rec.Head {
+			w.f.beginAt(max(w.f.seen, rec.Head))
+			w.f.hole = 0
+		}
+	})
+	return nil
+}
+
+func (w *work) sameSeam(rec *record) (bool, error) {
+	st, err := statFD(w.live)
+	if err != nil {
+		return false, w.failed("stat", err)
+	}
+	end := int64(rec.Head - rec.Base)
+	if st.Size < end {
+		return true, nil // it is shorter, which measure sees
+	}
+	hole := end / w.block * w.block
+	data, err := firstData(w.live, st.Size)
+	if err != nil {
+		return false, w.failed("seek", err)
+	}
+	seam := rec.Seam[max(0, len(rec.Seam)-int(min(end, mostSeam))):]
+	if len(seam) == 0 {
+		return data >= hole, nil // of a file without a record
+	}
+	now, err := w.seamAt(end)
+	if errors.Is(err, errTruncated) {
+		return true, nil
+	}
+	if err != nil || len(now) < len(seam) {
+		return false, err
+	}
+	now = now[len(now)-len(seam):]
+	freed := min(max(hole-(end-int64(len(seam))), 0), int64(len(seam)))
+	kept := bytes.Equal(now[freed:], seam[freed:])
+	return kept && (bytes.Equal(now[:freed], seam[:freed]) || data >= hole), nil
+}
