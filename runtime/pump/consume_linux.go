@@ -14,21 +14,27 @@ import (
 const fullOutput = chunkSize * 3 / 4
 
 // consume queues the lines in buf, which begins with what was held, and holds
-// what is left. It takes buf over.
+// what is left. It takes buf over. Lines that become longer may be more than the
+// lane has room for: what it does not queue at once is s.rest.
 func (s *stream) consume(buf []byte) {
 	now := time.Now()
-	s.text.stamp(now)
+	if len(s.held) == 0 {
+		s.since = now
+	}
+	s.held = s.held[:0]
 	if s.text.plain() {
 		end := wholeLines(buf, s.begun)
 		if rest := buf[end:]; len(rest) <= maxLine && (end > 0 || len(rest) <= maxLine-s.begun) {
-			s.hold(rest, end > 0, now)
+			if end > 0 {
+				s.since = now
+			}
+			s.hold(rest)
 			s.pass(buf[:end])
 			return
 		}
 	}
-	rest, any := s.format(buf)
-	s.hold(rest, any, now)
-	giveChunk(buf)
+	s.chunk, s.rest = buf, buf
+	s.format(now)
 }
 
 // pass queues whole lines as they are.
@@ -41,25 +47,22 @@ func (s *stream) pass(lines []byte) {
 	s.lane.sink.put(s.lane, lines, bytes.Count(lines, []byte{'\n'}), 0, false)
 }
 
-// format queues the pieces of lines in data, and returns what is left. any tells
-// whether there were any.
-func (s *stream) format(data []byte) (rest []byte, any bool) {
+// format queues pieces of lines in s.rest, as many as become one entry. When
+// there are no more it holds what is left.
+func (s *stream) format(now time.Time) {
+	s.text.stamp(now)
 	out := takeChunk()[:0]
-	lines := 0
-	for {
-		piece, after, end, ok := nextLine(data, s.begun)
+	lines, done := 0, false
+	for len(out) < fullOutput {
+		piece, after, end, ok := nextLine(s.rest, s.begun)
 		if !ok {
+			done = true
 			break
 		}
-		data, any = after, true
-		s.begun = 0
+		s.rest, s.since, s.begun = after, now, 0
 		out = s.text.appendPiece(out, piece, end)
 		if end == whole {
 			lines++
-		}
-		if len(out) >= fullOutput {
-			s.queue(out, lines, false)
-			out, lines = takeChunk()[:0], 0
 		}
 	}
 	if len(out) > 0 {
@@ -67,7 +70,11 @@ func (s *stream) format(data []byte) (rest []byte, any bool) {
 	} else {
 		giveChunk(out)
 	}
-	return data, any
+	if done || len(s.rest) == 0 {
+		s.hold(s.rest)
+		giveChunk(s.chunk)
+		s.chunk, s.rest = nil, nil
+	}
 }
 
 // queue hands formatted lines over. The first may go on with one that was begun.
@@ -75,11 +82,8 @@ func (s *stream) queue(out []byte, lines int, open bool) {
 	s.lane.sink.put(s.lane, out, lines, len(s.text.head), open)
 }
 
-// hold keeps an unfinished line. fresh: it began now, too.
-func (s *stream) hold(line []byte, fresh bool, now time.Time) {
-	if fresh || len(s.held) == 0 {
-		s.since = now
-	}
+// hold keeps an unfinished line.
+func (s *stream) hold(line []byte) {
 	if s.held = append(s.held[:0], line...); len(s.held) == 0 {
 		s.held = nil
 	}
@@ -145,7 +149,7 @@ func (s *stream) drain(done chan<- struct{}) {
 
 // answerDrains has those wait for the file for whom enough was read.
 func (s *stream) answerDrains() {
-	for len(s.drains) > 0 && (s.ended || s.consumed >= s.drains[0].consumed) {
+	for len(s.drains) > 0 && len(s.rest) == 0 && (s.ended || s.consumed >= s.drains[0].consumed) {
 		s.flush()
 		s.lane.await(s.drains[0].done)
 		s.drains = s.drains[1:]

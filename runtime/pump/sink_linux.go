@@ -59,13 +59,14 @@ type sink struct {
 	lanes int
 }
 
-// put queues lines of l, or drops them if there is no room. It takes buf over.
+// put queues lines of l, or drops them if there was no room when the stream last
+// asked for it, and still is none. It takes buf over.
 // head is the length of what comes before the first line: it is left out where
 // that line has been begun. open: the last line is not ended.
 func (s *sink) put(l *lane, buf []byte, lines, head int, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.how.OnFull != spec.Block && (l.dropping || !l.fits(len(buf))) {
+	if l.how.OnFull != spec.Block && (l.dropping || l.full && !l.fits(len(buf))) {
 		l.drop(max(lines, 1))
 		giveChunk(buf)
 		s.changed()

@@ -42,6 +42,9 @@ type stream struct {
 	held  []byte
 	since time.Time
 	begun int
+	// rest is the end of chunk that was read and that the lane had no room for;
+	// held is empty as long as there is some.
+	chunk, rest []byte
 	// consumed is how many bytes were read, and drains are those who wait until
 	// so many were.
 	consumed uint64
@@ -128,6 +131,9 @@ func (s *stream) run() {
 			s.step()
 		}
 	}
+	for len(s.rest) > 0 {
+		s.format(time.Now())
+	}
 	s.awaitWritten()
 }
 
@@ -158,6 +164,10 @@ func (s *stream) awaitWritten() {
 
 // step passes on what there is to read, or waits for it.
 func (s *stream) step() {
+	if len(s.rest) > 0 {
+		s.format(time.Now())
+		return
+	}
 	buf, err := s.read()
 	switch {
 	case err == nil:
