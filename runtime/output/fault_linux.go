@@ -35,9 +35,13 @@ func (f *faults) lines() []string {
 	return lines
 }
 
+// linked is how a file strayed to which a link at its path leads.
+const linked = "became a symbolic link"
+
 // strayed says what is at path where the file with this key should be; empty if
-// that is there. The error is of a look that told nothing.
-func strayed(path string, key Key) (string, error) {
+// that is there, also by way of a link where byLink is set. The error is of a look
+// that told nothing.
+func strayed(path string, key Key, byLink bool) (string, error) {
 	var st unix.Stat_t
 	err := unix.Lstat(path, &st)
 	switch {
@@ -49,8 +53,12 @@ func strayed(path string, key Key) (string, error) {
 	case err != nil:
 		return "", &os.PathError{Op: "stat", Path: path, Err: err}
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-		if at, err := lookAt(path); err == nil && at.key == key {
+		switch at, err := lookAt(path); {
+		case err != nil || at.key != key:
+		case byLink:
 			return "", nil
+		default:
+			return linked, nil
 		}
 	case Key{uint64(st.Dev), st.Ino} == key:
 		return "", nil
@@ -69,7 +77,7 @@ func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
 	if key == (Key{}) {
 		return false, nil
 	}
-	how, err := strayed(e.path, key)
+	how, err := strayed(e.path, key, e.file.byLink() && !m.rotated(e))
 	if err != nil {
 		return false, err
 	}
@@ -110,14 +118,17 @@ func (m *Manager) astraySince(e *entry) time.Time {
 	return e.faults.since
 }
 
-// describe notes how a file went astray. One that has another name is not
-// rotated: it is somebody else's by now.
+// describe notes how a file went astray. One that has another name, also if a
+// link leads to it, is not rotated: it is somebody else's by now.
 func (m *Manager) describe(e *entry, how, to string, moved bool) {
 	const kept = "what the process writes is kept and shown by kita logs, and goes to the file again from the next start"
 	const lost = "what the process writes cannot be reached, and goes to the file again from the next start"
 	const theirs = "the process goes on writing there, which is shown by kita logs and not rotated, until the next start"
 	m.mu.Lock()
 	switch {
+	case how == linked:
+		moved = true
+		e.faults.astray = "open " + e.path + ": " + notRegular(unix.S_IFLNK).Error()
 	case moved && to == "":
 		e.faults.astray = e.path + " was moved; " + theirs
 	case moved:

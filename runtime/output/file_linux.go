@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -37,6 +38,7 @@ var errGone = errors.New("it was removed, or another file is in its place")
 type shared struct {
 	records recordDir
 	volumes volumes
+	log     *slog.Logger
 	// packing holds a token while an archive is packed: one at a time.
 	packing chan struct{}
 	// passed is called at each stage of a rotation or of a read, for tests.
@@ -46,7 +48,7 @@ type shared struct {
 // newShared keeps its records in the directory output of stateDir, which it
 // makes. Empty: there are no records, and nothing can be rotated.
 func newShared(stateDir string) (*shared, error) {
-	s := &shared{packing: make(chan struct{}, 1), passed: func(stage) {}}
+	s := &shared{packing: make(chan struct{}, 1), log: slog.Default(), passed: func(stage) {}}
 	if stateDir == "" {
 		return s, nil
 	}
@@ -200,7 +202,7 @@ func (f *File) change(how func()) {
 // beginAt gives the live file's first byte the position base, with nothing to
 // free before it.
 func (f *File) beginAt(base uint64) {
-	f.rec.Base, f.rec.Head, f.rec.Collapsing = base, base, 0
+	f.rec.Base, f.rec.Head, f.rec.Tail, f.rec.Collapsing = base, base, nil, 0
 	f.seen = max(f.seen, base)
 	f.unsettled, f.unsaved = false, f.kept
 }
@@ -333,8 +335,37 @@ func (f *File) settled(fd int) (int, error) {
 	return fd, nil
 }
 
+// byLink tells whether a symbolic link at the path may lead to the live file.
+// Archives lie beside the file itself, so it may not where there are, or are to
+// be, any.
+func (f *File) byLink() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rules == nil && len(f.rec.Archives) == 0
+}
+
+// isArchived tells whether there are archives.
+func (f *File) isArchived() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.rec.Archives) > 0
+}
+
+// look looks at what is at the path.
+func (f *File) look() (found, error) {
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if f.byLink() {
+		flags = 0
+	}
+	return statx(unix.AT_FDCWD, f.path, flags)
+}
+
 func (f *File) openPath(flags int) (int, error) {
-	p, err := followPlace(f.path, f.owner)
+	reach := findPlace
+	if f.byLink() {
+		reach = followPlace
+	}
+	p, err := reach(f.path, f.owner)
 	if err != nil {
 		return -1, err
 	}

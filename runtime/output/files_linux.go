@@ -60,7 +60,7 @@ func (m *Manager) Beside(child string, incarnation uint64, look func([]FileOf)) 
 }
 
 // configured are the files that a child that does not run would write to. What
-// is there and is no regular file is none.
+// is there and is no regular file is none, unless there are archives beside it.
 func (m *Manager) configured(c *spec.Child) []FileOf {
 	if c.Stdout == nil && c.Stderr == nil {
 		return nil
@@ -102,14 +102,22 @@ func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
 	if err != nil {
 		return nil, false
 	}
+	if ofServer(path) {
+		return nil, false
+	}
+	byLink := s.Rotate == nil && !m.archived(path)
+	reach := findPlace
+	if byLink {
+		reach = followPlace
+	}
 	var at found
-	p, err := followPlace(path, owner)
+	p, err := reach(path, owner)
 	if err == nil {
 		at, err = statx(p.dir, p.name, unix.AT_SYMLINK_NOFOLLOW)
 		p.close()
 	}
 	switch {
-	case err != nil:
+	case err != nil, !at.regular && !byLink:
 		// Not there yet, or not any more, or not to be read.
 		return m.entry(path, owner), true
 	case !at.regular:
@@ -125,6 +133,14 @@ func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
 		e.file.configure(s.Rotate)
 	}
 	return e, true
+}
+
+// archived tells whether archives are known of the file at a path.
+func (m *Manager) archived(path string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.entries[path]
+	return e != nil && e.file != nil && e.file.isArchived()
 }
 
 // Shown is what Files returns, to be shown.

@@ -117,6 +117,7 @@ func New(o Options) (*Manager, error) {
 	if m.shared, err = newShared(o.StateDir); err != nil {
 		return nil, err
 	}
+	m.shared.log = m.log
 	notify, err := newInotify()
 	if err != nil {
 		m.log.Warn("changes of output files are noticed late", "err", err)
@@ -270,14 +271,7 @@ func (m *Manager) Configure(c *spec.Child) {
 // rules, for the age of its archives.
 func (m *Manager) applyRules(e *entry) {
 	m.mu.Lock()
-	var all []*spec.Rotate
-	for _, a := range e.users {
-		for _, u := range a.uses {
-			if u.entry == e {
-				all = append(all, u.rules...)
-			}
-		}
-	}
+	all := e.wanted()
 	used, moved := len(e.users) > 0, e.faults.moved
 	m.mu.Unlock()
 	switch {
@@ -286,6 +280,26 @@ func (m *Manager) applyRules(e *entry) {
 	case used:
 		e.file.configure(strictest(all))
 	}
+}
+
+// wanted are the rules of all that write to it. Manager.mu is held.
+func (e *entry) wanted() []*spec.Rotate {
+	var all []*spec.Rotate
+	for _, a := range e.users {
+		for _, u := range a.uses {
+			if u.entry == e {
+				all = append(all, u.rules...)
+			}
+		}
+	}
+	return all
+}
+
+// rotated tells whether anybody who writes to an entry's file wants it rotated.
+func (m *Manager) rotated(e *entry) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(e.wanted()) > 0
 }
 
 // strictest is the rule with the smallest size, nil of none.

@@ -117,7 +117,7 @@ func (f *File) size() (uint64, error) {
 	f.mu.Lock()
 	key, hold := f.rec.Key, f.hold
 	f.mu.Unlock()
-	found, err := lookAt(f.path)
+	found, err := f.look()
 	if err == nil && found.key == key {
 		return found.size, nil
 	}

@@ -184,6 +184,14 @@ func errnoOf(err error) error {
 // fdPath is a path of an open file of this process.
 func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
+// ofServer tells whether a path is of a device or of an open file of the server:
+// also where /dev/stderr leads to a regular file, that is not a child's to read or
+// to rotate.
+func ofServer(path string) bool {
+	path = filepath.Clean(path)
+	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/dev/shm/")
+}
+
 // absolute is the path from the root. One with ".." in it is not made shorter:
 // after a symbolic link it does not lead back.
 func absolute(path string) (string, error) {

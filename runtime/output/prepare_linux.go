@@ -163,8 +163,11 @@ func (p *Prepared) begin(f *opened) error {
 	if f.owner != nil {
 		f.output.UID, f.output.GID = &f.owner.UID, &f.owner.GID
 	}
-	if !f.regular {
+	switch {
+	case !f.regular:
 		return nil
+	case ofServer(path):
+		return f.truncate()
 	}
 	e := p.m.pin(path, f.key, f.owner)
 	p.pinned = append(p.pinned, e)

@@ -13,7 +13,7 @@ import (
 // in. A file or directory that is gone is no error.
 func (f *File) recover() error {
 	f.unsettled = f.rec.Collapsing > 0
-	got, err := lookAt(f.path)
+	got, err := f.look()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // or held by a process, as may be told later

@@ -95,7 +95,7 @@ func (m *Manager) reopenSoon(e *entry) {
 // reopen makes the file at the path anew, and an archive of what the former one
 // holds. The entry's preparing is held.
 func (m *Manager) reopen(ctx context.Context, e *entry) error {
-	if how, err := strayed(e.path, e.file.Key()); err != nil || how == "" || !m.allPumped(e) {
+	if how, err := strayed(e.path, e.file.Key(), e.file.byLink()); err != nil || how == "" || !m.allPumped(e) {
 		return err // another one has done it
 	}
 	if !m.reachable(e) && time.Since(m.astraySince(e)) < giveUpAfter {
