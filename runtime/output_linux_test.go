@@ -80,7 +80,7 @@ func TestLastLinesOfARunThatFailed(t *testing.T) {
 		{"stderr", "echo out; echo why >&2; exit 3", true, "", "err: why"},
 		{"nothing on stderr", "echo out; exit 3", true, "", "out: out"},
 		{"nothing at all", "exit 3", true, "", ""},
-		{"one file", "echo out; echo why >&2; exit 3", false, "", "err: out|why"},
+		{"one file", "echo out; echo why >&2; exit 3", false, "", ": out|why"},
 		{"an unfinished line", "printf 'a\nb' >&2; exit 3", true, "", "err: a|b"},
 		{"the last 20", "seq 1 100 >&2; exit 3", true, "", "err: " + numbers(81, 100)},
 		{"a signal", "echo ouch >&2; kill -9 $$", true, "", "err: ouch"},

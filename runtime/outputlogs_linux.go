@@ -69,13 +69,18 @@ func (h *Host) Logs(child string, c *spec.Child) []logs.Named {
 	}
 	var all []logs.Named
 	for _, f := range h.outputs.files.Files(child, c) {
-		n := logs.Named{Child: child, Streams: f.Streams, Source: source{f.File}}
-		if stream := firstStream(c, f.Streams); stream != nil {
-			n.Format, n.Timestamps, n.Prefix = stream.Format, stream.Timestamps, stream.Prefix
-		}
-		all = append(all, n)
+		all = append(all, namedFile(child, c, f))
 	}
 	return all
+}
+
+// namedFile is an output file of a child to be read; c may be nil.
+func namedFile(child string, c *spec.Child, f output.FileOf) logs.Named {
+	n := logs.Named{Child: child, Streams: f.Streams, Source: source{f.File}}
+	if stream := firstStream(c, f.Streams); stream != nil {
+		n.Format, n.Timestamps, n.Prefix = stream.Format, stream.Timestamps, stream.Prefix
+	}
+	return n
 }
 
 func firstStream(c *spec.Child, names []spec.StreamName) *spec.Stream {
@@ -184,34 +189,41 @@ func (h *Host) tellLast(p *process, exit spec.Exit) {
 }
 
 // lastOf has found called with the last lines of a run: of its stderr, or of
-// stdout if there is nothing in that. False: it never will be.
+// stdout if there is nothing in that; of both where nothing tells them apart.
+// False: it never will be.
 func (s *outputs) lastOf(ctx context.Context, r run, found func(spec.LastLines)) bool {
 	s.mu.Lock()
 	w := s.live[r]
-	s.mu.Unlock()
 	if w == nil || s.files == nil {
+		s.mu.Unlock()
 		return false
 	}
+	c := w.child
+	s.mu.Unlock()
 	for _, o := range w.outs {
 		for name := range o.FIFOs {
 			s.pump.Drain(ctx, r.key(name))
 		}
 	}
 	return s.files.Beside(r.child, r.incarnation, func(files []output.FileOf) {
-		found(lastIn(r, w.outs, files))
+		found(lastIn(r, c, w.outs, files))
 	})
 }
 
 // lastIn reads them.
-func lastIn(r run, outs []spec.Output, files []output.FileOf) spec.LastLines {
+func lastIn(r run, c *spec.Child, outs []spec.Output, files []output.FileOf) spec.LastLines {
 	for _, name := range []spec.StreamName{spec.Err, spec.Out} {
 		o := slices.IndexFunc(outs, func(o spec.Output) bool { return slices.Contains(o.Streams, name) })
 		f := slices.IndexFunc(files, func(f output.FileOf) bool { return slices.Contains(f.Streams, name) })
 		if o < 0 || f < 0 {
 			continue
 		}
+		n := namedFile(r.child, c, files[f])
+		if len(n.Streams) > 1 && !n.Prefix {
+			name = ""
+		}
 		// What cannot be read is not told: the child's end is news without it.
-		lines, _ := logs.Tail(source{files[f].File}, lastLines, outs[o].Start, lastBytes)
+		lines, _ := logs.Tail(n, name, lastLines, outs[o].Start, lastBytes)
 		if len(lines) > 0 {
 			return spec.LastLines{Incarnation: r.incarnation, Stream: name, Lines: lines}
 		}

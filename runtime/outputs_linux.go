@@ -51,6 +51,8 @@ type droppedFrom struct {
 // written is what is known of the output of a run. It is guarded by outputs.mu.
 type written struct {
 	outs []spec.Output
+	// child says how it is written; nil where that is not known yet.
+	child *spec.Child
 	// configured: the pump knows its streams from this server.
 	configured bool
 	// files and pumps are what is wrong, in words, told what the sink knows.
@@ -120,7 +122,7 @@ func (s *outputs) attach(child string, l spec.Launch, c *spec.Child) {
 			s.pumped[child] = append(s.pumped[child], r.key(name))
 		}
 	}
-	s.live[r] = &written{outs: l.Outputs, configured: c != nil}
+	s.live[r] = &written{outs: l.Outputs, child: c, configured: c != nil}
 	s.mu.Unlock()
 	if s.files != nil {
 		s.files.Attach(child, l.Identity, c, l.Outputs)
@@ -188,7 +190,7 @@ func (s *outputs) adopted(c *spec.Child) map[run]*written {
 	for _, k := range s.pumped[c.Name] {
 		r := run{k.Child, k.Incarnation}
 		if w := s.live[r]; w != nil && !w.configured {
-			w.configured = true
+			w.configured, w.child = true, c
 			runs[r] = w
 		}
 	}

@@ -84,8 +84,9 @@ type Output struct {
 
 // LastLines are the last that a run wrote before it failed.
 type LastLines struct {
-	Incarnation uint64     `json:"incarnation"`
-	Stream      StreamName `json:"stream"`
+	Incarnation uint64 `json:"incarnation"`
+	// Stream is empty where both share the file and nothing tells them apart.
+	Stream StreamName `json:"stream,omitempty"`
 	// Lines are at most 20, the latest last, each cut to 1 KiB of valid UTF-8.
 	Lines []string `json:"lines"`
 }

@@ -14,7 +14,11 @@ func lastLines(l *spec.LastLines) []string {
 	if l == nil || len(l.Lines) == 0 {
 		return nil
 	}
-	lines := []string{"  its last lines on " + streamTitle(l.Stream) + ":"}
+	title := "  its last lines"
+	if l.Stream != "" {
+		title += " on " + streamTitle(l.Stream)
+	}
+	lines := []string{title + ":"}
 	for _, line := range l.Lines {
 		lines = append(lines, "    "+widened(line))
 	}
@@ -30,12 +34,15 @@ func lastLinesIn(err error) []string {
 	return nil
 }
 
-// streamTitle is a stream as people call it.
+// streamTitle is a stream as people call it; empty is both in one.
 func streamTitle(name spec.StreamName) string {
-	if name == spec.Out {
+	switch name {
+	case spec.Out:
 		return "stdout"
+	case spec.Err:
+		return "stderr"
 	}
-	return "stderr"
+	return "output"
 }
 
 // widened has spaces for tabs, which would be shown as \t: stack traces are full of

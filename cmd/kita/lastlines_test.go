@@ -38,6 +38,8 @@ func TestLastLinesStandBelowTheAnswer(t *testing.T) {
 		{"nobody waited", "start web --no-wait", ended(1), "web: start is written, generation 1\n", ""},
 		{"refused", "restart web", refused(last), "", "kita: web is not running\n" +
 			"kita:   its last lines on stderr:\nkita:     Error: no port\nkita:         at main.go:7\\x1b[2J\nkita:     \n"},
+		{"both streams in one file", "restart web", refused(&spec.LastLines{Lines: []string{"why"}}), "", "kita: web is not running\n" +
+			"kita:   its last lines:\nkita:     why\n"},
 		{"refused, and there is nothing to show", "restart web", refused(nil), "", "kita: web is not running\n"},
 		{"refused, and nothing was written", "restart web", refused(&spec.LastLines{Stream: spec.Out}), "", "kita: web is not running\n"},
 		{"it does not come up in a rolling change", "start web --serial", ended(2), "",

@@ -5,6 +5,8 @@ import (
 	"context"
 	"strings"
 	"unicode/utf8"
+
+	"kita/spec"
 )
 
 // firstStep and lastStep are how far back the last lines are looked for at
@@ -91,17 +93,19 @@ func (f *feed) skipLines(ctx context.Context, a, b uint64, n int, flt filter) (u
 // lastLineSize is the most bytes of a line of Tail.
 const lastLineSize = 1 << 10
 
-// Tail returns the last n lines that were written to s from a position on, the
-// latest last and each without its end, cut to 1 KiB of valid UTF-8. It looks at
-// the last maxBytes bytes. A last line without an end counts.
-func Tail(s Source, n int, from uint64, maxBytes int) ([]string, error) {
-	oldest, end := s.Bounds()
+// Tail returns the last count lines that were written to n from a position on,
+// the latest last and each without its end, cut to 1 KiB of valid UTF-8. It looks
+// at the last maxBytes bytes. A last line without an end counts. Lines that are
+// marked as those of another child, or of a stream other than this one, are left
+// out; an empty stream means both.
+func Tail(n Named, stream spec.StreamName, count int, from uint64, maxBytes int) ([]string, error) {
+	oldest, end := n.Source.Bounds()
 	from = max(from, oldest)
-	if from >= end || n <= 0 || maxBytes <= 0 {
+	if from >= end || count <= 0 || maxBytes <= 0 {
 		return nil, nil
 	}
 	start := max(from, end-min(end, uint64(maxBytes)))
-	text, begin, err := readPart(s, start, end)
+	text, begin, err := readPart(n.Source, start, end)
 	if err != nil {
 		return nil, err
 	}
@@ -112,10 +116,13 @@ func Tail(s Source, n int, from uint64, maxBytes int) ([]string, error) {
 		}
 	}
 	var lines []string
+	wanted := filter{stream: stream}
 	for line := range bytes.Lines(text) {
-		lines = append(lines, lastLine(line))
+		if wanted.shows(n.mark(line), line) {
+			lines = append(lines, lastLine(line))
+		}
 	}
-	return lines[max(0, len(lines)-n):], nil
+	return lines[max(0, len(lines)-count):], nil
 }
 
 // lastLine cuts a line for a person to read.

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"kita/spec"
 )
 
 func TestTail(t *testing.T) {
@@ -32,7 +34,7 @@ func TestTail(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := Tail(tc.source, tc.n, tc.from, tc.maxBytes)
+			got, err := Tail(Named{Child: "web", Source: tc.source}, "", tc.n, tc.from, tc.maxBytes)
 			if err != nil || !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("got %q, %v, want %q", got, err, tc.want)
 			}
@@ -46,7 +48,21 @@ func TestTail(t *testing.T) {
 func TestTailOfWhatCannotBeRead(t *testing.T) {
 	f := newFake("one\n")
 	f.fail(errors.New("input/output error"))
-	if lines, err := Tail(f, 20, 0, 100); err == nil || lines != nil {
+	if lines, err := Tail(Named{Child: "web", Source: f}, "", 20, 0, 100); err == nil || lines != nil {
 		t.Errorf("got %q, %v", lines, err)
+	}
+}
+
+func TestTailOfASharedFile(t *testing.T) {
+	const text = "web out: fine\ndb out: secret\nweb err: why\ndb err: secret\nno mark\nweb out: last\n"
+	n := Named{Child: "web", Format: spec.Text, Prefix: true, Source: newFake(text)}
+	for stream, want := range map[spec.StreamName][]string{
+		"":       {"web err: why", "no mark", "web out: last"},
+		spec.Err: {"web err: why", "no mark"},
+		spec.Out: {"web out: fine", "no mark", "web out: last"},
+	} {
+		if got, err := Tail(n, stream, 3, 0, len(text)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("of %q: got %q, %v, want %q", stream, got, err, want)
+		}
 	}
 }
