@@ -1,6 +1,8 @@
 package control
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -46,4 +48,21 @@ func (g *gate) told(a asker, child string, refusal *spec.Refusal) *spec.Refusal 
 	default:
 	}
 	return &less
+}
+
+// rotated is what the asker hears of a rotation: paths, which have names of
+// children in them, are for readers, and so is why a file cannot be rotated.
+func (g *gate) rotated(a asker, child string, archives []spec.Archive, err error) ([]spec.Archive, error) {
+	if isAllowed(g.config().Access, a, spec.Read, child) {
+		return archives, err
+	}
+	less := make([]spec.Archive, len(archives))
+	for i, made := range archives {
+		less[i].At = made.At
+	}
+	var refusal *spec.Refusal
+	if err != nil && !errors.As(err, &refusal) && !errors.Is(err, context.Canceled) {
+		err = errors.New("there is output that cannot be rotated; why is told to keys that may read it")
+	}
+	return less, err
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -66,6 +67,32 @@ func TestOperatingIsNotReading(t *testing.T) {
 		// The log is for others.
 		if text, err := os.ReadFile(g.audit); err != nil || strings.Count(string(text), word) != 2 {
 			t.Errorf("%s: %v\n%s", tt.who.by(), err, text)
+		}
+	}
+}
+
+func TestRotatingIsNotReading(t *testing.T) {
+	const word = "hunter2"
+	access := append(rulesOfTests(), rules("both", "*", spec.Read, spec.Operate), rules("some", "web", spec.Read), rules("some", "*", spec.Operate))
+	both, some := asker{via: viaSSH, peer: "10.0.0.7:2", key: "both"}, asker{via: viaSSH, peer: "10.0.0.7:2", key: "some"}
+	archive := spec.Archive{Path: "/srv/" + word, Size: 4711, Bytes: 4712, At: controltest.Started}
+	for _, tt := range []struct {
+		who      asker
+		one, all bool // what may be read
+	}{{starter, false, false}, {some, true, false}, {both, true, true}, {ops, true, true}, {local, true, true}} {
+		for path, reads := range map[string]bool{"POST /v1/children/web/rotate": tt.one, "POST /v1/rotate": tt.all} {
+			var failure error
+			g := newGated(t, access, nil)
+			g.svc.RotateFunc = func(context.Context, string) ([]spec.Archive, error) { return []spec.Archive{archive}, failure }
+			status, body := g.http(tt.who, path)
+			if status != 200 || strings.Contains(body, word) != reads || strings.Contains(body, "471") != reads || strings.Count(body, `"at":`) != 1 {
+				t.Errorf("%s: %s: %d %s", tt.who.by(), path, status, body)
+			}
+			failure = errors.New("open /srv/" + word + ": permission denied")
+			status, body = g.http(tt.who, path)
+			if status != 503 || strings.Contains(body, word) != reads || !reads && !strings.Contains(body, "why is told to keys that may read it") {
+				t.Errorf("%s: %s fails: %d %s", tt.who.by(), path, status, body)
+			}
 		}
 	}
 }

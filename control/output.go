@@ -51,6 +51,7 @@ func (a *api) rotateNow(w http.ResponseWriter, r *http.Request, name string, bod
 		return spec.Refuse(spec.BadRequest, verbRotate, name, "rotate %s: the body: %v", name, err)
 	}
 	archives, err := a.svc.Rotate(r.Context(), name)
+	archives, err = a.gate.rotated(askerOf(r.Context()), name, archives, err)
 	var refusal *spec.Refusal
 	switch {
 	case errors.As(err, &refusal), errors.Is(err, context.Canceled):

@@ -42,6 +42,12 @@ func (p *program) rotate(ctx context.Context, r request, child string) error {
 				return err
 			}
 			for _, a := range archives {
+				if a.Path == "" {
+					if _, err := fmt.Fprintf(w, "%san archive was made; where is told to keys that may read the child\n", prefix); err != nil {
+						return err
+					}
+					continue
+				}
 				if _, err := fmt.Fprintf(w, "%s%s (%s)\n", prefix, printable(a.Path), sizeText(a.Bytes)); err != nil {
 					return err
 				}
