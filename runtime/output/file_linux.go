@@ -202,7 +202,7 @@ func (f *File) change(how func()) {
 // beginAt gives the live file's first byte the position base, with nothing to
 // free before it.
 func (f *File) beginAt(base uint64) {
-	f.rec.Base, f.rec.Head, f.rec.Tail, f.rec.Collapsing = base, base, nil, 0
+	f.rec.Base, f.rec.Head, f.rec.Collapsing = base, base, 0
 	f.seen = max(f.seen, base)
 	f.unsettled, f.unsaved = false, f.kept
 }

@@ -28,10 +28,6 @@ type record struct {
 	// byte that is in no archive. What lies between is to be freed, or was.
 	Base uint64 `json:"base"`
 	Head uint64 `json:"head"`
-	// Tail is what lay before Head in the live file when the head was cut off,
-	// tailSize bytes at most. It tells whether that is still so. None: nothing is
-	// to be freed.
-	Tail []byte `json:"tail,omitempty"`
 	// Seam is what was archived last, the bytes before Head: where the live file
 	// has something else there, it is not what was archived.
 	Seam []byte `json:"seam,omitempty"`
@@ -87,8 +83,6 @@ func parseRecord(text []byte) (record, error) {
 		return record{}, fmt.Errorf("the path %q is not absolute", r.Path)
 	case r.Base > r.Head:
 		return record{}, fmt.Errorf("the head %d lies before the base %d", r.Head, r.Base)
-	case len(r.Tail) > tailSize || uint64(len(r.Tail)) > r.Head:
-		return record{}, fmt.Errorf("there are %d bytes before the head %d", len(r.Tail), r.Head)
 	case r.Next == 0:
 		return record{}, errors.New("there is no number for the next archive")
 	}
