@@ -61,8 +61,12 @@ var errTruncated = errors.New("it was truncated by somebody meanwhile")
 // crash before leaves the live file as it was.
 func (w *work) cut(ctx context.Context, end uint64) error {
 	rec := w.f.record()
+	seam, err := w.seamAt(int64(end - rec.Base))
+	if err != nil {
+		return err
+	}
 	if w.rules.Keep == 0 {
-		return w.commit(rec.Base, end, nil)
+		return w.commit(rec.Base, end, seam, nil)
 	}
 	seq, err := w.number(rec.Next)
 	if err != nil {
@@ -78,7 +82,7 @@ func (w *work) cut(ctx context.Context, end uint64) error {
 		return err
 	}
 	w.f.shared.passed(afterRename)
-	err = w.commit(rec.Base, end, &a)
+	err = w.commit(rec.Base, end, seam, &a)
 	if err != nil && w.f.isSaved() {
 		// A full disk needs the space.
 		err = errors.Join(err, w.place.remove(a.Name))
@@ -101,13 +105,10 @@ func (w *work) announce(seq uint64) error {
 	return errors.Join(err, pruneErr)
 }
 
-// commit moves the head of the file that begins at base, with its archive.
-func (w *work) commit(base, end uint64, a *archive) error {
-	seam, err := w.seamAt(int64(end - base))
-	if err != nil {
-		return err
-	}
-	err = w.f.update(func(r *record) error {
+// commit moves the head of the file that begins at base, with its archive. seam is
+// what lies before end.
+func (w *work) commit(base, end uint64, seam []byte, a *archive) error {
+	err := w.f.update(func(r *record) error {
 		if r.Base != base {
 			return w.f.failed("rotate", errTruncated)
 		}

@@ -28,6 +28,12 @@
 // record does not have is removed. Freeing can be done twice. Whether a collapse
 // was done shows in the file: it begins with the hole or it does not.
 //
+// A record may be stale: the file was truncated and has grown again unseen, or
+// the state directory is an older one. So it has the last bytes before the head
+// too, and nothing is freed where the file has others there. What that does not
+// tell is another content that has the same bytes, up to 1 KiB, in that place:
+// one line over and over, say.
+//
 // # Invariants
 //
 //   - Base <= head <= end, and base moves to a whole block only by a collapse.

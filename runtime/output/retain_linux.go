@@ -215,7 +215,11 @@ func (f *File) drop(ctx context.Context, now time.Time) error {
 			if !ok {
 				to = end
 			}
-			return w.commit(rec.Base, to, nil)
+			seam, err := w.seamAt(int64(to - rec.Base))
+			if err != nil {
+				return err
+			}
+			return w.commit(rec.Base, to, seam, nil)
 		})
 	})
 }

@@ -9,7 +9,8 @@ import (
 // told whether the live file still begins with what is in archives.
 const mostSeam = 1024
 
-// seamAt reads what lies in the live file before the offset end.
+// seamAt reads what lies in the live file before the offset end. That is done
+// before what lies there is copied: then it shows if that changes meanwhile.
 func (w *work) seamAt(end int64) ([]byte, error) {
 	seam := make([]byte, min(end, mostSeam))
 	n, err := preadEINTR(w.live, seam, end-int64(len(seam)))
@@ -35,6 +36,7 @@ func (w *work) checkSeam() error {
 	if err != nil || same {
 		return err
 	}
+	w.f.shared.log.Warn("an output file was truncated and has grown again, all that is in it counts as new", "path", w.f.path)
 	w.f.change(func() {
 		if w.f.rec.Base == rec.Base && w.f.rec.Head == rec.Head {
 			w.f.beginAt(max(w.f.seen, rec.Head))

@@ -34,3 +34,27 @@ func TestNothingIsFreedThatIsInNoArchive(t *testing.T) {
 		})
 	}
 }
+
+// TestFileThatIsReplacedWhileItIsCopiedIsNotFreed: it was emptied and has grown
+// again between the copy and the record.
+func TestFileThatIsReplacedWhileItIsCopiedIsNotFreed(t *testing.T) {
+	onEach(t, func(t *testing.T, dir string) {
+		s := newStream(t, dir, rules())
+		s.write(lines(0, 300))
+		another := lines(5000, 5400)
+		s.shared.passed = func(now stage) {
+			if now != afterCopy || another == "" {
+				return
+			}
+			if err := os.Truncate(s.path, 0); err != nil {
+				t.Fatal(err)
+			}
+			s.write(another)
+			another = ""
+		}
+		s.mustKeep()
+		if got, _ := s.readAll(0); !strings.HasSuffix(got, lines(5000, 5400)) {
+			t.Errorf("of what was written last not all can be read, but %d bytes", len(got))
+		}
+	})
+}
