@@ -303,16 +303,22 @@ func (w *work) chooseEnd(head, end uint64) (uint64, error) {
 	if ok || err != nil {
 		return to, err
 	}
+	return w.nextLineEnd(full, end)
+}
+
+// nextLineEnd is the position after the first line end from a position on; that
+// position itself where none follows before end, or only far from there.
+func (w *work) nextLineEnd(from, end uint64) (uint64, error) {
 	base := w.f.base()
 	buf := make([]byte, mostLine)
-	n, err := preadEINTR(w.live, buf[:min(mostLine, end-full)], int64(full-base))
+	n, err := preadEINTR(w.live, buf[:min(mostLine, end-min(from, end))], int64(from-base))
 	if err != nil {
 		return 0, w.f.failed("read", err)
 	}
 	if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
-		return full + uint64(i) + 1, nil
+		return from + uint64(i) + 1, nil
 	}
-	return full, nil
+	return from, nil
 }
 
 // lastLineEnd is the position after the last line end in [from, to).

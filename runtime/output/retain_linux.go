@@ -49,7 +49,7 @@ func (f *File) removeArchives(old []archive) error {
 	if len(old) == 0 {
 		return nil
 	}
-	p, err := findPlace(f.path, f.owner)
+	p, err := findPlace(f.path, f.user())
 	gone := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !gone {
 		return err
@@ -124,8 +124,8 @@ func (f *File) held() uint64 {
 }
 
 // enforceBudget removes archives, the oldest of all files first, until files take
-// no more than budget bytes together. If that is not enough it removes what the
-// largest live file holds. It returns the errors, and goes on where it can.
+// no more than budget bytes together. If that is not enough it removes as much as is
+// too much from the head of the largest live file. It returns the errors, and goes on where it can.
 func enforceBudget(ctx context.Context, now time.Time, files []*File, budget uint64) error {
 	used := uint64(0)
 	for _, f := range files {
@@ -153,7 +153,7 @@ func enforceBudget(ctx context.Context, now time.Time, files []*File, budget uin
 		}
 		done[f] = true
 		before := f.held()
-		if err := f.drop(ctx, now); err != nil {
+		if err := f.drop(ctx, now, used-budget); err != nil {
 			errs = append(errs, err)
 		}
 		used -= min(used, before-min(before, f.held()))
@@ -193,33 +193,35 @@ func largestOf(files []*File, but map[*File]bool) *File {
 	return found
 }
 
-// drop removes all complete lines of the live file, or all of it where there is
-// none.
-func (f *File) drop(ctx context.Context, now time.Time) error {
+// drop removes the first so many bytes of the live file, and what is left of the
+// line there.
+func (f *File) drop(ctx context.Context, now time.Time, bytes uint64) error {
 	done, err := f.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	return politely(func() error {
-		return f.with(now, func(w *work) error {
-			end, err := f.measure(now)
-			if err != nil {
-				return err
-			}
-			rec := f.record()
-			to, ok, err := w.lastLineEnd(rec.Head, end)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				to = end
-			}
-			seam, err := w.seamAt(int64(to - rec.Base))
-			if err != nil {
-				return err
-			}
-			return w.commit(rec.Base, to, seam, nil)
-		})
+		return f.with(now, func(w *work) error { return w.dropHead(bytes) })
 	})
+}
+
+func (w *work) dropHead(bytes uint64) error {
+	end, err := w.f.measure(w.now)
+	rec := w.f.record()
+	if err != nil || bytes == 0 || end <= rec.Head {
+		return err
+	}
+	to := rec.Head + min(bytes, end-rec.Head)
+	// The byte before may be a line end itself.
+	lineEnd, err := w.nextLineEnd(to-1, end)
+	if err != nil {
+		return err
+	}
+	to = max(to, lineEnd)
+	seam, err := w.seamAt(int64(to - rec.Base))
+	if err != nil {
+		return err
+	}
+	return w.commit(rec.Base, to, seam, nil)
 }

@@ -125,7 +125,9 @@ func TestBudget(t *testing.T) {
 		{"all fits", 6*4096 + live, []int{1, 2, 3}, 6*4096 + live},
 		{"the oldest goes", 6*4096 + live - 1, []int{1, 2, 2}, 5*4096 + live},
 		{"the oldest of all go first", 2*4096 + live, []int{1, 1, 0}, 2*4096 + live},
-		{"then the largest file", live - 1, []int{0, 0, 0}, 300 * 16},
+		{"then the head of the largest file", live - 1, []int{0, 0, 0}, live - 16},
+		{"as much of it as is too much", live - 10*16, []int{0, 0, 0}, live - 10*16},
+		{"then the next", live - 301*16, []int{0, 0, 0}, 299 * 16},
 		{"then the others", 1, []int{0, 0, 0}, 0},
 		{"to nothing", 0, []int{0, 0, 0}, 0},
 	}
