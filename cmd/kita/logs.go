@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 	"time"
 
@@ -99,11 +100,17 @@ func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error 
 	}
 	printer := newLogPrinter(p, r, q)
 	told, status := newSummary(r), exitOK
-	for _, result := range fleet.Stream(ctx, r.hosts, limits, func(ctx context.Context, h fleet.Host) (struct{}, error) {
-		return asking(p, r, func(ctx context.Context, c *control.Client) (struct{}, error) {
-			return struct{}{}, p.logsOf(ctx, r, q, h, c, printer)
+	for _, result := range fleet.Stream(ctx, r.hosts, limits, func(ctx context.Context, h fleet.Host) (error, error) {
+		return asking(p, r, func(ctx context.Context, c *control.Client) (error, error) {
+			return p.logsOf(ctx, r, q, h, c, printer)
 		})(ctx, h)
 	}) {
+		if refused := result.Value; refused != nil {
+			status = worst(status, exitFailed)
+			if result.Err == nil {
+				told.add(result.Host, exitFailed, refused)
+			}
+		}
 		var broken *outputError
 		switch {
 		case result.Err == nil, errors.Is(result.Err, errCtrlC), errors.Is(result.Err, errReaderGone):
@@ -141,19 +148,43 @@ func (r request) logLimits(follow bool) (fleet.Limits, error) {
 	return limits, nil
 }
 
-// logsOf prints the output that one host has.
-func (p *program) logsOf(ctx context.Context, r request, q spec.LogRequest, h fleet.Host, c *control.Client, printer *logPrinter) error {
+// logsOf prints the output that one host has. Of several children those that it
+// does not have are complained of; refused is why, for the last of them.
+func (p *program) logsOf(ctx context.Context, r request, q spec.LogRequest, h fleet.Host, c *control.Client, printer *logPrinter) (refused, err error) {
+	for {
+		begun, err := p.streamOf(ctx, r, q, h, c, printer)
+		without := withoutRefused(q.Children, err)
+		if begun || len(without) == 0 {
+			return refused, err
+		}
+		refused, q.Children = err, without
+		p.complainOf(label(r, h), err)
+	}
+}
+
+// withoutRefused are the children without the one that the server does not have,
+// or has no output of; none where err is something else.
+func withoutRefused(children []string, err error) []string {
+	var refusal *spec.Refusal
+	if !errors.As(err, &refusal) || refusal.Code != spec.NotFound && refusal.Code != spec.BadRequest || !slices.Contains(children, refusal.Child) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(children), func(child string) bool { return child == refusal.Child })
+}
+
+// streamOf prints the output that one host has of children; begun tells whether
+// any of it came.
+func (p *program) streamOf(ctx context.Context, r request, q spec.LogRequest, h fleet.Host, c *control.Client, printer *logPrinter) (begun bool, err error) {
 	if err := printer.learnNames(ctx, c, q.Children); err != nil {
-		return err
+		return false, err
 	}
 	stream := c.Logs(ctx, q)
 	if q.Follow && p.through == nil {
 		stream = c.FollowLogs(ctx, q, func(err error) { p.complainOf(label(r, h), fmt.Errorf("the stream broke, trying to go on: %w", err)) })
 	}
-	begun := false
 	for chunk, err := range stream {
 		if err != nil {
-			return errors.Join(printer.flush(h), p.explainEnd(err))
+			return begun, errors.Join(printer.flush(h), p.explainEnd(err))
 		}
 		if !begun {
 			begun = true
@@ -161,10 +192,10 @@ func (p *program) logsOf(ctx context.Context, r request, q spec.LogRequest, h fl
 			fleet.Suspend(ctx)
 		}
 		if err := printer.print(h, chunk); err != nil {
-			return err
+			return begun, err
 		}
 	}
-	return printer.flush(h)
+	return begun, printer.flush(h)
 }
 
 // explainEnd says of the end of a stream in a server what it means there.

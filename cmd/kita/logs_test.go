@@ -40,7 +40,9 @@ func TestLogs(t *testing.T) {
 		{"several", "logs web db", exitOK, "web | one\nweb | two\nweb | oops\ndb  | ready\x1b[1m\r\ndb  | <b>\u2028\ndb  | \xff\ndb  | unfinished\n", ""},
 		{"named twice", "logs web web --tail 1", exitOK, "two\noops\n", ""},
 		{"all", "logs all --tail 1", exitOK, "web         | two\nweb         | oops\ndb          | unfinished\n", ""},
-		{"no such child", "logs web nope", exitFailed, "", "kita: there is no child \"nope\": no file of that name is in the load paths\n"},
+		{"no such child", "logs nope", exitFailed, "", "kita: there is no child \"nope\": no file of that name is in the load paths\n"},
+		{"some are not there", "logs nope web quiet never --stream err", exitFailed, "web   | oops\n", "kita: there is no child \"never\": no file of that name is in the load paths\n" +
+			"kita: there is no child \"nope\": no file of that name is in the load paths\nkita: logs quiet: it has no output file"},
 		{"no output file", "logs quiet", exitFailed, "", "kita: logs quiet: it has no output file, what it writes to the server's own output or to a device cannot be read again: set `output: auto` in its file, or output_dir in server.yml, and restart it\n"},
 		{"a bad expression", "logs web --grep (", exitFailed, "", "kita: logs: grep: error parsing regexp: missing closing ): `(`, see https://golang.org/s/re2syntax\n"},
 		{"the paths", "logs web --path", exitOK, "/srv/log/web/out.log\n/srv/log/web/err.log\n", ""},
@@ -143,6 +145,20 @@ func TestLogsOfManyHosts(t *testing.T) {
 	status, out, stderr = kita("", "logs", "web", "--path", "--stream", "out", "on", "one,another", "--hosts-file", file)
 	if want := "one: /srv/log/web/out.log\nanother: /srv/log/web/out.log\n"; status != exitOK || out != want {
 		t.Errorf("paths: status %d, stdout %q, stderr %q", status, out, stderr)
+	}
+}
+
+// What a host does not have of several children keeps back none of the others.
+func TestLogsOfChildrenThatSomeHostsLack(t *testing.T) {
+	other := controltest.New(controltest.Child("db"))
+	other.Write("db", "there\n", spec.Out)
+	file := hostsFile(t, "hosts: {one: '"+serveFake(t, writingService()).tcp+"', another: '"+serveFake(t, other).tcp+"'}\n")
+	status, out, stderr := kita("", "logs", "web", "db", "--tail", "1", "--stream", "out", "on", "one,another", "--hosts-file", file)
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	slices.Sort(lines)
+	want := []string{"another db  | there", "one     db  | unfinished", "one     web | two"}
+	if status != exitFailed || !slices.Equal(lines, want) || !strings.Contains(stderr, "kita: another: there is no child \"web\"") || !strings.Contains(stderr, "1 of 2 hosts failed: another (not found)") {
+		t.Errorf("status %d, stdout %q, stderr %q", status, out, stderr)
 	}
 }
 
