@@ -147,7 +147,7 @@ func (f *File) nextToPack() (archive, spec.Compression, bool) {
 // packOne puts a packed archive in the place of one that is not. There is one of
 // them that the record names, at any time.
 func (f *File) packOne(ctx context.Context, a archive, c spec.Compression) error {
-	p, err := findPlace(f.path, f.owner)
+	p, err := findPlace(f.path, f.user())
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,6 @@ func newShared(stateDir string) (*shared, error) {
 type File struct {
 	shared *shared
 	path   string
-	owner  *Owner
 
 	// times and followers have locks of their own; see there.
 	times     times
@@ -115,7 +114,7 @@ type File struct {
 // whose it is, nil: the server's own. What a crash interrupted is finished; where
 // that cannot be, or the record cannot be read, there is a File and an error.
 func (s *shared) open(path string, owner *Owner) (*File, error) {
-	f := &File{shared: s, path: path, owner: owner, turn: make(chan struct{}, 1), stuck: map[uint64]bool{}}
+	f := &File{shared: s, path: path, turn: make(chan struct{}, 1), stuck: map[uint64]bool{}}
 	f.rec = record{Path: path, Owner: owner, Next: 1}
 	rec, err := s.records.load(path)
 	if rec != nil {
@@ -134,6 +133,21 @@ func (f *File) Key() Key {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.rec.Key
+}
+
+// user is whom the file and its archives are for; nil is the server itself.
+func (f *File) user() *Owner {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rec.Owner
+}
+
+// setUser says for whom they are from now on: for whom a launch opens the file.
+func (f *File) setUser(owner *Owner) {
+	if former := f.user(); former == owner || former != nil && owner != nil && *former == *owner {
+		return
+	}
+	f.change(func() { f.rec.Owner, f.unsaved = owner, f.kept || f.unsaved })
 }
 
 // base is the position of the live file's first byte.
@@ -365,7 +379,7 @@ func (f *File) openPath(flags int) (int, error) {
 	if f.byLink() {
 		reach = followPlace
 	}
-	p, err := reach(f.path, f.owner)
+	p, err := reach(f.path, f.user())
 	if err != nil {
 		return -1, err
 	}

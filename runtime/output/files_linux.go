@@ -130,6 +130,7 @@ func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
 	if !busy {
 		// The error is that of a context, and this one does not end.
 		_ = e.file.bind(context.Background(), at.key, 0)
+		e.file.setUser(owner)
 		e.file.configure(s.Rotate)
 	}
 	return e, true

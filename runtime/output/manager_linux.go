@@ -188,6 +188,7 @@ func (m *Manager) Attach(child string, id spec.Identity, c *spec.Child, outs []s
 func (m *Manager) use(o spec.Output, c *spec.Child) use {
 	key := Key{o.Dev, o.Inode}
 	e := m.entryOf(o.Path, key, ownerOf(o))
+	e.file.setUser(ownerOf(o))
 	if at, err := lookAt(o.Path); len(o.FIFOs) > 0 && err == nil && at.regular && at.key == e.file.Key() {
 		key = at.key
 		o.Dev, o.Inode, o.Base = key.Dev, key.Inode, 0

@@ -18,10 +18,13 @@ type place struct {
 	path, name string
 	dir        int // O_PATH
 	owner      *Owner
+	// guarded: another user must not lead the server elsewhere.
+	guarded bool
 }
 
-// findPlace finds the directory of the file at path, as the server for a nil
-// owner, else along the rules of walk. What lies at path itself is not looked at.
+// findPlace finds the directory of the file at path: along the rules of walk where
+// the server is root or there is an owner, else as the kernel goes. What lies at
+// path itself is not looked at.
 // The directory is not made: the error is fs.ErrNotExist where there is none. The
 // caller closes the place.
 func findPlace(path string, owner *Owner) (*place, error) {
@@ -39,7 +42,7 @@ func followPlace(path string, owner *Owner) (*place, error) {
 }
 
 func reachPlace(path string, owner *Owner, mkdirs, follow bool) (*place, error) {
-	p := &place{dir: -1, owner: owner}
+	p := &place{dir: -1, owner: owner, guarded: owner != nil || os.Geteuid() == 0}
 	last := func(dir int, name string) (err error) {
 		if follow && isLink(dir, name) {
 			return unix.ELOOP
@@ -49,10 +52,10 @@ func reachPlace(path string, owner *Owner, mkdirs, follow bool) (*place, error) 
 		return err
 	}
 	var err error
-	if owner == nil {
-		err = kernelWalk(path, mkdirs, last)
-	} else {
+	if p.guarded {
 		err = walk(path, owner, mkdirs, last)
+	} else {
+		err = kernelWalk(path, mkdirs, last)
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
@@ -146,7 +149,7 @@ func (p *place) check(fd int) error {
 	if kind := to.Mode & unix.S_IFMT; kind != unix.S_IFREG {
 		return notRegular(kind)
 	}
-	if p.owner != nil && !safe(&from, &to) {
+	if p.guarded && !safe(&from, &to) {
 		return errUnsafe
 	}
 	return nil

@@ -171,6 +171,7 @@ func (p *Prepared) begin(f *opened) error {
 	}
 	e := p.m.pin(path, f.key, f.owner)
 	p.pinned = append(p.pinned, e)
+	e.file.setUser(f.owner)
 	e.preparing.Lock()
 	defer e.preparing.Unlock()
 	ctx := context.Background()

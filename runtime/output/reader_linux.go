@@ -181,7 +181,7 @@ func (r *Reader) findArchive() error {
 	case r.pos < a.Start:
 		return r.lose(a.Start, nil)
 	}
-	p, err := findPlace(r.f.path, r.f.owner)
+	p, err := findPlace(r.f.path, r.f.user())
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.lose(a.End, err)
 	}

@@ -27,7 +27,7 @@ func (f *File) recover() error {
 	if !f.kept {
 		return f.skipHole(got)
 	}
-	p, err := findPlace(f.path, f.owner)
+	p, err := findPlace(f.path, f.user())
 	if err != nil {
 		return err
 	}

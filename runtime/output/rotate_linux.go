@@ -175,7 +175,7 @@ func (f *File) begin(now time.Time) (*work, error) {
 	if err := f.save(); err != nil {
 		return nil, err
 	}
-	place, err := makePlace(f.path, f.owner)
+	place, err := makePlace(f.path, f.user())
 	if err != nil {
 		return nil, err
 	}

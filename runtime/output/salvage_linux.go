@@ -101,7 +101,7 @@ func (m *Manager) reopen(ctx context.Context, e *entry) error {
 	if !m.reachable(e) && time.Since(m.astraySince(e)) < giveUpAfter {
 		return nil
 	}
-	fd, err := openOutput(e.path, e.file.owner, true)
+	fd, err := openOutput(e.path, e.file.user(), true)
 	if err != nil {
 		return err
 	}
