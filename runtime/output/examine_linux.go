@@ -12,6 +12,7 @@ import (
 // goes, and whether something is to be done about it.
 func (m *Manager) examine(e *entry, now time.Time) report {
 	stray, placeErr := m.checkPlace(e)
+	full := m.checkRoom(e)
 	end, err := e.file.measure(now)
 	if err == nil {
 		if err := e.file.times.note(now, end); err != nil {
@@ -31,7 +32,7 @@ func (m *Manager) examine(e *entry, now time.Time) report {
 	}
 	m.checkBudget()
 	e.file.followers.wake()
-	r := report{end: end, at: m.watchable(e), stray: stray || placeErr != nil, followed: e.file.followers.any(), deadline: e.file.deadline(now)}
+	r := report{end: end, at: m.watchable(e), wrong: stray || full || placeErr != nil, followed: e.file.followers.any(), deadline: e.file.deadline(now)}
 	r.left, r.rate = e.file.room()
 	return r
 }

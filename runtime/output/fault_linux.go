@@ -13,9 +13,9 @@ import (
 
 // faults are what is wrong with a file, in words; guarded by Manager.mu.
 type faults struct {
-	// astray says that it is not at its path any more, stuck why it cannot be
-	// rotated or looked at.
-	astray, stuck string
+	// astray says that it is not at its path any more, full that there is no room
+	// on its disk, stuck why it cannot be rotated or looked at.
+	astray, full, stuck string
 	// held is the file that is at its path no more, opened; nil otherwise. moved:
 	// it has another name, and whoever gave it that may do with it what he likes.
 	held  *held
@@ -27,7 +27,7 @@ type faults struct {
 // lines are all of them.
 func (f *faults) lines() []string {
 	var lines []string
-	for _, line := range []string{f.astray, f.stuck} {
+	for _, line := range []string{f.astray, f.full, f.stuck} {
 		if line != "" {
 			lines = append(lines, line)
 		}

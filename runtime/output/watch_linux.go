@@ -17,10 +17,10 @@ const (
 	// each millisecond then.
 	crowdWait = 5 * time.Second
 	crowd     = 1000
-	// blindWait is between two looks at a file that cannot be watched, strayWait
+	// blindWait is between two looks at a file that cannot be watched, wrongWait
 	// where something is wrong with it.
 	blindWait = 30 * time.Second
-	strayWait = 2 * time.Second
+	wrongWait = 2 * time.Second
 	// quietLooks is after how many looks without growth a file is idle.
 	quietLooks = 2
 	// rotationsPerDevice is how many files of one file system are rotated at once.
@@ -54,9 +54,10 @@ type report struct {
 	// fast it grows, in bytes a second.
 	left, rate uint64
 	followed   bool
-	// at is where inotify finds the file; stray: not at its path.
+	// at is where inotify finds the file; wrong: it is not at its path, or its disk
+	// is full.
 	at    string
-	stray bool
+	wrong bool
 	// deadline is when it has to be looked at even if it is idle; zero for never.
 	deadline time.Time
 }
@@ -346,8 +347,8 @@ func (w *watcher) next(e *entry, r report, now time.Time) time.Time {
 	case e.look.watch == 0:
 		earlier(blindWait)
 	}
-	if r.stray {
-		earlier(strayWait)
+	if r.wrong {
+		earlier(wrongWait)
 	}
 	return at
 }
