@@ -39,9 +39,17 @@ func (f fields) write(w io.Writer, p *program, prefix string) error {
 	return err
 }
 
+// detail is what `check NAME` learned from one host.
+type detail struct {
+	view spec.View
+	// files are the child's output files; none where the server does not tell.
+	files []spec.OutputFile
+}
+
 // writeDetail prints all there is to say about one child.
-func (p *program) writeDetail(w io.Writer, v spec.View, prefix string) error {
+func (p *program) writeDetail(w io.Writer, d detail, prefix string) error {
 	var f fields
+	v := d.view
 	s := v.Status
 	f.add("name", v.Name)
 	phase := field{title: "phase", text: string(s.Phase), colour: phaseColour(s.Phase)}
@@ -72,6 +80,7 @@ func (p *program) writeDetail(w io.Writer, v spec.View, prefix string) error {
 	if s.RepeatAt != nil {
 		f.add("repeat at", instant(*s.RepeatAt, p.now()))
 	}
+	addFiles(&f, d.files)
 	return f.write(w, p, prefix)
 }
 
@@ -161,6 +170,35 @@ func addConfig(f *fields, c, file *spec.Child) {
 	if c.Repeat != nil {
 		f.add("repeat", repeatText(c.Repeat))
 	}
+}
+
+// addFiles has the output files, a line each.
+func addFiles(f *fields, files []spec.OutputFile) {
+	title := "output"
+	for _, file := range files {
+		f.add(title, fileText(file))
+		title = ""
+	}
+}
+
+// fileText is an output file with what there is of it.
+func fileText(file spec.OutputFile) string {
+	parts := []string{sizeText(file.Size)}
+	var packed uint64
+	for _, a := range file.Archives {
+		packed += a.Size
+	}
+	switch n := len(file.Archives); n {
+	case 0:
+	case 1:
+		parts = append(parts, "1 archive of "+sizeText(packed))
+	default:
+		parts = append(parts, fmt.Sprintf("%d archives of %s together", n, sizeText(packed)))
+	}
+	if file.Dropped > 0 {
+		parts = append(parts, fmt.Sprintf("%d lines were dropped", file.Dropped))
+	}
+	return fmt.Sprintf("%s (%s)", file.Path, strings.Join(parts, ", "))
 }
 
 // resourcesText is the limits of a whole child, as its file could have them.

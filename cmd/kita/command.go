@@ -136,13 +136,22 @@ func (p *program) check(ctx context.Context, r request) error {
 }
 
 func (p *program) checkOne(ctx context.Context, r request) error {
-	return fanOut(ctx, p, r, showing[spec.View]{
+	return fanOut(ctx, p, r, showing[detail]{
 		text: p.writeDetail,
-		judge: func(v spec.View) int {
-			if v.Status.Alive() {
+		data: func(d detail) any { return d.view },
+		judge: func(d detail) int {
+			if d.view.Status.Alive() {
 				return exitOK
 			}
 			return exitNotRunning
 		},
-	}, func(ctx context.Context, c *control.Client) (spec.View, error) { return c.Get(ctx, r.child) })
+	}, func(ctx context.Context, c *control.Client) (detail, error) {
+		v, err := c.Get(ctx, r.child)
+		if err != nil || r.format != formatText && r.format != formatWide {
+			return detail{view: v}, err
+		}
+		// A server that does not tell of its files may tell of all else.
+		files, _ := c.Output(ctx, r.child)
+		return detail{v, files}, nil
+	})
 }

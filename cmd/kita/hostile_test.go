@@ -55,7 +55,7 @@ func TestNothingOfAHostActsOnTheTerminal(t *testing.T) {
 	poison(reflect.ValueOf(&views).Elem())
 	poison(reflect.ValueOf(&info).Elem())
 	for _, v := range views {
-		if err := p.writeDetail(&b, v, ""); err != nil {
+		if err := p.writeDetail(&b, detail{view: v}, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -67,6 +67,15 @@ func exampleViews() []spec.View {
 	}
 }
 
+// exampleFiles are the output files of web.
+func exampleFiles() []spec.OutputFile {
+	return []spec.OutputFile{
+		{Streams: []spec.StreamName{spec.Out}, Path: "/srv/out.log", Size: 12},
+		{Streams: []spec.StreamName{spec.Err}, Path: "/var/log/web\x1b.log", Size: 4_700_000, Dropped: 12345,
+			Archives: []spec.Archive{{Size: 9_000_000}, {Size: 11_000_000}}},
+	}
+}
+
 func TestRendering(t *testing.T) {
 	plain := &program{now: func() time.Time { return controltest.Started.Add(3*time.Hour + 5*time.Minute) }}
 	coloured := &program{now: plain.now, colour: true}
@@ -83,10 +92,10 @@ func TestRendering(t *testing.T) {
 		{"table-host", func(b *bytes.Buffer) error { return plain.writeTable(b, views[:1], false, "a:33889: ") }},
 		{"table-wide", func(b *bytes.Buffer) error { return plain.writeTable(b, views, true, "") }},
 		{"table-colour", func(b *bytes.Buffer) error { return coloured.writeTable(b, views, false, "") }},
-		{"detail-web", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[3], "") }},
-		{"detail-flaky", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[1], "") }},
-		{"detail-odd", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[2], "h: ") }},
-		{"detail-hungry", func(b *bytes.Buffer) error { return plain.writeDetail(b, views[4], "h: ") }},
+		{"detail-web", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{views[3], exampleFiles()}, "") }},
+		{"detail-flaky", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{view: views[1]}, "") }},
+		{"detail-odd", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{view: views[2]}, "h: ") }},
+		{"detail-hungry", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{view: views[4]}, "h: ") }},
 		{"info", func(b *bytes.Buffer) error { return plain.writeInfo(b, info, "") }},
 		{"info-empty", func(b *bytes.Buffer) error {
 			return plain.writeInfo(b, spec.Info{Encrypt: true, StartedAt: controltest.Started}, "")

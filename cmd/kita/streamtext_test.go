@@ -62,7 +62,7 @@ func TestCheckShowsTheRotationThatIsInForce(t *testing.T) {
 	} {
 		v := spec.View{Name: "web", Spec: tt.file, Status: spec.Status{Process: &spec.Process{PID: 7, Config: started}}}
 		var b bytes.Buffer
-		if err := p.writeDetail(&b, v, ""); err != nil || !strings.Contains(b.String(), tt.want) {
+		if err := p.writeDetail(&b, detail{view: v}, ""); err != nil || !strings.Contains(b.String(), tt.want) {
 			t.Errorf("%s: %v\n%s\nwant\n%s", tt.name, err, b.String(), tt.want)
 		}
 	}
