@@ -152,7 +152,7 @@ func TestFullDiskUnderOutput(t *testing.T) {
 		f := newFaultyOutput(t, dir, inTmpfs(dir, "16m"), "", smallRotation+", format: text")
 		f.rotates(t)
 		free := f.fill(t)
-		f.warns(t, "no space left on device")
+		f.warns(t, "/logs/w.log: no space left on device")
 		eventually(t, "lines are dropped", func() bool { return f.output(t, "w").Dropped > 0 })
 		free()
 		f.warns(t, "")

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -134,7 +133,9 @@ func (s *outputs) addPumps(child string, files []spec.OutputFile) {
 			files[i].Dropped += dropped[name]
 			for _, one := range stats[name] {
 				files[i].Dropped += one.Dropped
-				files[i].Fault = cmp.Or(files[i].Fault, one.Fault)
+				if files[i].Fault == "" && one.Fault != "" {
+					files[i].Fault = "write " + files[i].Path + ": " + one.Fault
+				}
 			}
 		}
 	}

@@ -275,8 +275,12 @@ func (s *outputs) followPump() {
 		}
 		faults := map[run][]string{}
 		for k, stats := range s.pump.Stats() {
-			if r := (run{k.Child, k.Incarnation}); stats.Fault != "" && !slices.Contains(faults[r], stats.Fault) {
-				faults[r] = append(faults[r], stats.Fault)
+			if stats.Fault == "" {
+				continue
+			}
+			r := run{k.Child, k.Incarnation}
+			if fault := s.pumpFault(r, k.Stream, stats.Fault); !slices.Contains(faults[r], fault) {
+				faults[r] = append(faults[r], fault)
 			}
 		}
 		for r := range s.pumpedRuns() {
@@ -285,6 +289,22 @@ func (s *outputs) followPump() {
 			s.tell(r, func(w *written) { w.pumps = lines })
 		}
 	}
+}
+
+// pumpFault is what is wrong with a pumped stream, with the file it goes to.
+func (s *outputs) pumpFault(r run, name spec.StreamName, fault string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.live[r]
+	if w == nil {
+		return fault
+	}
+	for _, o := range w.outs {
+		if slices.Contains(o.Streams, name) {
+			return "write " + o.Path + ": " + fault
+		}
+	}
+	return fault
 }
 
 // pumpedRuns are the runs that have a pumped stream.
