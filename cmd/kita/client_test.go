@@ -262,8 +262,22 @@ func TestProblemsOfTheServerAreWarnings(t *testing.T) {
 
 func TestCompletionOffersTheChildren(t *testing.T) {
 	server := serveFake(t, controltest.New(controltest.Child("web"), controltest.Child("db")))
-	_, out, _ := kita(server.socket, "__complete", "stop", "")
-	if want := "db\tstopped\nweb\tstopped\nall\tevery child\n:4\n"; out != want {
-		t.Errorf("got %q, want %q", out, want)
+	const all, place = "db\tstopped\nweb\tstopped\nall\tevery child\n:4\n", "on\thosts to ask\nwith\tprivate key file\n:4\n"
+	for line, want := range map[string]string{
+		"stop ":              all,
+		"logs ":              all,
+		"logs web ":          "db\tstopped\n" + place,
+		"logs all ":          place,
+		"logs web --stream ": "out\nerr\n:4\n",
+		"logs web -n ":       ":4\n",
+		"logs web -o ":       "json\n:4\n",
+		"check -o ":          "json\nyaml\nwide\n:4\n",
+		"rotate ":            all,
+		"rotate web ":        place,
+	} {
+		_, out, _ := kita(server.socket, append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		if out != want {
+			t.Errorf("%s: got %q, want %q", line, out, want)
+		}
 	}
 }

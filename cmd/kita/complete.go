@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,8 +40,24 @@ func (p *program) completeChildren(f *flags) cobra.CompletionFunc {
 		if len(args) == 0 {
 			return names, directive
 		}
-		return append(names, offers...), directive
+		more := slices.DeleteFunc(names, func(offer string) bool {
+			name, _, _ := strings.Cut(offer, "\t")
+			return name == spec.All || slices.Contains(args, name)
+		})
+		if slices.Contains(args, spec.All) {
+			more = nil
+		}
+		return append(more, offers...), directive
 	}
+}
+
+// completeFormats offers what -o takes.
+func completeFormats(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	formats := []string{"json", "yaml", "wide"}
+	if c.Name() == "logs" {
+		formats = formats[:1]
+	}
+	return formats, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completePlace offers what may follow the children.

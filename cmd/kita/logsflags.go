@@ -21,12 +21,16 @@ type logFlags struct {
 func (l *logFlags) register(c *cobra.Command) {
 	set := c.Flags()
 	set.BoolVarP(&l.follow, "follow", "f", false, "go on with what is written from now on")
-	set.Var(countValue{&l.tail}, "tail", "begin with the last `N` lines of each file, without it with the first that is kept")
+	set.VarP(countValue{&l.tail}, "tail", "n", "begin with the last `N` lines of each file, without it with the first that is kept")
 	set.StringVar(&l.since, "since", "", "leave out what is older: a `TIME` like 10m, 2d or 2026-01-31T02:11:11Z")
 	set.StringVar(&l.grep, "grep", "", "only lines that match a regular `EXPRESSION` (RE2)")
 	set.StringVar(&l.stream, "stream", "", "`out` or err alone")
 	set.BoolVar(&l.path, "path", false, "show where the files are, in place of what they hold")
 	set.Lookup("output").Usage = "json: one object a line"
+	_ = c.RegisterFlagCompletionFunc("stream", cobra.FixedCompletions([]string{string(spec.Out), string(spec.Err)}, cobra.ShellCompDirectiveNoFileComp))
+	for _, name := range []string{"tail", "since", "grep"} {
+		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
 	set.Lookup("timeout").Usage = "how long each host may take to begin"
 }
 
@@ -36,7 +40,7 @@ func (l logFlags) request(children []string, given func(string) bool, now time.T
 	q := spec.LogRequest{Children: children, Follow: l.follow, Grep: l.grep, Stream: spec.StreamName(l.stream)}
 	switch {
 	case l.path && (l.follow || given("tail") || given("since") || given("grep")):
-		return q, usagef("--path shows where the files are, it can be combined with --stream only")
+		return q, usagef("--path shows where the files are, it can be combined with --stream and -o json only")
 	case l.path && (len(children) > 1 || children[0] == spec.All):
 		return q, usagef("--path is for one child: kita logs CHILD --path")
 	case l.follow && given(parallelFlag):

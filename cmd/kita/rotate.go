@@ -29,7 +29,7 @@ func (p *program) rotateCommand() *cobra.Command {
 		},
 	}
 	p.registerFlags(&f, c, spec.VerbInfo)
-	c.ValidArgsFunction = p.completeChildren(&f)
+	c.ValidArgsFunction = p.completeWords(spec.VerbStop, &f)
 	return c
 }
 

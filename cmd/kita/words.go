@@ -86,7 +86,7 @@ func (f *flags) registerPlace(c *cobra.Command, verb spec.Verb) {
 	if verb.Changes() {
 		f.registerRolling(c)
 	}
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml", "wide"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("output", completeFormats)
 	_ = c.RegisterFlagCompletionFunc(checkingFlag, cobra.FixedCompletions([]string{string(acceptNew), string(strict)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
