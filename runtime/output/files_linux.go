@@ -119,7 +119,7 @@ func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
 	switch {
 	case err != nil, !at.regular && !byLink:
 		// Not there yet, or not any more, or not to be read.
-		return m.entry(path, owner), true
+		at.key = Key{}
 	case !at.regular:
 		return nil, false
 	}
@@ -128,8 +128,10 @@ func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
 	busy := len(e.users) > 0 || e.pins > 0
 	m.mu.Unlock()
 	if !busy {
-		// The error is that of a context, and this one does not end.
-		_ = e.file.bind(context.Background(), at.key, 0)
+		if at.key != (Key{}) {
+			// The error is that of a context, and this one does not end.
+			_ = e.file.bind(context.Background(), at.key, 0)
+		}
 		e.file.setUser(owner)
 		e.file.configure(s.Rotate)
 	}

@@ -45,8 +45,9 @@ type Manager struct {
 	log    *slog.Logger
 	shared *shared
 	watch  *watcher
-	// packers pack archives, savers keep the budget.
-	packers, savers crew
+	// packers pack archives, savers keep the budget, rulers find the files of those
+	// that do not run.
+	packers, savers, rulers crew
 
 	// telling is held while Options.Fault is called, so that what it is told comes
 	// in order. It is taken before mu.
@@ -125,6 +126,7 @@ func New(o Options) (*Manager, error) {
 	m.watch = newWatcher(m.examine, notify)
 	m.packers = crew{most: 1, running: &m.watch.running}
 	m.savers = crew{most: 1, running: &m.watch.running}
+	m.rulers = crew{most: 1, running: &m.watch.running}
 	known, err := m.shared.records.all()
 	if err != nil {
 		m.log.Warn("what was known of some output files is lost", "err", err)
@@ -250,7 +252,8 @@ func (m *Manager) retire(e *entry) {
 	}
 }
 
-// Configure applies what the file of a child says of rotation to its live runs.
+// Configure applies what the file of a child says of rotation to its live runs;
+// where there are none, to what former ones have left, a little later.
 func (m *Manager) Configure(c *spec.Child) {
 	var changed []*entry
 	m.mu.Lock()
@@ -264,6 +267,19 @@ func (m *Manager) Configure(c *spec.Child) {
 	for _, e := range changed {
 		m.applyRules(e)
 		m.watch.wake(e)
+	}
+	if len(changed) == 0 {
+		m.watch.unlessClosed(func() { m.rulers.do(func() { m.ruleUnused(c) }) })
+	}
+}
+
+// ruleUnused has what is there of the output of a child that does not run kept as
+// its file says: archives grow old, and count for the budget.
+func (m *Manager) ruleUnused(c *spec.Child) {
+	for _, f := range m.configured(c) {
+		if f.isArchived() || f.Key() != (Key{}) {
+			m.watch.wake(f.entry)
+		}
 	}
 }
 

@@ -233,6 +233,15 @@ func (w *watcher) rotation(e *entry, task func()) {
 	}
 }
 
+// unlessClosed calls do, which may begin work that close waits for.
+func (w *watcher) unlessClosed(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		do()
+	}
+}
+
 // beside has a task done by those who look; false once closed.
 func (w *watcher) beside(e *entry, task func()) bool {
 	w.mu.Lock()

@@ -134,6 +134,32 @@ func TestRotationByTheClock(t *testing.T) {
 	}
 }
 
+// TestRulesHoldForWhatFormerRunsHaveLeft: also under a new server, with nobody
+// who reads or starts the child.
+func TestRulesHoldForWhatFormerRunsHaveLeft(t *testing.T) {
+	state := t.TempDir()
+	inState := func(o *Options) { o.StateDir = state }
+	c := childTo(filepath.Join(t.TempDir(), "web.log"), spec.Append,
+		&spec.Rotate{Size: 4096, Keep: 100, Compress: spec.NoCompression})
+	m, _ := newManager(t, inState)
+	r := launch(t, m, c, 1)
+	r.write(t, lines(0, 600))
+	f := theFile(t, m, c)
+	awaitThat(t, "archives", func() bool { return f.shown().Rotations == 2 })
+	r.end(t)
+	m.Detach(c.Name, 1)
+	m.Close()
+
+	m, _ = newManager(t, inState)
+	rotate := *c.Stdout.Rotate
+	rotate.MaxAge = spec.Duration(time.Second)
+	m.Configure(childTo(c.Stdout.Path, spec.Append, &rotate))
+	awaitThat(t, "no archives", func() bool {
+		archives, err := filepath.Glob(c.Stdout.Path + ".*")
+		return err == nil && len(archives) == 0
+	})
+}
+
 func TestArchivesAreRemovedByTheirAge(t *testing.T) {
 	m, _ := newManager(t, nil)
 	c := childTo(filepath.Join(t.TempDir(), "web.log"), spec.Append,
