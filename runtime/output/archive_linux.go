@@ -57,16 +57,41 @@ const (
 var errTruncated = errors.New("it was truncated by somebody meanwhile")
 
 // cut makes an archive of what lies before the position end, and moves the head
-// there. Once the record has the archive, what it holds is read from there. A
-// crash before leaves the live file as it was.
+// there. Where there is no room for all of it, it makes several parts, one after
+// the other, and frees what each one holds.
 func (w *work) cut(ctx context.Context, end uint64) error {
+	if w.rules.Keep == 0 {
+		rec := w.f.record()
+		seam, err := w.seamAt(int64(end - rec.Base))
+		if err != nil {
+			return err
+		}
+		return w.commit(rec.Base, end, seam, nil)
+	}
+	for {
+		to, err := w.fitting(w.f.record().Head, end)
+		if err != nil {
+			return err
+		}
+		if err := w.cutPart(ctx, to, to < end); err != nil || to == end {
+			return err
+		}
+		if err := w.free(); err != nil {
+			return err
+		}
+		if w.f.record().Head != to {
+			return w.failed("rotate", errTruncated)
+		}
+	}
+}
+
+// cutPart makes one archive. Once the record has it, what it holds is read from
+// there. A crash before leaves the live file as it was.
+func (w *work) cutPart(ctx context.Context, end uint64, part bool) error {
 	rec := w.f.record()
 	seam, err := w.seamAt(int64(end - rec.Base))
 	if err != nil {
 		return err
-	}
-	if w.rules.Keep == 0 {
-		return w.commit(rec.Base, end, seam, nil)
 	}
 	seq, err := w.number(rec.Next)
 	if err != nil {
@@ -76,8 +101,8 @@ func (w *work) cut(ctx context.Context, end uint64) error {
 		return err
 	}
 	w.f.shared.passed(afterMaking)
-	a := archive{Seq: seq, Start: rec.Head, End: end, At: w.now}
-	a.Name, a.Size, err = w.write(ctx, archiveName(w.place.name, seq), rec.Head-rec.Base, end-rec.Head)
+	a := archive{Seq: seq, Name: archiveName(w.place.name, seq), Start: rec.Head, End: end, At: w.now, Part: part}
+	a.Size, err = w.write(ctx, a.Name, rec.Head-rec.Base, end-rec.Head)
 	if err != nil {
 		return err
 	}
@@ -160,44 +185,32 @@ func (p *place) removeRegular(name string) error {
 }
 
 // write makes an archive called name of n bytes at the offset from of the live
-// file. On a full disk it removes what an archive more would remove anyway; if
-// that does not help it packs at once.
-func (w *work) write(ctx context.Context, name string, from, n uint64) (as string, size uint64, err error) {
-	size, err = w.writeAs(ctx, name, from, n, spec.NoCompression)
+// file. On a full disk, or one of which the user has no more, it removes what an
+// archive more would remove anyway.
+func (w *work) write(ctx context.Context, name string, from, n uint64) (size uint64, err error) {
+	size, err = w.writeOnce(ctx, name, from, n)
 	if !full(err) {
-		return name, size, err
+		return size, err
 	}
 	freed, pruneErr := w.f.pruneFor(w.now)
 	if freed {
-		size, err = w.writeAs(ctx, name, from, n, spec.NoCompression)
+		return w.writeOnce(ctx, name, from, n)
 	}
-	if !full(err) || w.rules.Compress == spec.NoCompression {
-		return name, size, errors.Join(err, pruneErr)
-	}
-	name += endings[w.rules.Compress]
-	size, packErr := w.writeAs(ctx, name, from, n, w.rules.Compress)
-	if packErr != nil {
-		return "", 0, packErr
-	}
-	return name, size, nil
+	return 0, errors.Join(err, pruneErr)
 }
 
 func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-// writeAs writes the archive under a temporary name first. It is on the disk
+// writeOnce writes the archive under a temporary name first. It is on the disk
 // when it gets its own.
-func (w *work) writeAs(ctx context.Context, name string, from, n uint64, c spec.Compression) (size uint64, err error) {
+func (w *work) writeOnce(ctx context.Context, name string, from, n uint64) (size uint64, err error) {
 	tmp := tempName(w.place.name, toCopy)
 	fd, err := w.createLike(tmp)
 	if err != nil {
 		return 0, err
 	}
 	defer unix.Close(fd)
-	if c == spec.NoCompression {
-		err = copyRange(ctx, fd, w.live, int64(from), int64(n))
-	} else {
-		err = packRange(ctx, fd, w.live, int64(from), int64(n), c)
-	}
+	err = copyRange(ctx, fd, w.live, int64(from), int64(n))
 	if err == nil {
 		err = unix.Fdatasync(fd)
 	}

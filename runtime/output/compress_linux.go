@@ -50,9 +50,10 @@ func newUnpacker(r io.Reader, c spec.Compression) (io.ReadCloser, error) {
 	return io.NopCloser(r), nil
 }
 
-// packRange writes n bytes at the offset from of src to dst, packed.
+// packRange writes n bytes at the offset from of src to dst, packed. It leaves the
+// programs their room, see errNoRoom.
 func packRange(ctx context.Context, dst, src int, from, n int64, c spec.Compression) error {
-	packer, err := newPacker(fdWriter{fd: dst}, c)
+	packer, err := newPacker(&fdWriter{fd: dst}, c)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,11 @@ func packRange(ctx context.Context, dst, src int, from, n int64, c spec.Compress
 	if err == nil && got < n {
 		err = errTruncated
 	}
-	return errors.Join(err, packer.Close())
+	if err != nil {
+		_ = packer.Close() // which may only say it again
+		return err
+	}
+	return packer.Close()
 }
 
 // fdReader reads left bytes of fd from the offset at, until ctx ends.
@@ -85,10 +90,29 @@ func (r *fdReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// fdWriter appends to fd at the offset that the kernel keeps.
-type fdWriter struct{ fd int }
+// fdWriter appends to fd at the offset that the kernel keeps, as long as there is
+// room beside the reserve.
+type fdWriter struct {
+	fd int
+	// room is how many bytes may be written before it is looked at again.
+	room int
+}
 
-func (w fdWriter) Write(b []byte) (int, error) {
+// mostBlind is how much is written without a look at the room that there is.
+const mostBlind = 1 << 20
+
+func (w *fdWriter) Write(b []byte) (int, error) {
+	if w.room < len(b) {
+		room, err := roomBeside(w.fd)
+		if err != nil {
+			return 0, err
+		}
+		if room < uint64(len(b)) {
+			return 0, errNoRoom
+		}
+		w.room = int(min(room, uint64(max(mostBlind, len(b)))))
+	}
+	w.room -= len(b)
 	written := 0
 	for written < len(b) {
 		n, err := unix.Write(w.fd, b[written:])

@@ -55,6 +55,9 @@ type archive struct {
 	// Size is that of the file, in bytes.
 	Size uint64    `json:"size"`
 	At   time.Time `json:"at"`
+	// Part: there was no room for more, and the next archive has the rest. With
+	// that it counts as one.
+	Part bool `json:"part,omitempty"`
 }
 
 // clone is a copy that shares nothing with r.

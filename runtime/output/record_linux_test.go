@@ -15,7 +15,7 @@ func fullRecord() record {
 		Path: "/var/log/web.log", Owner: &Owner{UID: 7, GID: 8}, Key: Key{Dev: 1, Inode: 2}, Born: 3,
 		Base: 4096, Head: 5000, Collapsing: 4096, Making: 3, Next: 4, LastCut: at, Rotations: 2,
 		Archives: []archive{
-			{Seq: 1, Name: "web.log.000001.zst", Start: 0, End: 3000, Size: 100, At: at},
+			{Seq: 1, Name: "web.log.000001.zst", Start: 0, End: 3000, Size: 100, At: at, Part: true},
 			{Seq: 2, Name: "web.log.000002", Start: 3000, End: 5000, Size: 2000, At: at},
 		},
 	}

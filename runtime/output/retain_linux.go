@@ -18,13 +18,29 @@ func (f *File) excess(now time.Time, more int) int {
 		return 0
 	}
 	all := f.rec.Archives
-	n := min(max(len(all)+more-f.rules.Keep, 0), len(all))
+	n := beyond(all, f.rules.Keep, more)
 	if f.rules.MaxAge > 0 {
 		for n < len(all) && !now.Before(all[n].At.Add(f.rules.MaxAge.D())) {
 			n++
 		}
 	}
 	return n
+}
+
+// beyond is how many archives, from the oldest on, are to go for no more than keep
+// to be there when so many more are made.
+func beyond(all []archive, keep, more int) int {
+	kept := more
+	for i := len(all) - 1; i >= 0; i-- {
+		// One that is made next is the rest of a last one that is a part.
+		if !all[i].Part || i == len(all)-1 && more == 0 {
+			kept++
+		}
+		if kept > keep {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // prune removes the archives that the rules do not keep, when so many more are
