@@ -119,6 +119,7 @@ func (s *shared) open(path string, owner *Owner) (*File, error) {
 	rec, err := s.records.load(path)
 	if rec != nil {
 		f.rec, f.kept = *rec, true
+		f.rec.notAfter(time.Now())
 		f.rec.Owner = owner
 	}
 	f.seen = f.rec.Head

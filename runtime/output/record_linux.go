@@ -66,6 +66,19 @@ func (r record) clone() record {
 	return r
 }
 
+// notAfter has no time lie ahead of now, as those of a clock do that was wrong:
+// every and max_age would wait until then.
+func (r *record) notAfter(now time.Time) {
+	if r.LastCut.After(now) {
+		r.LastCut = now
+	}
+	for i, a := range r.Archives {
+		if a.At.After(now) {
+			r.Archives[i].At = now
+		}
+	}
+}
+
 // oldest is the position of the first byte that can still be read.
 func (r *record) oldest() uint64 {
 	if len(r.Archives) > 0 {

@@ -78,6 +78,23 @@ func TestNoArchiveIsMadeWhereNoneIsKept(t *testing.T) {
 	})
 }
 
+// TestAClockThatWasAheadKeepsNothingBack once a server begins with a right one.
+func TestAClockThatWasAheadKeepsNothingBack(t *testing.T) {
+	s := newStream(t, t.TempDir(), &spec.Rotate{Size: 4096, Keep: 1000, MaxAge: spec.Duration(time.Hour),
+		Every: spec.Duration(time.Hour), Compress: spec.NoCompression})
+	s.write(lines(0, 600))
+	if _, err := s.rotate(t.Context(), time.Now().AddDate(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	s.restart(s.path)
+	soon := time.Now().Add(time.Hour)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.expired(soon); n != 3 || !s.everyDue(soon) {
+		t.Errorf("%d archives are too old after an hour, and every is due: %t", n, s.everyDue(soon))
+	}
+}
+
 func TestRetentionForgetsWhatTheUserRemoved(t *testing.T) {
 	s := newStream(t, t.TempDir(), rules())
 	s.write(lines(0, 1000))
