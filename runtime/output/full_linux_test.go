@@ -17,6 +17,7 @@ func TestFullDiskIsToldAlsoWithoutRotation(t *testing.T) {
 	c := childTo(filepath.Join(dir, "web.log"), spec.Append, nil)
 	r := launch(t, m, c, 1)
 	r.write(t, "a line\n")
+	awaitThat(t, "the line is written", func() bool { return sizeOf(t, c.Stdout.Path) > 0 })
 	filler := filepath.Join(dir, "filler")
 	fill(t, filler)
 	r.write(t, "one that fits into the block\n")
