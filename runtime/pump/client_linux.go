@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -110,18 +111,37 @@ func New(o Options) *Client {
 	return c
 }
 
+// resumePatience is how long Resume waits for a pump that may hang.
+const resumePatience = time.Second
+
 // Resume connects to the pump of a former server, if there is one, and removes
 // what is left of streams that nobody has open any more. It comes before
 // everything else; a server without a former one may leave it out. An error
-// leaves the client usable.
+// leaves the client usable. A pump that does not answer soon, or is of another
+// version, is waited for or replaced after Resume has returned.
 func (c *Client) Resume() error {
 	c.connecting.Lock()
-	defer c.connecting.Unlock()
 	c.sweep()
-	if c.PID() == 0 {
+	pid := c.PID()
+	if pid == 0 {
+		c.connecting.Unlock()
 		return nil
 	}
-	return c.connect(false)
+	done := make(chan error, 1)
+	c.running.Go(func() {
+		defer c.connecting.Unlock()
+		done <- c.connect(false)
+		c.sweep()
+	})
+	timer := time.NewTimer(resumePatience)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		c.log.Warn("the pump is not ready yet, nobody waits for it", "pid", pid)
+		return nil
+	}
 }
 
 // Attach has the pump take what comes out of s.FIFO. It starts a pump if there is

@@ -46,9 +46,7 @@ func (c *Client) connect(start bool) error {
 			return errClosed
 		}
 		answer, err := p.ask(context.Background(), message{Op: opHello, Version: c.version})
-		if errors.Is(err, context.DeadlineExceeded) {
-			c.log.Warn("the pump does not answer, it is killed", "pid", p.pid)
-			p.kill()
+		if errors.Is(err, errSilent) {
 			<-p.buried
 			continue
 		}
@@ -93,6 +91,7 @@ func (c *Client) listenTo(p *peer) bool {
 
 // install makes p the pump, and attaches to it what was attached to another.
 func (c *Client) install(p *peer) {
+	go p.watch()
 	c.mu.Lock()
 	c.peer = p
 	c.tellChanged()
@@ -114,7 +113,7 @@ func (c *Client) finish(p *peer, its int) {
 	if p.send(message{Op: opFinish}) != nil {
 		p.kill()
 	}
-	timer := time.NewTimer(answerPatience)
+	timer := time.NewTimer(2 * finishPatience)
 	defer timer.Stop()
 	select {
 	case <-p.buried:

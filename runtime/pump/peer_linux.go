@@ -3,14 +3,23 @@ package pump
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// answerPatience is how long a pump may take to answer, but for a drain.
-const answerPatience = 10 * time.Second
+const (
+	// answerPatience is how long a pump may take to answer, but for a drain. One
+	// that then does not answer a ping in that time either is killed.
+	answerPatience = 2 * time.Second
+	// pingPause is between two pings: one that hangs blocks its programs.
+	pingPause = 2 * time.Second
+)
+
+// errSilent: no answer came within answerPatience.
+var errSilent = errors.New("it does not answer")
 
 // errGone: the connection ended before the answer came.
 var errGone = errors.New("the pump is gone")
@@ -47,11 +56,39 @@ func newPeer(l *link, pid, pidfd int) *peer {
 }
 
 // ask sends a question and waits for the answer. The error is a *refusal where
-// the pump said no.
+// the pump said no. A pump that gives no sign of life is killed.
 func (p *peer) ask(ctx context.Context, m message, fds ...int) (message, error) {
+	answer, err := p.askOnce(ctx, m, fds...)
+	if !errors.Is(err, errSilent) {
+		return answer, err
+	}
+	// Perhaps it was this process that was stopped.
+	if _, err := p.askOnce(ctx, message{Op: opPing}); err == nil {
+		return message{}, fmt.Errorf("the pump, PID %d, is too slow to answer", p.pid)
+	}
+	p.kill()
+	return message{}, fmt.Errorf("the pump, PID %d, did not answer and was killed: %w", p.pid, errSilent)
+}
+
+// watch pings the pump until the connection ends.
+func (p *peer) watch() {
+	timer := time.NewTicker(pingPause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.gone:
+			return
+		case <-timer.C:
+			_, _ = p.ask(context.Background(), message{Op: opPing})
+		}
+	}
+}
+
+// askOnce is ask without consequences.
+func (p *peer) askOnce(ctx context.Context, m message, fds ...int) (message, error) {
 	if m.Op != opDrain {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, answerPatience)
+		ctx, cancel = context.WithTimeoutCause(ctx, answerPatience, errSilent)
 		defer cancel()
 	}
 	answer := make(chan message, 1)
@@ -79,7 +116,7 @@ func (p *peer) ask(ctx context.Context, m message, fds ...int) (message, error) 
 	case <-p.gone:
 		return message{}, errGone
 	case <-ctx.Done():
-		return message{}, ctx.Err()
+		return message{}, context.Cause(ctx)
 	}
 }
 

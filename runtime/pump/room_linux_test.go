@@ -27,7 +27,7 @@ func TestNothingIsDroppedWhileTheStreamWaitsForRoom(t *testing.T) {
 				s, in := unwritten(t, how)
 				lines := bytes.Repeat([]byte(line+"\n"), chunkSize/(len(line)+1))
 				now := time.Now()
-				for {
+				for range 1000 {
 					if ok, _ := s.lane.ready(now, now); !ok {
 						break
 					}

@@ -47,6 +47,9 @@ func (s *session) handle(m message, fds []int) error {
 		closeAll(fds)
 		s.house.welcome(s.link, message{Op: opHello, ID: m.ID, Version: s.house.version})
 		return nil
+	case m.Op == opPing:
+		closeAll(fds)
+		return s.done(m.ID, s.house.well())
 	case m.Key == nil:
 		closeAll(fds)
 		return fmt.Errorf("%s is about no stream", m.Op)
@@ -89,6 +92,13 @@ func (s *session) drain(m message) error {
 		case <-s.gone:
 		}
 	}()
+	return nil
+}
+
+// well returns at once, unless the house is locked for ever.
+func (h *house) well() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return nil
 }
 

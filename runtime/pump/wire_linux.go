@@ -17,7 +17,7 @@ import (
 
 // version is that of the messages. It changes when one that does not know the
 // other would take it wrongly. Hello and finish stay what they are.
-const version = 1
+const version = 2
 
 const (
 	// maxMessage is longer than any message: a held line in base64 and paths.
@@ -42,6 +42,8 @@ const (
 	opDiscard op = "discard"
 	// opDrain is answered by opDone once that is done.
 	opDrain op = "drain"
+	// opPing is answered by opDone, if the pump is well.
+	opPing op = "ping"
 	// opFinish has the pump end. It answers with opLeft for each stream, which
 	// another pump will take over, and closes the connection.
 	opFinish op = "finish"

@@ -1,0 +1,64 @@
+package pump
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"kita/spec"
+)
+
+// stopPump has the pump hang.
+func stopPump(t *testing.T, c *Client) (pid int) {
+	t.Helper()
+	pid = c.PID()
+	if pid == 0 {
+		t.Fatal("there is no pump")
+	}
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func TestPumpThatHangsIsReplaced(t *testing.T) {
+	c := testClient(t, t.TempDir())
+	n := startCounting(t, c, "web")
+	n.grows(t)
+	hung := stopPump(t, c)
+	eventually(t, "there is another pump", func() bool { now := c.PID(); return now != 0 && now != hung })
+	n.grows(t)
+	checkCount(t, n.finish(t, c), 1)
+}
+
+func TestAttachReplacesAPumpThatHangs(t *testing.T) {
+	c := testClient(t, t.TempDir())
+	n := startCounting(t, c, "web")
+	n.grows(t)
+	stopPump(t, c)
+	start(t, c, keyOf("other"), Stream{Dest: n.dest, Format: spec.Text}, "true")
+	checkCount(t, n.finish(t, c), 1)
+}
+
+func TestServerDoesNotWaitForAPumpThatHangs(t *testing.T) {
+	former := testClient(t, t.TempDir())
+	n := startCounting(t, former, "web")
+	n.grows(t)
+	hung := stopPump(t, former)
+	former.Close()
+	c := testClient(t, former.o.RunDir)
+	if err := c.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if now := c.PID(); now != hung {
+		t.Errorf("it waited until the pump %d was replaced", hung)
+	}
+	if err := c.Attach(n.key, Stream{FIFO: n.fifo, Dest: n.dest, Format: spec.Text}); err != nil {
+		t.Fatal(err)
+	}
+	if now := c.PID(); now == hung || now == 0 {
+		t.Errorf("the pump is %d, it was %d", now, hung)
+	}
+	n.grows(t)
+	checkCount(t, n.finish(t, c), 1)
+}
