@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"time"
 
@@ -100,12 +101,15 @@ func Dial(target Target) *Client {
 
 // Do carries out a command. c.By is not sent: the server sees for itself.
 func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, error) {
-	path := "/v1/stop"
+	where := "/v1/stop"
 	if command.Verb != spec.VerbStop || command.Child != spec.All {
-		path = "/v1/children/" + url.PathEscape(command.Child) + "/" + string(command.Verb)
+		var err error
+		if where, err = childPath(command.Verb, command.Child, "/"+string(command.Verb)); err != nil {
+			return spec.Outcome{}, err
+		}
 	}
 	var out spec.Outcome
-	err := c.call(ctx, http.MethodPost, path, commandBody{NoWait: command.NoWait}, &out, func() bool {
+	err := c.call(ctx, http.MethodPost, where, commandBody{NoWait: command.NoWait}, &out, func() bool {
 		return out.Verb == command.Verb && out.Child != ""
 	})
 	return out, err
@@ -124,8 +128,21 @@ func (c *Client) List(ctx context.Context) ([]spec.View, error) {
 // Get returns one child; a Refusal with spec.NotFound when there is none.
 func (c *Client) Get(ctx context.Context, name string) (spec.View, error) {
 	var view spec.View
-	err := c.call(ctx, http.MethodGet, "/v1/children/"+url.PathEscape(name), nil, &view, func() bool { return view.Name != "" })
+	where, err := childPath("", name, "")
+	if err != nil {
+		return view, err
+	}
+	err = c.call(ctx, http.MethodGet, where, nil, &view, func() bool { return view.Name != "" })
 	return view, err
+}
+
+// childPath is the path of a child and of what is below it. A name with which it
+// would be another path is no child's.
+func childPath(verb spec.Verb, name, below string) (string, error) {
+	if path.Clean("/"+name) != "/"+name {
+		return "", NoSuchChild(verb, name)
+	}
+	return "/v1/children/" + url.PathEscape(name) + below, nil
 }
 
 // Info returns what the server says of itself.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"net/url"
 	"time"
 
 	"kita/spec"
@@ -26,7 +25,11 @@ var errCut = errors.New("the stream was cut off")
 // server's own output.
 func (c *Client) Output(ctx context.Context, child string) ([]spec.OutputFile, error) {
 	var answer outputAnswer
-	err := c.call(ctx, http.MethodGet, "/v1/children/"+url.PathEscape(child)+"/output", nil, &answer, func() bool { return answer.Files != nil })
+	path, err := childPath("", child, "/output")
+	if err != nil {
+		return nil, err
+	}
+	err = c.call(ctx, http.MethodGet, path, nil, &answer, func() bool { return answer.Files != nil })
 	return answer.Files, err
 }
 
@@ -35,7 +38,10 @@ func (c *Client) Output(ctx context.Context, child string) ([]spec.OutputFile, e
 func (c *Client) Rotate(ctx context.Context, child string) ([]spec.Archive, error) {
 	path := "/v1/rotate"
 	if child != spec.All {
-		path = "/v1/children/" + url.PathEscape(child) + "/rotate"
+		var err error
+		if path, err = childPath(verbRotate, child, "/rotate"); err != nil {
+			return nil, err
+		}
 	}
 	var answer rotateAnswer
 	err := c.call(ctx, http.MethodPost, path, struct{}{}, &answer, func() bool { return answer.Archives != nil })

@@ -123,7 +123,7 @@ func reason(v spec.View) string {
 		say(line)
 	}
 	if v.Stale {
-		say("its file has changed since it was started, restart it to apply that")
+		say("its configuration has changed since it was started, restart it to apply that")
 	}
 	return strings.Join(parts, "; ")
 }

@@ -53,6 +53,8 @@ func TestLogs(t *testing.T) {
 		{"no path of a child that is not there", "logs nope --path", exitFailed, "", "kita: there is no child \"nope\""},
 		{"rotate", "rotate web", exitOK, "/srv/log/web/out.log.1 (8 bytes)\n/srv/log/web/err.log.1 (5 bytes)\n", ""},
 		{"rotate nothing", "rotate quiet", exitOK, "nothing was written since the last time\n", ""},
+		{"what cannot be a name", "logs ../x --path", exitFailed, "", "kita: there is no child \"../x\": no file of that name is in the load paths\n"},
+		{"rotate what cannot be a name", "rotate ../x", exitFailed, "", "kita: there is no child \"../x\""},
 		{"rotate what is not there", "rotate nope", exitFailed, "", "kita: there is no child \"nope\""},
 	}
 	for _, tt := range tests {
