@@ -3,11 +3,14 @@ package output
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"kita/spec"
 )
@@ -123,7 +126,7 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		m.log.Warn("changes of output files are noticed late", "err", err)
 	}
-	m.watch = newWatcher(m.examine, notify)
+	m.watch = newWatcher(m.examine, notify, m.isBlind)
 	m.packers = crew{most: 1, running: &m.watch.running}
 	m.savers = crew{most: 1, running: &m.watch.running}
 	m.rulers = crew{most: 1, running: &m.watch.running}
@@ -135,6 +138,14 @@ func New(o Options) (*Manager, error) {
 		m.entry(r.Path, r.Owner)
 	}
 	return m, nil
+}
+
+// isBlind tells the log why files are not watched.
+func (m *Manager) isBlind(err error) {
+	if errors.Is(err, unix.ENOSPC) {
+		err = errors.New("the user has no inotify watches left: raise the sysctl fs.inotify.max_user_watches")
+	}
+	m.log.Warn("output files that are written to after a pause are looked at late", "err", err)
 }
 
 // entry returns the entry of a path, which is absolute.

@@ -3,6 +3,9 @@ package output
 import (
 	"container/heap"
 	"context"
+	"errors"
+	"io/fs"
+	"math"
 	"sync"
 	"time"
 )
@@ -17,10 +20,12 @@ const (
 	// each millisecond then.
 	crowdWait = 5 * time.Second
 	crowd     = 1000
-	// blindWait is between two looks at a file that cannot be watched, wrongWait
+	// blindWait is between two looks at a file that cannot be watched, blindSizeWait
+	// at one that may become too large, wrongWait
 	// where something is wrong with it.
-	blindWait = 30 * time.Second
-	wrongWait = 2 * time.Second
+	blindWait     = 30 * time.Second
+	blindSizeWait = 5 * time.Second
+	wrongWait     = 2 * time.Second
 	// quietLooks is after how many looks without growth a file is idle.
 	quietLooks = 2
 	// rotationsPerDevice is how many files of one file system are rotated at once.
@@ -50,8 +55,8 @@ func (l *look) idle() bool { return l.quiet >= quietLooks }
 // report is what a look found.
 type report struct {
 	end uint64
-	// left is how many bytes it may grow before it has to be rotated, rate how
-	// fast it grows, in bytes a second.
+	// left is how many bytes it may grow before it has to be rotated, MaxUint64
+	// where it is not, rate how fast it grows, in bytes a second.
 	left, rate uint64
 	followed   bool
 	// at is where inotify finds the file; wrong: it is not at its path, or its disk
@@ -71,6 +76,9 @@ type report struct {
 type watcher struct {
 	examine func(*entry, time.Time) report
 	notify  *inotify // nil where there is none to be had
+	// blind is told once that a file which is there cannot be watched.
+	blind   func(error)
+	warned  sync.Once
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -94,8 +102,8 @@ type watcher struct {
 type device struct{ looks, rotations crew }
 
 // newWatcher starts the goroutine; close ends it, and notify.
-func newWatcher(examine func(*entry, time.Time) report, notify *inotify) *watcher {
-	w := &watcher{examine: examine, notify: notify, kick: make(chan struct{}, 1),
+func newWatcher(examine func(*entry, time.Time) report, notify *inotify, blind func(error)) *watcher {
+	w := &watcher{examine: examine, notify: notify, blind: blind, kick: make(chan struct{}, 1),
 		devices: map[uint64]*device{}, watched: map[int32]*entry{}, missed: map[int32]bool{}}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.running.Go(w.run)
@@ -320,6 +328,9 @@ func (w *watcher) arm(e *entry, r report, mask uint32) bool {
 	w.arming++
 	w.mu.Unlock()
 	watch, err := w.notify.add(r.at, mask)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && w.ctx.Err() == nil {
+		w.warned.Do(func() { w.blind(err) })
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.arming--
@@ -353,6 +364,8 @@ func (w *watcher) next(e *entry, r report, now time.Time) time.Time {
 		earlier(pause(r, w.busy))
 	case e.look.watch == 0 && r.followed:
 		earlier(longWait)
+	case e.look.watch == 0 && r.left < math.MaxUint64:
+		earlier(blindSizeWait)
 	case e.look.watch == 0:
 		earlier(blindWait)
 	}

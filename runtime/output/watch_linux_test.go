@@ -1,14 +1,18 @@
 package output
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"kita/spec"
 )
@@ -96,12 +100,19 @@ func openFiles(t *testing.T) int {
 // then, those that somebody follows more often.
 func TestWithoutInotify(t *testing.T) {
 	m, _ := newManager(t, nil)
-	for _, followed := range []bool{false, true} {
+	for _, tt := range []struct {
+		r    report
+		wait time.Duration
+	}{
+		{report{left: math.MaxUint64}, blindWait},
+		{report{left: 1 << 20}, blindSizeWait},
+		{report{left: math.MaxUint64, followed: true}, longWait},
+	} {
 		looked := make(chan struct{}, 100)
 		w := newWatcher(func(*entry, time.Time) report {
 			looked <- struct{}{}
-			return report{followed: followed}
-		}, nil)
+			return tt.r
+		}, nil, nil)
 		e := m.entry(filepath.Join(t.TempDir(), "web.log"), nil)
 		before := time.Now()
 		w.wake(e)
@@ -111,11 +122,52 @@ func TestWithoutInotify(t *testing.T) {
 			defer w.mu.Unlock()
 			return e.look.index > 0
 		})
-		wait := map[bool]time.Duration{false: blindWait, true: longWait}[followed]
-		if due := e.look.due; due.Before(before.Add(wait)) || due.After(time.Now().Add(wait)) {
-			t.Errorf("followed %t: it is due after %v", followed, due.Sub(before))
+		if due := e.look.due; due.Before(before.Add(tt.wait)) || due.After(time.Now().Add(tt.wait)) {
+			t.Errorf("%+v: it is due after %v", tt.r, due.Sub(before))
 		}
 		w.close()
+	}
+}
+
+// TestFileThatCannotBeWatchedIsToldOnce, and one that is not there is not told.
+func TestFileThatCannotBeWatchedIsToldOnce(t *testing.T) {
+	m, _ := newManager(t, nil)
+	notify, err := newInotify()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var at atomic.Value
+	looked, told := make(chan struct{}, 100), make(chan error, 100)
+	w := newWatcher(func(*entry, time.Time) report {
+		looked <- struct{}{}
+		return report{at: at.Load().(string), left: math.MaxUint64}
+	}, notify, func(err error) { told <- err })
+	defer w.close()
+	e := m.entry(filepath.Join(dir, "web.log"), nil)
+	look := func(path string) {
+		at.Store(path)
+		w.wake(e)
+		<-looked
+		awaitThat(t, "it is due again", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return e.look.index > 0
+		})
+	}
+	look(filepath.Join(dir, "missing"))
+	if len(told) != 0 {
+		t.Errorf("told of a file that is not there: %v", <-told)
+	}
+	tooLong := filepath.Join(dir, strings.Repeat("x", 300))
+	look(tooLong)
+	if err := <-told; !errors.Is(err, unix.ENAMETOOLONG) {
+		t.Errorf("told %v", err)
+	}
+	look(tooLong)
+	look(tooLong)
+	if len(told) != 0 {
+		t.Error("told again")
 	}
 }
 
