@@ -89,6 +89,8 @@ type attached struct {
 	// process. dest is -1 until the stream is attached.
 	fifo, dest int
 	how        attachment
+	// torn: the pump that had it was killed, or may have been.
+	torn bool
 	// faulty: the stream's fault is that no pump has it.
 	faulty bool
 }
@@ -220,7 +222,8 @@ func (c *Client) register(k Key, path string, dest int, how attachment) error {
 		if err != nil {
 			return err
 		}
-		a = &attached{fifo: fifo, dest: -1}
+		_, finished := c.left[k]
+		a = &attached{fifo: fifo, dest: -1, torn: !finished}
 		c.streams[k] = a
 	}
 	if a.dest >= 0 {
@@ -247,7 +250,7 @@ func (c *Client) attach(k Key) error {
 	how := a.how
 	left, has := c.left[k]
 	if !has {
-		left = leftover{remains{Stats: c.stats[k]}, -1}
+		left = leftover{remains{Stats: c.stats[k], Torn: a.torn}, -1}
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -280,7 +283,7 @@ func (c *Client) attached(k Key, a *attached) {
 	if a.faulty || !known {
 		c.stats[k] = now
 	}
-	a.faulty = false
+	a.faulty, a.torn = false, false
 	if left, has := c.left[k]; has && left.fd >= 0 {
 		_ = unix.Close(left.fd)
 	}

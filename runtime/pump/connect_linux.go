@@ -128,6 +128,9 @@ func (c *Client) lost(p *peer) {
 	c.mu.Lock()
 	if c.peer == p {
 		c.peer = nil
+		for _, a := range c.streams {
+			a.torn = a.dest >= 0
+		}
 	}
 	c.tellChanged()
 	closed := c.closed

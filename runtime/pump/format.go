@@ -110,6 +110,18 @@ func (f *formatter) appendDropped(out []byte, lines uint64) []byte {
 	return append(out, " lines were dropped here\n"...)
 }
 
+// tornNote is what a line says where a pump was killed.
+const tornNote = "kita: the pump was killed, lines may be missing here and the next may be the end of one"
+
+// appendTorn appends that line.
+func (f *formatter) appendTorn(out []byte) []byte {
+	out = append(out, f.head...)
+	if f.format == spec.JSON {
+		return append(out, `"torn":true}`+"\n"...)
+	}
+	return append(out, tornNote+"\n"...)
+}
+
 // appendJSONLine appends the fields of a piece and the end of the object.
 func appendJSONLine(out, piece []byte, end lineEnd) []byte {
 	switch {

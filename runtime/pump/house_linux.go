@@ -90,6 +90,9 @@ func (h *house) attach(k Key, a attachment, left remains, fds []int) error {
 	}
 	s.tally.set(left.Stats)
 	s.enter(into.join(k, a, &s.tally))
+	if left.Torn {
+		s.lane.tellTorn()
+	}
 	s.resume(left, readAll(rest))
 	h.streams[k] = s
 	h.running.Go(func() {

@@ -216,6 +216,20 @@ func (l *lane) await(done chan<- struct{}) {
 	l.waiters = append(l.waiters, waiter{l.put, done})
 }
 
+// tellTorn queues the line that tells that a pump was killed. It begins on a line
+// of its own, also where that pump left the file in the middle of one.
+func (l *lane) tellTorn() {
+	s := l.sink
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var note []byte
+	if !s.writing && len(s.queue) == 0 && s.open == nil && tornEnd(s.fd) {
+		note = append(note, '\n')
+	}
+	l.notes.stamp(time.Now())
+	s.queueEntry(entry{lane: l, buf: l.notes.appendTorn(note)}, false)
+}
+
 // takeBack takes what is queued and not being written off the queue.
 func (l *lane) takeBack() []byte {
 	s := l.sink

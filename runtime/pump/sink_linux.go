@@ -2,6 +2,7 @@ package pump
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -251,4 +252,21 @@ func writev(fd int, parts [][]byte) (int, error) {
 		return unix.Write(fd, parts[0])
 	}
 	return unix.Writev(fd, parts)
+}
+
+// tornEnd tells whether a file ends in the middle of a line, as far as it may be
+// read.
+func tornEnd(fd int) bool {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size == 0 {
+		return false
+	}
+	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(again)
+	var last [1]byte
+	n, err := unix.Pread(again, last[:], st.Size-1)
+	return err == nil && n == 1 && last[0] != '\n'
 }

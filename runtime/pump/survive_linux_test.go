@@ -76,6 +76,11 @@ func checkCount(t *testing.T, lines []string, gaps int) {
 	if len(lines) < 2 || lines[len(lines)-1] != "end" {
 		t.Fatalf("the last of %d lines is not the end", len(lines))
 	}
+	told := len(lines)
+	lines = slices.DeleteFunc(lines, func(line string) bool { return line == tornNote })
+	if told -= len(lines); told < gaps {
+		t.Errorf("the file tells of %d pumps that were killed, want %d", told, gaps)
+	}
 	next, found := 1, 0
 	for i, line := range lines[:len(lines)-1] {
 		got := 0

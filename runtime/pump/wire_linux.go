@@ -93,6 +93,8 @@ type remains struct {
 	// Held is the unfinished line, of whose beginning Begun bytes are in the file.
 	Held  []byte `json:"held,omitempty"`
 	Begun int    `json:"begun,omitempty"`
+	// Torn: the pump was killed, so that it left nothing, and a line may be cut off.
+	Torn bool `json:"torn,omitempty"`
 	// Stats are the counts up to then.
 	Stats Stats `json:"stats"`
 }
