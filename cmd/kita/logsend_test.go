@@ -51,6 +51,21 @@ type fullDisk struct{}
 func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 func TestAReaderThatLeavesEndsWhatIsSilent(t *testing.T) {
+	for _, tt := range []struct {
+		args, line, stderr string
+		status             int
+	}{
+		{"logs web -f -n 1 --stream out", "two\n", "", exitOK},
+		{"logs nope web -f -n 1 --stream out", "web  | two\n", "kita: there is no child \"nope\": no file of that name is in the load paths\n", exitFailed},
+	} {
+		t.Run(tt.args, func(t *testing.T) { followUntilTheReaderLeaves(t, tt.args, tt.line, tt.stderr, tt.status) })
+	}
+}
+
+// followUntilTheReaderLeaves runs a command that follows, of which the reader
+// takes one line.
+func followUntilTheReaderLeaves(t *testing.T, args, want, complaint string, status int) {
+	t.Helper()
 	server := serveFake(t, writingService())
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -60,17 +75,17 @@ func TestAReaderThatLeavesEndsWhatIsSilent(t *testing.T) {
 	var stderr bytes.Buffer
 	p := &program{name: "kita", out: writer, err: &stderr, now: time.Now, defaultSocket: func() (string, bool) { return server.socket, true }}
 	root := p.rootCommand()
-	root.SetArgs([]string{"logs", "web", "-f", "--tail", "1", "--stream", "out"})
-	status := make(chan int, 1)
-	go func() { status <- p.finish(root.Execute()) }()
-	line := make([]byte, len("two\n"))
-	if _, err := io.ReadFull(reader, line); err != nil || string(line) != "two\n" {
+	root.SetArgs(strings.Fields(args))
+	ended := make(chan int, 1)
+	go func() { ended <- p.finish(root.Execute()) }()
+	line := make([]byte, len(want))
+	if _, err := io.ReadFull(reader, line); err != nil || string(line) != want {
 		t.Fatalf("%q, %v", line, err)
 	}
 	_ = reader.Close()
 	select {
-	case got := <-status:
-		if got != exitOK || stderr.Len() > 0 {
+	case got := <-ended:
+		if got != status || stderr.String() != complaint {
 			t.Errorf("status %d, stderr %q", got, &stderr)
 		}
 	case <-time.After(30 * time.Second):
