@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -60,7 +61,7 @@ func (p *program) writeDetail(w io.Writer, d detail, prefix string) error {
 	if why := reason(v); why != "" {
 		f.add("reason", why)
 	}
-	for _, warning := range s.Warnings {
+	for _, warning := range warningsOf(d) {
 		f = append(f, field{title: "warning", text: warning, colour: yellow})
 	}
 	p.addProcess(&f, s)
@@ -82,6 +83,18 @@ func (p *program) writeDetail(w io.Writer, d detail, prefix string) error {
 	}
 	addFiles(&f, d.files)
 	return f.write(w, p, prefix)
+}
+
+// warningsOf are those of the child, and what is wrong with its files besides:
+// the pump may still have lines of a run that has ended.
+func warningsOf(d detail) []string {
+	warnings := slices.Clone(d.view.Status.Warnings)
+	for _, file := range d.files {
+		if file.Fault != "" && !slices.Contains(warnings, file.Fault) {
+			warnings = append(warnings, file.Fault)
+		}
+	}
+	return warnings
 }
 
 func (p *program) addProcess(f *fields, s spec.Status) {

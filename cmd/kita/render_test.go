@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func exampleViews() []spec.View {
 func exampleFiles() []spec.OutputFile {
 	return []spec.OutputFile{
 		{Streams: []spec.StreamName{spec.Out}, Path: "/srv/out.log", Size: 12},
-		{Streams: []spec.StreamName{spec.Err}, Path: "/var/log/web\x1b.log", Size: 4_700_000, Dropped: 12345,
+		{Streams: []spec.StreamName{spec.Err}, Path: "/var/log/web\x1b.log", Size: 4_700_000, Dropped: 12345, Fault: "write /var/log/web\x1b.log: no space left on device",
 			Archives: []spec.Archive{{Size: 9_000_000}, {Size: 11_000_000}}},
 	}
 }
@@ -181,5 +182,16 @@ func TestOutcomeText(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestAFaultOfAFileIsShownOnce(t *testing.T) {
+	const fault = "/srv/out.log was removed"
+	d := detail{view: spec.View{Status: spec.Status{Warnings: []string{"other", fault}}}, files: []spec.OutputFile{{Fault: fault}, {Fault: "write /srv/err.log: no space left on device"}, {}}}
+	if got, want := warningsOf(d), []string{"other", fault, "write /srv/err.log: no space left on device"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if len(d.view.Status.Warnings) != 2 {
+		t.Errorf("the child has %q now", d.view.Status.Warnings)
 	}
 }
