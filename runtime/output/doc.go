@@ -34,6 +34,10 @@
 // tell is another content that has the same bytes, up to 1 KiB, in that place:
 // one line over and over, say.
 //
+// There is one record for a file, by its path with the links to its directory
+// resolved. A file that a launch finds by another path takes over what was known
+// of it by the former one.
+//
 // # Invariants
 //
 //   - Base <= head <= end, and base moves to a whole block only by a collapse.

@@ -102,9 +102,11 @@ func (m *Manager) unused(s *spec.Stream, owner *Owner) (*entry, bool) {
 	if err != nil {
 		return nil, false
 	}
-	if ofServer(path) {
+	known := resolve(path, owner)
+	if ofServer(path) || ofServer(known) {
 		return nil, false
 	}
+	path = known
 	byLink := s.Rotate == nil && !m.archived(path)
 	reach := findPlace
 	if byLink {

@@ -52,6 +52,8 @@ type Manager struct {
 	// that do not run.
 	packers, savers, rulers crew
 
+	// inheriting is held while a file takes over what is known of another path.
+	inheriting sync.Mutex
 	// telling is held while Options.Fault is called, so that what it is told comes
 	// in order. It is taken before mu.
 	telling sync.Mutex

@@ -163,13 +163,14 @@ func (p *Prepared) begin(f *opened) error {
 	if f.owner != nil {
 		f.output.UID, f.output.GID = &f.owner.UID, &f.owner.GID
 	}
+	known := resolve(path, f.owner)
 	switch {
 	case !f.regular:
 		return nil
-	case ofServer(path):
+	case ofServer(path), ofServer(known):
 		return f.truncate()
 	}
-	e := p.m.pin(path, f.key, f.owner)
+	e := p.m.pin(known, f.key, f.owner)
 	p.pinned = append(p.pinned, e)
 	e.file.setUser(f.owner)
 	e.preparing.Lock()
@@ -203,6 +204,7 @@ func (p *Prepared) begin(f *opened) error {
 // until Close.
 func (m *Manager) pin(path string, key Key, owner *Owner) *entry {
 	e := m.entryOf(path, key, owner)
+	m.inherit(e, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if other := m.live[key]; other != nil {
