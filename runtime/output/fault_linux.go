@@ -77,9 +77,13 @@ func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
 	if key == (Key{}) {
 		return false, nil
 	}
-	how, err := strayed(e.path, key, e.file.byLink() && !m.rotated(e))
+	rotated := m.rotated(e)
+	how, err := strayed(e.path, key, e.file.byLink() && !rotated)
 	if err != nil {
 		return false, err
+	}
+	if how == linked && !rotated {
+		how = "was replaced by a symbolic link"
 	}
 	m.mu.Lock()
 	used, held := len(e.users) > 0, e.faults.held
@@ -102,7 +106,7 @@ func (m *Manager) checkPlace(e *entry) (stray bool, err error) {
 		return false, nil // it is back by now
 	}
 	m.describe(e, how, to, moved)
-	if time.Since(m.astraySince(e)) >= reopenAfter && m.allPumped(e) {
+	if time.Since(m.astraySince(e)) >= reopenAfter && how != linked && m.allPumped(e) {
 		m.reopenSoon(e)
 	}
 	return true, nil

@@ -83,6 +83,35 @@ func TestLinkThatComesUnderRotationIsAFault(t *testing.T) {
 	awaitFault(t, told, "")
 }
 
+// TestLinkBesideArchivesIsNotBlamedOnRotation that is off: the file is read on.
+func TestLinkBesideArchivesIsNotBlamedOnRotation(t *testing.T) {
+	m, told := newManager(t, nil)
+	path := filepath.Join(t.TempDir(), "web.log")
+	c := childTo(path, spec.Append, rules())
+	r := launch(t, m, c, 1)
+	text := lines(0, 600)
+	r.write(t, text)
+	f := theFile(t, m, c)
+	awaitThat(t, "archives", func() bool { return len(f.Segments()) == 3 })
+	m.Configure(childTo(path, spec.Append, nil))
+	if err := os.Rename(path, path+".real"); err != nil {
+		t.Fatal(err)
+	}
+	awaitFault(t, told, "was moved to")
+	if err := os.Symlink("web.log.real", path); err != nil {
+		t.Fatal(err)
+	}
+	r.write(t, "more\n")
+	awaitThat(t, "all of it", func() bool { return content(t, f) == text+"more\n" })
+	e := m.Files(c.Name, c)[0].entry
+	if _, err := m.checkPlace(e); err != nil {
+		t.Error(err)
+	}
+	if got := m.faultOf(e); !strings.Contains(got, "was moved to") {
+		t.Errorf("told %q", got)
+	}
+}
+
 // TestArchivesAreShownWhateverTookThePlaceOfTheFile of a child that cannot be
 // started for it.
 func TestArchivesAreShownWhateverTookThePlaceOfTheFile(t *testing.T) {
