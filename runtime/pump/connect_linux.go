@@ -142,8 +142,19 @@ func (c *Client) lost(p *peer) {
 	}
 	if p.bury(deathPatience) {
 		c.log.Warn("the pump has ended", "pid", p.pid, "log", c.lastWords())
+	} else if p.doomed() {
+		c.disown(p.pid)
 	}
 	c.connectLater()
+}
+
+// disown lets another pump start beside one that was killed and does not die: a
+// write of it hangs in the kernel. It does nothing more, but has its lock.
+func (c *Client) disown(pid int) {
+	c.log.Error("the pump was killed and does not die, a write of it hangs; another one takes over", "pid", pid)
+	if err := os.Remove(c.logPath()); err != nil && !os.IsNotExist(err) {
+		c.log.Error("its lock cannot be removed", "err", err)
+	}
 }
 
 // connectLater sees to it that there will be a pump, if something is attached.
@@ -249,7 +260,11 @@ func (c *Client) dial(log *os.File, pid int) (*peer, error) {
 		}
 		if !time.Now().Before(deadline) {
 			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-			pidfdEnds(pidfd, deathPatience)
+			if !pidfdEnds(pidfd, deathPatience) {
+				c.disown(pid)
+				_ = unix.Close(pidfd)
+				return nil, err
+			}
 		}
 		if pidfdEnds(pidfd, 20*time.Millisecond) {
 			_ = unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)

@@ -62,3 +62,26 @@ func TestServerDoesNotWaitForAPumpThatHangs(t *testing.T) {
 	n.grows(t)
 	checkCount(t, n.finish(t, c), 1)
 }
+
+// No test has a write that hangs in the kernel: a pump that is stopped is as dead
+// to its server as one that does not die of SIGKILL.
+func TestDisownedPumpIsReplaced(t *testing.T) {
+	c := testClient(t, t.TempDir())
+	n := startCounting(t, c, "web")
+	n.grows(t)
+	hung := stopPump(t, c)
+	c.disown(hung)
+	c.connecting.Lock()
+	p, err := c.reach(true)
+	c.connecting.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.pid == hung || c.PID() != p.pid {
+		t.Errorf("the pump is %d, of %d, it was %d", p.pid, c.PID(), hung)
+	}
+	_ = p.conn.Close()
+	p.kill()
+	p.bury(testPatience)
+	n.finish(t, c)
+}

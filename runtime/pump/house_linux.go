@@ -6,9 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// abandonedAfter is how long a pump without a server goes on trying to write what
+// its file cannot take, of processes that have ended.
+const abandonedAfter = time.Minute
 
 // house is all that the pump has. Its working directory is the run directory.
 type house struct {
@@ -32,6 +37,8 @@ type house struct {
 	streams map[Key]*stream
 	sinks   map[device]*sink
 	servers map[*link]struct{}
+	// left is when the last server went.
+	left time.Time
 	// ended are streams that were forgotten and not told of.
 	ended []streamStats
 	// closing: the pump ends, and takes nothing new.
@@ -88,6 +95,7 @@ func (h *house) attach(k Key, a attachment, left remains, fds []int) error {
 		go h.idle(into)
 		return err
 	}
+	s.abandoned = h.abandoned
 	s.tally.set(left.Stats)
 	s.enter(into.join(k, a, &s.tally))
 	if left.Torn {
@@ -133,7 +141,7 @@ func (h *house) sinkOf(fd int) (*sink, error) {
 	if st.Mode&unix.S_IFMT == unix.S_IFREG {
 		behind.ino = 0
 	}
-	s := &sink{id: id, fd: fd, gate: h.gates.get(behind), changed: h.changed, idle: h.idle}
+	s := &sink{id: id, fd: fd, gate: h.gates.get(behind), changed: h.changed, idle: h.idle, hurry: make(chan struct{}, 1)}
 	h.sinks[id] = s
 	return s, nil
 }
@@ -194,8 +202,16 @@ func (h *house) drain(k Key, done chan<- struct{}) bool {
 func (h *house) leave(l *link) {
 	h.mu.Lock()
 	delete(h.servers, l)
+	h.left = time.Now()
 	h.mu.Unlock()
 	h.checkEmpty()
+}
+
+// abandoned tells whether there has been no server for abandonedAfter.
+func (h *house) abandoned() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.servers) == 0 && time.Since(h.left) > abandonedAfter
 }
 
 // checkEmpty closes empty if nobody needs the pump any more.

@@ -102,6 +102,10 @@ func (l *lane) leave() {
 	l.tellGap()
 	s.lanes--
 	s.mu.Unlock()
+	select {
+	case s.hurry <- struct{}{}:
+	default:
+	}
 	s.idle(s)
 }
 

@@ -85,7 +85,7 @@ func pump(version int) error {
 		}
 	}
 	go serve(first)
-	go accept(listener, serve)
+	go h.accept(listener, serve)
 	select {
 	case <-h.empty:
 	case <-finished:
@@ -94,7 +94,7 @@ func pump(version int) error {
 }
 
 // accept lets servers in until the listener is closed.
-func accept(listener *net.UnixListener, serve func(*link)) {
+func (h *house) accept(listener *net.UnixListener, serve func(*link)) {
 	for {
 		conn, err := listener.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
@@ -102,7 +102,11 @@ func accept(listener *net.UnixListener, serve func(*link)) {
 		}
 		if err != nil {
 			// For want of descriptors, say; the server tries again, too.
-			time.Sleep(acceptPause)
+			select {
+			case <-h.empty:
+				return
+			case <-time.After(acceptPause):
+			}
 			continue
 		}
 		l := &link{conn: conn}

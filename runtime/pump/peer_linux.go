@@ -36,6 +36,8 @@ type peer struct {
 	// pidfd is that of the pump, -1 once it is buried. It is closed under mu by
 	// the only goroutine that uses it without.
 	pidfd int
+	// killed, guarded by mu: it was sent SIGKILL.
+	killed bool
 	// ours: this server started it.
 	ours bool
 	// gone is closed when the connection has ended, and buried when the process
@@ -150,8 +152,16 @@ func (p *peer) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pidfd >= 0 {
+		p.killed = true
 		_ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
 	}
+}
+
+// doomed tells whether the pump was killed.
+func (p *peer) doomed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killed
 }
 
 // release closes the pidfd.

@@ -44,6 +44,9 @@ type sink struct {
 	// there may be nothing more to do. The latter is called without mu.
 	changed func()
 	idle    func(*sink)
+	// hurry, which has room for one, ends the pause after an error: a stream has
+	// left, and what it left is dropped at the next one.
+	hurry chan struct{}
 
 	mu sync.Mutex
 	// queue is guarded by mu, but for the data of the first busy entries, which
@@ -150,8 +153,18 @@ func (s *sink) write() {
 		s.gate.leave()
 		s.settle(n, err)
 		if err != nil {
-			time.Sleep(retryAfter)
+			s.pause()
 		}
+	}
+}
+
+// pause waits before another try.
+func (s *sink) pause() {
+	timer := time.NewTimer(retryAfter)
+	defer timer.Stop()
+	select {
+	case <-s.hurry:
+	case <-timer.C:
 	}
 }
 

@@ -53,6 +53,8 @@ type stream struct {
 	// soon as it can, and to leave what is held; discarded: nobody wants it.
 	ended, quit, discarded bool
 
+	// abandoned tells whether nobody is there for whom to go on trying.
+	abandoned func() bool
 	// told is what the servers know; it is guarded by house.mu.
 	told Stats
 	// poke wakes run where it does not wait for input.
@@ -137,15 +139,19 @@ func (s *stream) run() {
 	s.awaitWritten()
 }
 
-// awaitWritten waits until all is written, or until quit.
+// awaitWritten waits until all is written, or until quit. What a file cannot take
+// is given up once the server is gone, too.
 func (s *stream) awaitWritten() {
 	written := make(chan struct{})
 	s.lane.await(written)
+	look := time.NewTicker(retryAfter)
+	defer look.Stop()
+	givenUp := false
 	for {
 		s.mu.Lock()
 		commands := s.commands
 		s.commands = nil
-		if len(commands) == 0 && (s.quit || isClosed(written)) {
+		if len(commands) == 0 && (s.quit || givenUp || isClosed(written)) {
 			s.over = true
 			s.mu.Unlock()
 			return
@@ -158,6 +164,8 @@ func (s *stream) awaitWritten() {
 		select {
 		case <-written:
 		case <-s.poke:
+		case <-look.C:
+			givenUp = s.ended && s.abandoned()
 		}
 	}
 }
