@@ -195,7 +195,7 @@ func TestWhatIsInTheFIFOOutlivesPumpAndProcess(t *testing.T) {
 	}
 	kill(t, c.PID())
 	eventually(t, "the stream ends", func() bool { _, is := c.Stats()[k]; return !is })
-	if got := content(t, path); got != "last words\n" {
+	if got := content(t, path); got != tornNote+"\nlast words\n" {
 		t.Errorf("got %q", got)
 	}
 }
