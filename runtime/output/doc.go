@@ -32,7 +32,7 @@
 // the state directory is an older one. So it has the last bytes before the head
 // too, and nothing is freed where the file has others there. What that does not
 // tell is another content that has the same bytes, up to 1 KiB, in that place:
-// one line over and over, say.
+// one line over and over, or the same numbers from the beginning.
 //
 // There is one record for a file, by its path with the links to its directory
 // resolved. A file that a launch finds by another path takes over what was known
