@@ -3,6 +3,7 @@ package output
 import (
 	"errors"
 	"io/fs"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -130,7 +131,8 @@ func (f *File) clear(p *place) error {
 	return f.update(func(r *record) error { r.Making = 0; return nil })
 }
 
-// freeAgain frees what a crash has left of the head.
+// freeAgain frees what a crash has left of the head, unless the file has become
+// shorter since.
 func (f *File) freeAgain() error {
 	fd, err := f.openLive(unix.O_RDWR)
 	if err != nil {
@@ -138,6 +140,9 @@ func (f *File) freeAgain() error {
 	}
 	w := &work{f: f, live: fd, can: punches}
 	defer unix.Close(fd)
+	if _, err := f.measure(time.Now()); err != nil {
+		return err
+	}
 	if err := w.measureBlock(); err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ func (w *work) seamAt(end int64) ([]byte, error) {
 }
 
 // checkSeam makes sure that what lies before the head is what was archived, or
-// the hole that was left of it. Where it is not, somebody emptied the file and it
-// has grown again: all that is in it comes after what was seen, and nothing of it
-// is freed.
+// the hole that was left of it. Where it is not, or the file does not go as far,
+// somebody emptied it and it may have grown again: all that is in it comes after
+// what was seen, and nothing of it is freed.
 func (w *work) checkSeam() error {
 	rec := w.f.record()
 	if rec.Head == rec.Base {
@@ -36,7 +36,7 @@ func (w *work) checkSeam() error {
 	if err != nil || same {
 		return err
 	}
-	w.f.shared.log.Warn("an output file was truncated and has grown again, all that is in it counts as new", "path", w.f.path)
+	w.f.shared.log.Warn("an output file was truncated, all that is in it counts as new", "path", w.f.path)
 	w.f.change(func() {
 		if w.f.rec.Base == rec.Base && w.f.rec.Head == rec.Head {
 			w.f.beginAt(max(w.f.seen, rec.Head))
@@ -53,7 +53,7 @@ func (w *work) sameSeam(rec *record) (bool, error) {
 	}
 	end := int64(rec.Head - rec.Base)
 	if st.Size < end {
-		return true, nil // it is shorter, which measure sees
+		return false, nil
 	}
 	hole := end / w.block * w.block
 	data, err := firstData(w.live, st.Size)
@@ -66,7 +66,7 @@ func (w *work) sameSeam(rec *record) (bool, error) {
 	}
 	now, err := w.seamAt(end)
 	if errors.Is(err, errTruncated) {
-		return true, nil
+		return false, nil
 	}
 	if err != nil || len(now) < len(seam) {
 		return false, err

@@ -58,3 +58,46 @@ func TestFileThatIsReplacedWhileItIsCopiedIsNotFreed(t *testing.T) {
 		}
 	})
 }
+
+// TestFileThatIsShorterThanItsHeadIsNotFreed: it was emptied and has grown again
+// into the block before the head.
+func TestFileThatIsShorterThanItsHeadIsNotFreed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		when stage // that of the rotation in which it is emptied; none: after it
+	}{
+		{"before a new server", ""},
+		{"between the record and the freeing", afterCommit},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, dir string) {
+				r := rules()
+				r.Size = 5000 // the head is not at a block then
+				s := newStream(t, dir, r)
+				another := lines(5000, 5270)
+				replace := func() {
+					if err := os.Truncate(s.path, 0); err != nil {
+						t.Fatal(err)
+					}
+					s.write(another)
+				}
+				s.write(lines(0, 320))
+				s.shared.passed = func(now stage) {
+					if now == tt.when {
+						replace()
+					}
+				}
+				// Without a collapse: base stays where it is.
+				s.shared.volumes.set(s.Key().Dev, punches)
+				s.mustKeep()
+				if tt.when == "" {
+					replace()
+				}
+				s.restart(s.path)
+				if got, _ := s.readAll(0); !strings.HasSuffix(got, another) {
+					t.Errorf("%d bytes can be read, and they do not end with the %d that were written last", len(got), len(another))
+				}
+			})
+		})
+	}
+}
