@@ -117,6 +117,9 @@ func TestFileSystemThatFreesNothingIsLeftAlone(t *testing.T) {
 	if _, err := s.rotate(t.Context(), at); !errors.Is(err, errUnable) {
 		t.Errorf("the error of the command is %v", err)
 	}
+	if err := enforceBudget(t.Context(), at, []*File{s.File}, 1); !errors.Is(err, errUnable) {
+		t.Errorf("the error of the budget is %v", err)
+	}
 	s.checkNames()
 	s.check(0, text)
 	// A start that makes an archive of all needs no help of the file system.

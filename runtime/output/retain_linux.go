@@ -218,7 +218,12 @@ func (f *File) drop(ctx context.Context, now time.Time, bytes uint64) error {
 	}
 	defer done()
 	return politely(func() error {
-		return f.with(now, func(w *work) error { return w.dropHead(bytes) })
+		return f.with(now, func(w *work) error {
+			if w.can == unable {
+				return f.failed("rotate", errUnable) // it would be hidden, and stay
+			}
+			return w.dropHead(bytes)
+		})
 	})
 }
 
