@@ -51,7 +51,7 @@ func newUnpacker(r io.Reader, c spec.Compression) (io.ReadCloser, error) {
 }
 
 // packRange writes n bytes at the offset from of src to dst, packed. It leaves the
-// programs their room, see errNoRoom.
+// programs some room, see forPacking; without that the error is unix.ENOSPC.
 func packRange(ctx context.Context, dst, src int, from, n int64, c spec.Compression) error {
 	packer, err := newPacker(&fdWriter{fd: dst}, c)
 	if err != nil {
@@ -91,7 +91,7 @@ func (r *fdReader) Read(b []byte) (int, error) {
 }
 
 // fdWriter appends to fd at the offset that the kernel keeps, as long as there is
-// room beside the reserve.
+// room for what is packed.
 type fdWriter struct {
 	fd int
 	// room is how many bytes may be written before it is looked at again.
@@ -103,12 +103,13 @@ const mostBlind = 1 << 20
 
 func (w *fdWriter) Write(b []byte) (int, error) {
 	if w.room < len(b) {
-		room, err := roomBeside(w.fd)
+		s, err := spaceBeside(w.fd)
 		if err != nil {
 			return 0, err
 		}
+		room := s.forPacking()
 		if room < uint64(len(b)) {
-			return 0, errNoRoom
+			return 0, unix.ENOSPC
 		}
 		w.room = int(min(room, uint64(max(mostBlind, len(b)))))
 	}

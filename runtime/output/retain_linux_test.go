@@ -239,8 +239,8 @@ func TestFullDisk(t *testing.T) {
 		{"an archive is made in parts", spec.NoCompression, 9, 40, []string{"web.log.000001", "web.log.000002", "web.log.000003", "web.log.000004"}, false},
 		{"which count as one", spec.NoCompression, 2, 40, []string{"web.log.000001", "web.log.000002", "web.log.000003", "web.log.000004"}, false},
 		{"what goes anyway goes before", spec.NoCompression, 1, 20, []string{"web.log.000002"}, false},
-		{"the reserve is left to the programs", spec.NoCompression, 9, 12, []string{"web.log.000001"}, true},
-		{"also of what is to be packed", spec.Zstd, 9, 12, []string{"web.log.000001"}, true},
+		{"a part needs a block twice", spec.NoCompression, 9, 1, []string{"web.log.000001"}, true},
+		{"what is to be packed needs more", spec.Zstd, 9, 1, []string{"web.log.000001"}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
