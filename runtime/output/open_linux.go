@@ -55,7 +55,18 @@ func (n notRegular) kind() string {
 // CHASE_SAFE then. A file created on behalf of a user becomes that user's, so
 // that the child can open it again, through /dev/stdout say.
 func openOutput(path string, owner *Owner, regular bool) (int, error) {
-	fd, err := openAny(path, owner, regular)
+	return openGuarded(path, owner, regular, owner != nil)
+}
+
+// reopenOutput is openOutput of a regular file after the start. For a child that
+// runs as root, too, it goes along the rules of walk then: at a start somebody
+// looks on, here a user could lay the way at any time.
+func reopenOutput(path string, owner *Owner) (int, error) {
+	return openGuarded(path, owner, true, isGuarded(owner))
+}
+
+func openGuarded(path string, owner *Owner, regular, guarded bool) (int, error) {
+	fd, err := openAny(path, owner, regular, guarded)
 	if err == nil {
 		// The child must not see a non-blocking stream.
 		if err = unix.SetNonblock(fd, false); err != nil {
@@ -74,7 +85,7 @@ func openOutput(path string, owner *Owner, regular bool) (int, error) {
 	return -1, &os.PathError{Op: "open", Path: path, Err: err}
 }
 
-func openAny(path string, owner *Owner, regular bool) (fd int, err error) {
+func openAny(path string, owner *Owner, regular, guarded bool) (fd int, err error) {
 	last := func(dir int, name string) error {
 		if regular {
 			var st unix.Stat_t
@@ -82,13 +93,13 @@ func openAny(path string, owner *Owner, regular bool) (fd int, err error) {
 				return notRegular(st.Mode & unix.S_IFMT)
 			}
 		}
-		fd, err = openLast(dir, name, owner)
+		fd, err = openLast(dir, name, owner, guarded)
 		return err
 	}
-	if owner == nil {
-		err = kernelWalk(path, true, last)
-	} else {
+	if guarded {
 		err = walk(path, owner, true, last)
+	} else {
+		err = kernelWalk(path, true, last)
 	}
 	if err != nil {
 		return -1, err
@@ -108,8 +119,8 @@ func openAny(path string, owner *Owner, regular bool) (fd int, err error) {
 
 // openLast opens or creates the file name in dir; ELOOP if it is a symbolic
 // link that walk has to follow.
-func openLast(dir int, name string, owner *Owner) (int, error) {
-	if owner == nil {
+func openLast(dir int, name string, owner *Owner, guarded bool) (int, error) {
+	if !guarded {
 		return retryEINTR(func() (int, error) { return unix.Openat(dir, name, outputFlags|unix.O_CREAT, 0o644) })
 	}
 	flags := outputFlags | unix.O_NOFOLLOW
@@ -122,6 +133,9 @@ func openLast(dir int, name string, owner *Owner) (int, error) {
 		fd, err := retryEINTR(func() (int, error) {
 			return unix.Openat(dir, name, flags|unix.O_CREAT|unix.O_EXCL, 0o644)
 		})
+		if err == nil && owner == nil {
+			return fd, nil
+		}
 		if err == nil {
 			if err := unix.Fchown(fd, int(owner.UID), int(owner.GID)); err != nil {
 				unix.Close(fd)

@@ -42,7 +42,7 @@ func followPlace(path string, owner *Owner) (*place, error) {
 }
 
 func reachPlace(path string, owner *Owner, mkdirs, follow bool) (*place, error) {
-	p := &place{dir: -1, owner: owner, guarded: owner != nil || os.Geteuid() == 0}
+	p := &place{dir: -1, owner: owner, guarded: isGuarded(owner)}
 	last := func(dir int, name string) (err error) {
 		if follow && isLink(dir, name) {
 			return unix.ELOOP
@@ -65,6 +65,10 @@ func reachPlace(path string, owner *Owner, mkdirs, follow bool) (*place, error) 
 	}
 	return p, nil
 }
+
+// isGuarded tells whether another user than the server's could lead it elsewhere
+// while it works for owner.
+func isGuarded(owner *Owner) bool { return owner != nil || os.Geteuid() == 0 }
 
 func isLink(dir int, name string) bool {
 	var st unix.Stat_t

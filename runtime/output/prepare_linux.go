@@ -69,7 +69,7 @@ func (m *Manager) Prepare(c *spec.Child, owner *Owner) (*Prepared, error) {
 
 // Reopen opens the file at an output's path again, for whoever writes there for a
 // run. The caller closes it.
-func Reopen(o spec.Output) (fd int, err error) { return openOutput(o.Path, ownerOf(o), true) }
+func Reopen(o spec.Output) (fd int, err error) { return reopenOutput(o.Path, ownerOf(o)) }
 
 func openAll(c *spec.Child, owner *Owner) (*Prepared, error) {
 	p := &Prepared{}

@@ -101,7 +101,7 @@ func (m *Manager) reopen(ctx context.Context, e *entry) error {
 	if !m.reachable(e) && time.Since(m.astraySince(e)) < giveUpAfter {
 		return nil
 	}
-	fd, err := openOutput(e.path, e.file.user(), true)
+	fd, err := reopenOutput(e.path, e.file.user())
 	if err != nil {
 		return err
 	}
