@@ -33,7 +33,8 @@ func (m *Manager) inherit(e *entry, key Key) {
 }
 
 // inherit takes over from other what is known of the file with this key, if that
-// is more than f knows of it. The archives stay other's if they are in another
+// is more than f knows of it. What f knows of another file stays, and this one
+// goes on behind that. The archives stay other's if they are in another
 // directory, or f has some of its own.
 func (f *File) inherit(ctx context.Context, other *File, key Key) error {
 	for _, each := range []*File{f, other} {
@@ -48,7 +49,9 @@ func (f *File) inherit(ctx context.Context, other *File, key Key) error {
 		return err
 	}
 	from, to := other.record(), f.record()
-	if from.Key != key || from.Head <= to.Head && (f.isKept() || !other.isKept()) {
+	// Positions of two files tell nothing of each other.
+	own := to.Key == key && f.isSame(at)
+	if from.Key != key || own && from.Head <= to.Head && (f.isKept() || !other.isKept()) {
 		return nil
 	}
 	end := max(other.lastSeen(), from.Base+at.size)

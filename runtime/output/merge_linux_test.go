@@ -80,6 +80,44 @@ func TestFileIsOneHoweverItsPathIsSpelled(t *testing.T) {
 	}
 }
 
+// TestFileThatTakesThePlaceOfOneWithMoreGoesOn: at its path more was rotated once
+// than of it, which tells nothing of where its own head is.
+func TestFileThatTakesThePlaceOfOneWithMoreGoesOn(t *testing.T) {
+	onEach(t, func(t *testing.T, dir string) {
+		m, _ := newManager(t, nil)
+		a, b := filepath.Join(dir, "a.log"), filepath.Join(dir, "b.log")
+		var heads []string
+		for _, file := range []struct{ path, text string }{{a, lines(0, 3000)}, {b, lines(3000, 3700)}} {
+			f := writeBy(t, m, file.path, file.text)
+			if err := f.keepSmall(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+			heads = append(heads, file.text[:f.record().Head])
+		}
+		for _, move := range [][2]string{{a, dir + "/a.old"}, {b, a}} {
+			if err := os.Rename(move[0], move[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := writeBy(t, m, a, lines(3700, 4000))
+		want := heads[0] + lines(3000, 4000)[len(heads[1]):]
+		for _, when := range []string{"at once", "after a rotation"} {
+			r, err := f.Open(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := drain(r)
+			r.Close()
+			if err != nil || got != want {
+				t.Errorf("%s: %d bytes, %v; want %d, they differ from byte %d on", when, len(got), err, len(want), differ(got, want))
+			}
+			if err := f.keepSmall(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // writeBy has a launch append to the file at a path, which is then rotated.
 func writeBy(t *testing.T, m *Manager, path, text string) *File {
 	t.Helper()
