@@ -9,9 +9,11 @@ import (
 
 const (
 	// dropLimit is how many bytes of a stream wait for its file before lines are
-	// dropped, and blockLimit before the program has to wait.
-	dropLimit  = 4 << 20
-	blockLimit = 1 << 20
+	// dropped.
+	dropLimit = 4 << 20
+	// waitLimit is how many wait before the program has to: what is written soon
+	// after it was read is still in the processor's cache.
+	waitLimit = 1 << 20
 	// freeLimit is what a stream may have waiting however much others have.
 	freeLimit = 512 << 10
 	// totalLimit is how many bytes of all streams wait.
@@ -41,7 +43,7 @@ type lane struct {
 
 	// queued is how many bytes of memory the lane's entries take.
 	queued int
-	// full is set when the limit was reached, until half of it is free.
+	// full is set when waitLimit was reached, until half of it is free.
 	full bool
 	// dropping: lines are dropped until half of the limit is free. gap is how
 	// many were, since the file last told.
@@ -111,7 +113,7 @@ func (l *lane) leave() {
 
 func (l *lane) limit() int {
 	if l.how.OnFull == spec.Block {
-		return blockLimit
+		return waitLimit
 	}
 	return dropLimit
 }
@@ -133,7 +135,7 @@ func (l *lane) fits(n int) bool {
 func (l *lane) ready(now, since time.Time) (ok bool, wait time.Duration) {
 	l.sink.mu.Lock()
 	defer l.sink.mu.Unlock()
-	if !l.full && l.fits(chunkSize) {
+	if !l.full && l.fits(chunkSize) && (l.queued == 0 || l.queued+chunkSize <= waitLimit) {
 		return true, 0
 	}
 	l.full = true
@@ -156,19 +158,16 @@ func (l *lane) charge(n int) {
 	total.Add(int64(n))
 }
 
-// discharge gives n bytes back, and wakes the reader once half of the limit is
-// free. sink.mu is held.
+// discharge gives n bytes back, and wakes the reader once there is room again.
+// sink.mu is held.
 func (l *lane) discharge(n int) {
 	l.queued -= n
 	total.Add(-int64(n))
-	if l.queued > l.limit()/2 {
-		return
-	}
-	if l.dropping && !l.retired {
+	if l.dropping && !l.retired && l.queued <= l.limit()/2 {
 		l.dropping = false
 		l.tellGap()
 	}
-	if l.full {
+	if l.full && l.queued <= waitLimit/2 {
 		l.full = false
 		select {
 		case l.room <- struct{}{}:
