@@ -100,6 +100,8 @@ type File struct {
 	rules *spec.Rotate
 	// hold opens the live file where the path does not lead to it; nil: nobody can.
 	hold func() (int, error)
+	// launched is the file that was opened for a run; zero: not known.
+	launched found
 	// hole is how many bytes are to be taken out of the live file once that
 	// holds nobody up.
 	hole uint64
@@ -322,6 +324,9 @@ func (f *File) openLive(flags int) (int, error) {
 	key, hold := f.rec.Key, f.hold
 	f.mu.Unlock()
 	fd, err := f.openPath(flags)
+	if flags == unix.O_RDONLY && errors.Is(err, errUnsafe) {
+		fd, err = f.openLaunched()
+	}
 	if err == nil && keyOf(fd) == key {
 		return f.settled(fd)
 	}
@@ -386,13 +391,4 @@ func (f *File) openPath(flags int) (int, error) {
 	}
 	defer p.close()
 	return p.open(p.name, flags)
-}
-
-// keyOf is zero where the file cannot be asked.
-func keyOf(fd int) Key {
-	st, err := statFD(fd)
-	if err != nil {
-		return Key{}
-	}
-	return Key{Dev: uint64(st.Dev), Inode: st.Ino}
 }

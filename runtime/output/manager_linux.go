@@ -210,6 +210,10 @@ func (m *Manager) use(o spec.Output, c *spec.Child) use {
 	}
 	// The error is that of a context, and this one does not end.
 	_ = e.file.bind(context.Background(), key, o.Base)
+	// The process has it open, so no other file has its number.
+	if at, err := lookAt(o.Path); len(o.FIFOs) == 0 && err == nil && at.key == key {
+		e.file.launchedAs(at)
+	}
 	return use{o, e, rulesOf(c, o.Streams)}
 }
 

@@ -187,6 +187,15 @@ func statFD(fd int) (unix.Stat_t, error) {
 	return st, err
 }
 
+// keyOf is zero where the file cannot be asked.
+func keyOf(fd int) Key {
+	st, err := statFD(fd)
+	if err != nil {
+		return Key{}
+	}
+	return Key{Dev: uint64(st.Dev), Inode: st.Ino}
+}
+
 func errnoOf(err error) error {
 	var errno unix.Errno
 	if errors.As(err, &errno) {

@@ -182,6 +182,9 @@ func (p *Prepared) begin(f *opened) error {
 	if err := e.file.bind(ctx, f.key, 0); err != nil {
 		return err
 	}
+	if is, err := statx(f.fd, "", unix.AT_EMPTY_PATH); err == nil {
+		e.file.launchedAs(is)
+	}
 	if f.create {
 		if err := e.file.empty(ctx, f.fd, len(f.rules) > 0, time.Now()); err != nil {
 			return err

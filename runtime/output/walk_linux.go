@@ -27,6 +27,12 @@ const maxLinks = 40
 // Where last returns ELOOP the component is a symbolic link, and is followed.
 // Directories that are missing are made for owner if mkdirs is set.
 func walk(path string, owner *Owner, mkdirs bool, last func(dir int, name string) error) error {
+	return walkWhere(path, owner, mkdirs, safe, last)
+}
+
+// walkWhere is walk with another rule of what may lie in whose directory. A link
+// of an ordinary user is followed by none.
+func walkWhere(path string, owner *Owner, mkdirs bool, may func(from, to *unix.Stat_t) bool, last func(dir int, name string) error) error {
 	dir, err := openRoot(path)
 	if err != nil {
 		return err
@@ -53,7 +59,7 @@ func walk(path string, owner *Owner, mkdirs bool, last func(dir int, name string
 		if err != nil {
 			return err
 		}
-		target, isLink, err := stepTo(dir, next)
+		target, isLink, err := stepTo(dir, next, may)
 		switch {
 		case err != nil:
 			unix.Close(next)
@@ -133,12 +139,12 @@ func giveDirectory(fd int, owner *Owner) error {
 
 // stepTo checks the way from dir to next, which may be a symbolic link: then it
 // returns the target. A link is followed only if a trusted user made it.
-func stepTo(dir, next int) (target string, isLink bool, err error) {
+func stepTo(dir, next int, may func(from, to *unix.Stat_t) bool) (target string, isLink bool, err error) {
 	var from, to unix.Stat_t
 	if err := errors.Join(unix.Fstat(dir, &from), unix.Fstat(next, &to)); err != nil {
 		return "", false, err
 	}
-	if !safe(&from, &to) {
+	if !may(&from, &to) {
 		return "", false, errUnsafe
 	}
 	if to.Mode&unix.S_IFMT != unix.S_IFLNK {
