@@ -39,7 +39,7 @@ var layers = []struct {
 	{"runtime/cgroup", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
 	{"runtime/logs", layer{imports: []string{"spec"}}},
 	{"runtime/pump", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
-	{"runtime/output", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys", "github.com/klauspost/compress"}}},
+	{"runtime/output", layer{imports: []string{"spec", "runtime/exitlog"}, modules: []string{"golang.org/x/sys", "github.com/klauspost/compress"}}},
 	{"runtime", layer{imports: []string{"failpoint", "spec", "runtime/exitlog", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime/output"}, modules: []string{"golang.org/x/sys"}}},
 	{"keeper", layer{imports: []string{"failpoint", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
 	{"reconciler", layer{imports: []string{"failpoint", "spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},

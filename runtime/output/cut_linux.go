@@ -156,6 +156,9 @@ func (w *work) free() error {
 			return w.failed("punch a hole", err)
 		}
 	}
+	if err := w.noteFreed(hole); err != nil {
+		return err
+	}
 	w.f.shared.passed(afterPunch)
 	return nil
 }
@@ -215,7 +218,7 @@ func (w *work) takeOut(hole int64) error {
 	f.rec.Collapsing, f.unsaved = 0, true
 	switch err {
 	case nil:
-		f.rec.Base += uint64(hole)
+		f.rec.takenOut(uint64(hole))
 	case unix.EINVAL, unix.EOPNOTSUPP:
 		// It could with the file that it was tried with; this one may have been
 		// truncated, or have larger blocks.

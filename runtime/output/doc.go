@@ -30,9 +30,12 @@
 //
 // A record may be stale: the file was truncated and has grown again unseen, or
 // the state directory is an older one. So it has the last bytes before the head
-// too, and nothing is freed where the file has others there. What that does not
-// tell is another content that has the same bytes, up to 1 KiB, in that place:
-// one line over and over, or the same numbers from the beginning.
+// too, and nothing is freed where the file has others there. It also says how far
+// the head was freed: data there was written since. What both do not tell is
+// another content that has the same bytes, up to 1 KiB, in that place (one line
+// over and over, or the same numbers from the beginning) where nothing was freed
+// that this boot knows of: the server was killed between the record and the
+// freeing, the machine went down, or the base had just moved to the head's block.
 //
 // There is one record for a file, by its path with the links to its directory
 // resolved. A file that a launch finds by another path takes over what was known

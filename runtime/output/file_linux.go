@@ -122,6 +122,7 @@ func (s *shared) open(path string, owner *Owner) (*File, error) {
 	if rec != nil {
 		f.rec, f.kept = *rec, true
 		f.rec.notAfter(time.Now())
+		f.rec.doubtFreed()
 		f.rec.Owner = owner
 	}
 	f.seen = f.rec.Head
@@ -219,7 +220,7 @@ func (f *File) change(how func()) {
 // beginAt gives the live file's first byte the position base, with nothing to
 // free before it.
 func (f *File) beginAt(base uint64) {
-	f.rec.Base, f.rec.Head, f.rec.Collapsing = base, base, 0
+	f.rec.Base, f.rec.Head, f.rec.Freed, f.rec.Collapsing = base, base, 0, 0
 	f.seen = max(f.seen, base)
 	f.unsettled, f.unsaved = false, f.kept
 }

@@ -95,6 +95,7 @@ func (f *File) goOnFrom(other *File, all bool) {
 	}
 	f.rec.Key, f.rec.Born, f.rec.Seam, f.rec.Collapsing = from.Key, from.Born, from.Seam, from.Collapsing
 	f.rec.Base, f.rec.Head = base, base+from.Head-from.Base
+	f.rec.Freed, f.rec.Boot = from.Freed, from.Boot
 	f.rec.Next, f.rec.LastCut = max(f.rec.Next, from.Next), from.LastCut
 	f.rec.Rotations += from.Rotations
 	f.seen = base + max(from.Head, seen) - from.Base

@@ -31,6 +31,11 @@ type record struct {
 	// Seam is what was archived last, the bytes before Head: where the live file
 	// has something else there, it is not what was archived.
 	Seam []byte `json:"seam,omitempty"`
+	// Freed is how many bytes at Base are surely a hole: where there is data, it was
+	// written since. That may be untrue after a machine went down, so it holds in
+	// this Boot only.
+	Freed uint64 `json:"freed,omitempty"`
+	Boot  string `json:"boot,omitempty"`
 	// Collapsing is how many bytes at Base are being taken out of the live file;
 	// after a crash it is open whether they were.
 	Collapsing uint64 `json:"collapsing,omitempty"`
@@ -99,6 +104,8 @@ func parseRecord(text []byte) (record, error) {
 		return record{}, fmt.Errorf("the path %q is not absolute", r.Path)
 	case r.Base > r.Head:
 		return record{}, fmt.Errorf("the head %d lies before the base %d", r.Head, r.Base)
+	case r.Freed > r.Head-r.Base:
+		return record{}, fmt.Errorf("%d bytes are freed of %d before the head", r.Freed, r.Head-r.Base)
 	case r.Next == 0:
 		return record{}, errors.New("there is no number for the next archive")
 	}

@@ -13,7 +13,7 @@ import (
 func fullRecord() record {
 	return record{
 		Path: "/var/log/web.log", Owner: &Owner{UID: 7, GID: 8}, Key: Key{Dev: 1, Inode: 2}, Born: 3,
-		Base: 4096, Head: 5000, Collapsing: 4096, Making: 3, Next: 4, LastCut: at, Rotations: 2,
+		Base: 4096, Head: 5000, Freed: 900, Boot: "b", Collapsing: 4096, Making: 3, Next: 4, LastCut: at, Rotations: 2,
 		Archives: []archive{
 			{Seq: 1, Name: "web.log.000001.zst", Start: 0, End: 3000, Size: 100, At: at, Part: true},
 			{Seq: 2, Name: "web.log.000002", Start: 3000, End: 5000, Size: 2000, At: at},
@@ -51,6 +51,7 @@ func TestRecordsThatCannotBeAreRefused(t *testing.T) {
 	}{
 		{"a relative path", func(r *record) { r.Path = "web.log" }, `the path "web.log" is not absolute`},
 		{"a head before the base", func(r *record) { r.Head = 1 }, "the head 1 lies before the base 4096"},
+		{"more freed than there is", func(r *record) { r.Freed = 905 }, "905 bytes are freed of 904 before the head"},
 		{"no next number", func(r *record) { r.Next = 0 }, "no number for the next archive"},
 		{"a name elsewhere", func(r *record) { r.Archives[0].Name = "../web.log.000001" }, "is no name for archive 1"},
 		{"a name of another number", func(r *record) { r.Archives[0].Name = "web.log.000009" }, "is no name for archive 1"},

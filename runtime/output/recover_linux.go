@@ -90,7 +90,7 @@ func (f *File) settle(fd int) error {
 			return
 		}
 		if err == nil && at == 0 {
-			f.rec.Base += f.rec.Collapsing
+			f.rec.takenOut(f.rec.Collapsing)
 		}
 		f.rec.Collapsing, f.unsettled, f.unsaved, err = 0, false, true, nil
 	})

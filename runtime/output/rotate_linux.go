@@ -162,7 +162,10 @@ func (f *File) with(now time.Time, do func(*work) error) error {
 	if err := w.free(); err != nil {
 		return err
 	}
-	return w.collapseIfQuiet()
+	if err := w.collapseIfQuiet(); err != nil {
+		return err
+	}
+	return f.save() // what was freed
 }
 
 func (f *File) begin(now time.Time) (*work, error) {

@@ -3,6 +3,9 @@ package output
 import (
 	"bytes"
 	"errors"
+	"sync"
+
+	"kita/runtime/exitlog"
 )
 
 // mostSeam is how many bytes before the head the record has, so that it can be
@@ -60,6 +63,9 @@ func (w *work) sameSeam(rec *record) (bool, error) {
 	if err != nil {
 		return false, w.failed("seek", err)
 	}
+	if data < int64(rec.Freed) {
+		return false, nil
+	}
 	seam := rec.Seam[max(0, len(rec.Seam)-int(min(end, mostSeam))):]
 	if len(seam) == 0 {
 		return data >= hole, nil // of a file without a record
@@ -75,4 +81,42 @@ func (w *work) sameSeam(rec *record) (bool, error) {
 	freed := min(max(hole-(end-int64(len(seam))), 0), int64(len(seam)))
 	kept := bytes.Equal(now[freed:], seam[freed:])
 	return kept && (bytes.Equal(now[:freed], seam[:freed]) || data >= hole), nil
+}
+
+var bootID = sync.OnceValues(exitlog.Boot)
+
+// noteFreed keeps in mind how much of the hole before the head is one. Not all of
+// it is on a file system that writes zeros instead, or does not tell.
+func (w *work) noteFreed(hole int64) error {
+	base := w.f.base()
+	data, err := firstData(w.live, hole)
+	if err != nil {
+		return w.failed("seek", err)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	freed := uint64(min(data, hole))
+	w.f.change(func() {
+		rec := &w.f.rec
+		if rec.Base == base && rec.Freed < freed && freed <= rec.Head-rec.Base {
+			rec.Freed, rec.Boot, w.f.unsaved = freed, boot, w.f.unsaved || w.f.kept
+		}
+	})
+	return nil
+}
+
+// doubtFreed forgets what was freed before this boot: that it was on the disk is
+// not known.
+func (r *record) doubtFreed() {
+	if boot, err := bootID(); err != nil || boot != r.Boot {
+		r.Freed = 0
+	}
+}
+
+// takenOut has the live file begin so many bytes later.
+func (r *record) takenOut(bytes uint64) {
+	r.Base += bytes
+	r.Freed -= min(r.Freed, bytes)
 }
