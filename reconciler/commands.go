@@ -36,8 +36,8 @@ type written struct {
 // ended with the cause spec.ErrHandover it is a *spec.PendingError, which
 // Resume of another Reconciler takes.
 func (r *Reconciler) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) {
-	if c.Verb == spec.VerbStop && c.Child == spec.All {
-		return r.stopAll(ctx, c)
+	if c.Verb.Changes() && c.Child == spec.All {
+		return r.doAll(ctx, c)
 	}
 	w, err := r.write(ctx, request{Command: c})
 	if err != nil {
@@ -123,6 +123,15 @@ func (r *Reconciler) readFile(q request) error {
 		r.apply(found)
 		r.queue.Add(q.Child)
 	}
+	if found.Child != nil && found.Err == nil && !found.Missing {
+		r.apply(found)
+	}
+	return r.checkFile(q, found, r.freshChild)
+}
+
+// checkFile tells why a child cannot be started because of its file, or of its
+// hooks, whose children lookup knows.
+func (r *Reconciler) checkFile(q request, found spec.Entry, lookup func(string) (*spec.Child, bool)) error {
 	if q.Verb == spec.VerbStart && r.isRunning(q.Child) {
 		return alreadyRunning(q)
 	}
@@ -136,8 +145,7 @@ func (r *Reconciler) readFile(q request) error {
 	case found.Err != nil:
 		return spec.Refuse(spec.InvalidFile, q.Verb, q.Child, "%v", found.Err)
 	}
-	r.apply(found)
-	if err := spec.CheckHooks(q.Child, r.freshChild); err != nil {
+	if err := spec.CheckHooks(q.Child, lookup); err != nil {
 		return spec.Refuse(spec.BadHook, q.Verb, q.Child, "cannot %s %s: %v", q.Verb, q.Child, err)
 	}
 	return nil
@@ -264,15 +272,10 @@ func (r *Reconciler) notSaved(w *written, q request, before spec.Desired, err er
 	stop := q.Verb == spec.VerbStop
 	owed := map[string]spec.Desired{}
 	r.mu.Lock()
-	// A later request has a write of its own.
-	if w.e.desired.Generation == w.generation {
-		if !stop {
-			// A higher generation with the old wish, so that nobody who waits
-			// for this one takes it for done.
-			w.e.desired = before
-			w.e.desired.Generation = w.generation + 1
-			r.touch(w.e)
-		}
+	switch {
+	case !stop:
+		r.takeBack(*w, before, owed)
+	case w.e.desired.Generation == w.generation:
 		owed[q.Child] = w.e.desired
 	}
 	r.mu.Unlock()
@@ -283,6 +286,20 @@ func (r *Reconciler) notSaved(w *written, q request, before spec.Desired, err er
 	}
 	r.queue.Add(q.Child)
 	return spec.Refuse(spec.Unavailable, q.Verb, q.Child, "cannot %s %s: cannot save it: %v", q.Verb, q.Child, err)
+}
+
+// takeBack undoes in memory what was written, unless a later request has a write
+// of its own, and adds to owed what is in force then. mu is held.
+func (r *Reconciler) takeBack(w written, before spec.Desired, owed map[string]spec.Desired) {
+	if w.e.desired.Generation != w.generation {
+		return
+	}
+	// A higher generation with the old wish, so that nobody who waits for this one
+	// takes it for done.
+	w.e.desired = before
+	w.e.desired.Generation = w.generation + 1
+	owed[w.e.name] = w.e.desired
+	r.touch(w.e)
 }
 
 // await waits until the loop has settled what was written, and tells how it

@@ -65,6 +65,11 @@ func TestFullDiskInside(t *testing.T) {
 	if refusal, ok := errors.AsType[*spec.Refusal](err); !ok || refusal.Code != spec.Unavailable {
 		t.Fatalf("restart: %v", err)
 	}
+	starts := len(w.runtime.started())
+	_, err = w.Do(t.Context(), spec.Command{Verb: spec.VerbTrystart, Child: spec.All, By: by})
+	if refusal, ok := errors.AsType[*spec.Refusal](err); !ok || refusal.Code != spec.Unavailable || len(w.runtime.started()) != starts {
+		t.Fatalf("trystart all: %v, %d starts", err, len(w.runtime.started())-starts)
+	}
 	w.runtime.exit("job", 0)
 	w.until("a warning", func() bool { v, _ := w.Get("job"); return len(v.Status.Warnings) == 1 })
 	if w.store.Err() == nil {

@@ -12,14 +12,14 @@ import (
 // returned, and answers as Do would have.
 func (r *Reconciler) Resume(ctx context.Context, p spec.Pending) (spec.Outcome, error) {
 	c := p.Command
-	if c.Verb != spec.VerbStop || c.Child != spec.All {
+	if c.Child != spec.All {
 		return r.finish(ctx, r.waitFor(p), c)
 	}
 	var all []written
 	for _, one := range p.All {
 		all = append(all, r.waitFor(one))
 	}
-	return r.finishAll(ctx, c, all, spec.Outcome{Verb: c.Verb, Child: c.Child, Note: p.Note})
+	return r.finishAll(ctx, c, all, p.Failed, spec.Outcome{Verb: c.Verb, Child: c.Child, Note: p.Note})
 }
 
 // pending is w as the next server is told of it.

@@ -27,7 +27,7 @@ func TestCommandsAndTheirRefusals(t *testing.T) {
 	w.want(spec.VerbRestart, "web", spec.NotRunning)
 	w.want(spec.VerbStart, "none", spec.NotFound)
 	w.want(spec.VerbStart, "bad", spec.InvalidFile)
-	w.want(spec.VerbStart, "all", spec.BadRequest)
+	w.want(spec.VerbStart, "kill", spec.BadRequest)
 	w.want(spec.VerbStart, "web", "")
 	first := w.runtime.pid("web")
 	w.want(spec.VerbStart, "web", spec.AlreadyRunning)

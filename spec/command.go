@@ -81,7 +81,7 @@ type Command struct {
 type Outcome struct {
 	Verb  Verb   `json:"verb"`
 	Child string `json:"child"`
-	// Generation is the desired generation written; 0 for stop all.
+	// Generation is the desired generation written; 0 for all children.
 	Generation uint64 `json:"generation"`
 	// WasRunning: the child ran, so trystart stopped it first.
 	WasRunning bool `json:"was_running,omitempty"`

@@ -17,8 +17,10 @@ type Pending struct {
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	WasRunning  bool   `json:"was_running,omitempty"`
 	Note        string `json:"note,omitempty"`
-	// All has a part for each child that `stop all` stops.
-	All []Pending `json:"all,omitempty"`
+	// All has a part for each child of a command for all of them, and Failed why
+	// it was refused for others.
+	All    []Pending `json:"all,omitempty"`
+	Failed []string  `json:"failed,omitempty"`
 }
 
 // PendingError is the error of a command whose waiting was ended by ErrHandover.

@@ -1,0 +1,216 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"kita/spec"
+)
+
+// maxTold is how many refusals the answer to a command for all children has in
+// words.
+const maxTold = 20
+
+// doAll carries out a command on every child that it is for: stop and restart
+// on what runs, start on what does not, trystart on all. What all of them wish
+// is written to the disk at once. One child that cannot be started holds up no
+// other, and is told of in the end.
+func (r *Reconciler) doAll(ctx context.Context, c spec.Command) (spec.Outcome, error) {
+	out := spec.Outcome{Verb: c.Verb, Child: c.Child}
+	if r.Ending() {
+		return out, spec.Refuse(spec.Unavailable, c.Verb, c.Child, "the server is ending")
+	}
+	var wishes []wish
+	var failed []string
+	if c.Verb == spec.VerbStop {
+		wishes = r.proposeStops(c)
+	} else {
+		wishes, failed = r.proposeStarts(c)
+	}
+	if err := r.keep(ctx, c, wishes, &out); err != nil {
+		return spec.Outcome{}, err
+	}
+	all := make([]written, len(wishes))
+	for i, w := range wishes {
+		all[i] = w.written
+		r.queue.Add(w.e.name)
+	}
+	if c.NoWait {
+		return out, refuseAll(c, failed)
+	}
+	return r.finishAll(ctx, c, all, failed, out)
+}
+
+// wish is what a command for all children makes of one of them.
+type wish struct {
+	written
+	// desired and before are equal where there is nothing to be written.
+	desired, before spec.Desired
+}
+
+// proposeStops puts in force, in memory, that nothing is to run. No posthook runs.
+func (r *Reconciler) proposeStops(c spec.Command) (wishes []wish) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range r.names() {
+		e := r.children[name]
+		if !e.stoppable() {
+			continue
+		}
+		w := wish{before: e.desired}
+		w.written = written{e: e, generation: e.desired.Generation, incarnation: e.obs.Incarnation, wasRunning: true}
+		if e.desired.Run == spec.Running {
+			posthook := e.desired.Posthook
+			e.desired = e.next(request{Command: c})
+			e.desired.Posthook = posthook
+			w.generation = e.desired.Generation
+			r.touch(e)
+		}
+		w.desired = e.desired
+		wishes = append(wishes, w)
+	}
+	return wishes
+}
+
+// names are those of all children, sorted. mu is held.
+func (r *Reconciler) names() []string {
+	names := make([]string, 0, len(r.children))
+	for name := range r.children {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// proposeStarts reads the load paths and puts in force, in memory, what start,
+// restart or trystart wishes of each child. It returns why some are left out.
+func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed []string) {
+	r.Refresh()
+	r.mu.Lock()
+	names := r.names()
+	r.mu.Unlock()
+	for _, name := range names {
+		q := request{Command: c}
+		q.Child = name
+		w, err := r.proposeStart(q)
+		var refusal *spec.Refusal
+		switch {
+		case err == nil:
+			wishes = append(wishes, w)
+		case !errors.As(err, &refusal) || !passedOver(refusal.Code):
+			failed = append(failed, err.Error())
+		}
+	}
+	return wishes, failed
+}
+
+// passedOver: the command is not for such a child, and that is no failure.
+func passedOver(code spec.Code) bool {
+	return code == spec.AlreadyRunning || code == spec.NotRunning || code == spec.NotFound
+}
+
+// proposeStart is propose for a child whose file is good.
+func (r *Reconciler) proposeStart(q request) (w wish, err error) {
+	if q.Verb == spec.VerbRestart && !r.isActive(q.Child) {
+		return w, notRunning(q)
+	}
+	if err := r.checkFile(q, r.Catalogue.Lookup(q.Child), r.Catalogue.Child); err != nil {
+		return w, err
+	}
+	w.written, w.desired, w.before, err = r.propose(q)
+	return w, err
+}
+
+func (r *Reconciler) isActive(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.children[name]
+	return e != nil && e.active()
+}
+
+// keep writes what is wished to the disk. Where that cannot be, starts are taken
+// back; stops stay in force, and are owed.
+func (r *Reconciler) keep(ctx context.Context, c spec.Command, wishes []wish, out *spec.Outcome) error {
+	changes := map[string]spec.Desired{}
+	for _, w := range wishes {
+		if w.desired != w.before {
+			changes[w.e.name] = w.desired
+		}
+	}
+	// It is in force in memory: a caller who leaves now takes nothing back.
+	err := r.Store.SetDesired(context.WithoutCancel(ctx), changes)
+	if err == nil {
+		return nil
+	}
+	r.Logger.Error("cannot save desired states", "verb", c.Verb, "err", err)
+	if c.Verb == spec.VerbStop {
+		out.Note = unsavedNote(err)
+		r.owe(changes)
+		return nil
+	}
+	owed := map[string]spec.Desired{}
+	r.mu.Lock()
+	for _, w := range wishes {
+		r.takeBack(w.written, w.before, owed)
+	}
+	r.mu.Unlock()
+	r.owe(owed)
+	for name := range owed {
+		r.queue.Add(name)
+	}
+	return spec.Refuse(spec.Unavailable, c.Verb, c.Child, "cannot %s %s: cannot save it: %v", c.Verb, c.Child, err)
+}
+
+// finishAll waits for the children of a command for all of them, which are sorted
+// by name. failed are those that were left out, in words.
+func (r *Reconciler) finishAll(ctx context.Context, c spec.Command, all []written, failed []string, out spec.Outcome) (spec.Outcome, error) {
+	pending := spec.Pending{Command: c, Note: out.Note, Failed: failed, All: []spec.Pending{}}
+	for _, w := range all {
+		one := c
+		one.Child = w.e.name
+		pending.All = append(pending.All, w.pending(one))
+	}
+	err := r.awaitAll(ctx, c, all, failed, &out)
+	return out, orPending(ctx, err, pending)
+}
+
+func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written, failed []string, out *spec.Outcome) error {
+	for _, w := range all {
+		one := c
+		one.Child = w.e.name
+		_, err := r.await(ctx, w, one)
+		var refusal *spec.Refusal
+		switch {
+		case errors.As(err, &refusal):
+			failed = append(failed, refusal.Message)
+		case err != nil:
+			return err
+		}
+		r.mu.Lock()
+		note := w.e.obs.KilledNote(w.incarnation)
+		r.mu.Unlock()
+		if note != "" && w.incarnation != 0 {
+			out.Note = strings.TrimPrefix(out.Note+"; "+w.e.name+": "+note, "; ")
+		}
+	}
+	return refuseAll(c, failed)
+}
+
+// refuseAll is the error of a command that failed for some children.
+func refuseAll(c spec.Command, failed []string) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	code := spec.CannotStart
+	if c.Verb == spec.VerbStop {
+		code = spec.NotStopped
+	}
+	text := strings.Join(failed[:min(len(failed), maxTold)], "; ")
+	if more := len(failed) - maxTold; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return spec.Refuse(code, c.Verb, c.Child, "%s", text)
+}
