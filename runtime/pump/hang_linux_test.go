@@ -8,7 +8,9 @@ import (
 	"kita/spec"
 )
 
-// stopPump has the pump hang.
+// stopPump has the pump hang. It does when this returns: kill(2) does not wait
+// until every thread has stopped, and a pump that still answers meanwhile may take
+// what a test writes next, and lose it.
 func stopPump(t *testing.T, c *Client) (pid int) {
 	t.Helper()
 	pid = c.PID()
@@ -16,6 +18,9 @@ func stopPump(t *testing.T, c *Client) (pid int) {
 		t.Fatal("there is no pump")
 	}
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
 	}
 	return pid

@@ -74,7 +74,7 @@ func (n *counted) finish(t *testing.T, c *Client) []string {
 func checkCount(t *testing.T, lines []string, gaps int) {
 	t.Helper()
 	if len(lines) < 2 || lines[len(lines)-1] != "end" {
-		t.Fatalf("the last of %d lines is not the end", len(lines))
+		t.Fatalf("the last of %d lines is not the end, they go up to %q", len(lines), lines[max(0, len(lines)-5):])
 	}
 	told := len(lines)
 	lines = slices.DeleteFunc(lines, func(line string) bool { return line == tornNote })
@@ -184,16 +184,14 @@ func TestWhatIsInTheFIFOOutlivesPumpAndProcess(t *testing.T) {
 		"while [ ! -e "+goOn+" ]; do sleep 0.01; done; echo last words")
 	eventually(t, "the pump has it", func() bool { _, is := c.Stats()[k]; return is })
 	// It cannot read.
-	if err := unix.Kill(c.PID(), unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	hung := stopPump(t, c)
 	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	kill(t, c.PID())
+	kill(t, hung)
 	eventually(t, "the stream ends", func() bool { _, is := c.Stats()[k]; return !is })
 	if got := content(t, path); got != tornNote+"\nlast words\n" {
 		t.Errorf("got %q", got)
