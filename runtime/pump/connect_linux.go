@@ -93,6 +93,8 @@ func (c *Client) listenTo(p *peer) bool {
 func (c *Client) install(p *peer) {
 	go p.watch()
 	c.mu.Lock()
+	// The end of the one before may not have been seen to yet.
+	c.mourn(c.peer)
 	c.peer = p
 	c.tellChanged()
 	var keys []Key
@@ -126,12 +128,7 @@ func (c *Client) finish(p *peer, its int) {
 // lost sees to the end of a pump, and to another one if it is needed.
 func (c *Client) lost(p *peer) {
 	c.mu.Lock()
-	if c.peer == p {
-		c.peer = nil
-		for _, a := range c.streams {
-			a.torn = a.dest >= 0
-		}
-	}
+	c.mourn(p)
 	c.tellChanged()
 	closed := c.closed
 	c.mu.Unlock()
@@ -146,6 +143,18 @@ func (c *Client) lost(p *peer) {
 		c.disown(p.pid)
 	}
 	c.connectLater()
+}
+
+// mourn notes that p, unless another one is the pump, has ended with what it had
+// read. mu is held.
+func (c *Client) mourn(p *peer) {
+	if p == nil || c.peer != p {
+		return
+	}
+	c.peer = nil
+	for _, a := range c.streams {
+		a.torn = a.dest >= 0
+	}
 }
 
 // disown lets another pump start beside one that was killed and does not die: a
