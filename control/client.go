@@ -101,8 +101,8 @@ func Dial(target Target) *Client {
 
 // Do carries out a command. c.By is not sent: the server sees for itself.
 func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, error) {
-	where := "/v1/stop"
-	if command.Verb != spec.VerbStop || command.Child != spec.All {
+	where := "/v1/" + string(command.Verb)
+	if command.Child != spec.All {
 		var err error
 		if where, err = childPath(command.Verb, command.Child, "/"+string(command.Verb)); err != nil {
 			return spec.Outcome{}, err

@@ -166,7 +166,10 @@ func shown(child string) string {
 // nameOf is the child as it was named: not every verb names all of them.
 func nameOf(verb, child string) string {
 	switch verb {
-	case string(spec.VerbStop), verbLogs, verbRotate:
+	case verbLogs, verbRotate:
+		return child
+	}
+	if spec.Verb(verb).Changes() {
 		return child
 	}
 	if child == spec.All {

@@ -55,16 +55,18 @@ func (a *api) command(verb spec.Verb) func(http.ResponseWriter, *http.Request, [
 	return func(w http.ResponseWriter, r *http.Request, body []byte) error {
 		name := r.PathValue("name")
 		if spec.Reserved(name) {
-			// `stop all` has a path of its own, so that no name means more
-			// than one child.
+			// All children have a path of their own, so that no name means more
+			// than one.
 			return spec.Refuse(spec.BadRequest, verb, name, "%s %s: %q is reserved, no child has that name", verb, name, name)
 		}
 		return a.do(w, r, spec.Command{Verb: verb, Child: name}, body)
 	}
 }
 
-func (a *api) stopAll(w http.ResponseWriter, r *http.Request, body []byte) error {
-	return a.do(w, r, spec.Command{Verb: spec.VerbStop, Child: spec.All}, body)
+func (a *api) commandAll(verb spec.Verb) func(http.ResponseWriter, *http.Request, []byte) error {
+	return func(w http.ResponseWriter, r *http.Request, body []byte) error {
+		return a.do(w, r, spec.Command{Verb: verb, Child: spec.All}, body)
+	}
 }
 
 // do carries out c. The request's context ends when the client goes away: then

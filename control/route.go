@@ -33,7 +33,6 @@ func (a *api) routes() []route {
 	routes := []route{
 		{method: http.MethodGet, path: "/v1/children", handle: a.children, verb: string(spec.VerbCheck)},
 		{method: http.MethodGet, path: "/v1/children/{name}", handle: a.child, verb: string(spec.VerbCheck), child: named},
-		{method: http.MethodPost, path: "/v1/stop", handle: a.stopAll, verb: string(spec.VerbStop), child: spec.All},
 		{method: http.MethodPost, path: "/v1/kill", handle: a.kill, verb: string(spec.VerbKill), child: spec.All},
 		{method: http.MethodPost, path: "/v1/validate", handle: a.validate, verb: verbValidate, child: spec.All},
 		{method: http.MethodGet, path: "/v1/info", handle: a.info, verb: string(spec.VerbInfo)},
@@ -47,9 +46,10 @@ func (a *api) routes() []route {
 		{method: http.MethodGet, path: "/openapi.yaml", handle: a.openapi},
 	}
 	for _, verb := range []spec.Verb{spec.VerbStart, spec.VerbStop, spec.VerbRestart, spec.VerbTrystart} {
-		routes = append(routes, route{
-			method: http.MethodPost, path: "/v1/children/{name}/" + string(verb), handle: a.command(verb), verb: string(verb), child: named,
-		})
+		routes = append(routes,
+			route{method: http.MethodPost, path: "/v1/children/{name}/" + string(verb), handle: a.command(verb), verb: string(verb), child: named},
+			route{method: http.MethodPost, path: "/v1/" + string(verb), handle: a.commandAll(verb), verb: string(verb), child: spec.All},
+		)
 	}
 	if a.opt.Upgrade != nil {
 		routes = append(routes,

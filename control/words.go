@@ -106,8 +106,6 @@ func (w Words) checkChild() error {
 		return fmt.Errorf("kill ends the server and all its children, it takes no child; did you mean `stop %s`?", w.Child)
 	case isVerb:
 		return fmt.Errorf("%q is a command, a child cannot have its name", w.Child)
-	case w.Child == spec.All && w.Verb.Changes() && w.Verb != spec.VerbStop:
-		return fmt.Errorf(`"all" is reserved, only stop takes it: %s each child by its name`, w.Verb)
 	}
 	return nil
 }

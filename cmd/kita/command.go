@@ -57,7 +57,10 @@ func (p *program) info(ctx context.Context, r request) error {
 
 // outcomeText says in a line what a command did.
 func outcomeText(out spec.Outcome, written bool) string {
-	if written {
+	switch {
+	case written && out.Child == spec.All:
+		return fmt.Sprintf("all: %s is written", out.Verb)
+	case written:
 		return fmt.Sprintf("%s: %s is written, generation %d", out.Child, out.Verb, out.Generation)
 	}
 	var extra []string
@@ -80,11 +83,20 @@ func outcomeText(out spec.Outcome, written bool) string {
 	return text
 }
 
+// allDone says what a command for all children did.
+var allDone = map[spec.Verb]string{
+	spec.VerbStart:    "all children started",
+	spec.VerbStop:     "all children stopped",
+	spec.VerbRestart:  "all children that ran are restarted",
+	spec.VerbTrystart: "all children started anew",
+}
+
 func doneText(out spec.Outcome) string {
+	if out.Child == spec.All {
+		return allDone[out.Verb]
+	}
 	done := "started"
 	switch {
-	case out.Verb == spec.VerbStop && out.Child == spec.All:
-		return "all children stopped"
 	case out.Verb == spec.VerbStop:
 		return out.Child + " stopped"
 	case out.Verb == spec.VerbRestart, out.Verb == spec.VerbTrystart && out.WasRunning:

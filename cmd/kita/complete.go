@@ -110,7 +110,7 @@ func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []str
 		}
 		return nil
 	})
-	if verb == spec.VerbStop {
+	if verb.Changes() {
 		offer(spec.All, "every child")
 	}
 	return names

@@ -64,7 +64,7 @@ func TestHelpOverSSHHasWhatCanBeAskedThere(t *testing.T) {
 			t.Errorf("%s: status %d, stdout %q, stderr %q", line, status, out, stderr)
 		}
 	}
-	if _, out, _ := overSSH(t.Context(), "", "help start"); !strings.Contains(out, "kita start CHILD [flags]") || strings.Contains(out, "--on") {
+	if _, out, _ := overSSH(t.Context(), "", "help start"); !strings.Contains(out, "kita start CHILD|all [flags]") || strings.Contains(out, "--on") {
 		t.Errorf("help start: %q", out)
 	}
 }

@@ -22,6 +22,9 @@ func settled(ctx context.Context, c *control.Client, out spec.Outcome) (spec.Out
 	if out.Verb == spec.VerbStop {
 		return out, nil
 	}
+	if out.Child == spec.All {
+		return out, allSettled(ctx, c, out.Verb)
+	}
 	if done, err := fares(out.Child, out.Status); done || err != nil {
 		return out, err
 	}
@@ -47,6 +50,18 @@ func settled(ctx context.Context, c *control.Client, out spec.Outcome) (spec.Out
 		}
 	}
 	return out, ctx.Err()
+}
+
+// allSettled is settled for every child that is to run.
+func allSettled(ctx context.Context, c *control.Client, verb spec.Verb) error {
+	views, err := c.List(ctx)
+	for _, v := range views {
+		if v.Desired.Run != spec.Running || err != nil {
+			continue
+		}
+		_, err = settled(ctx, c, spec.Outcome{Verb: verb, Child: v.Name, Generation: v.Desired.Generation, Status: v.Status})
+	}
+	return err
 }
 
 // fares tells whether a child that was started has shown how it fares; the

@@ -44,10 +44,10 @@ const whereWords = " [on HOSTS] [with KEY]"
 // use of each ends.
 func verbCommands(where string) []verbCommand {
 	return []verbCommand{
-		{spec.VerbStart, "start CHILD" + where, []string{"Start"}, "start a child that does not run", (*program).change},
+		{spec.VerbStart, "start CHILD|all" + where, []string{"Start"}, "start a child that does not run, or all such", (*program).change},
 		{spec.VerbStop, "stop CHILD|all" + where, []string{"Stop"}, "stop a child, or all", (*program).change},
-		{spec.VerbRestart, "restart CHILD" + where, []string{"Restart"}, "stop and start a child that runs, with its file as it is now", (*program).change},
-		{spec.VerbTrystart, "trystart CHILD" + where, []string{"Trystart", "TryStart"}, "start a child, after a stop if it runs", (*program).change},
+		{spec.VerbRestart, "restart CHILD|all" + where, []string{"Restart"}, "stop and start a child that runs, or all such, with its file as it is now", (*program).change},
+		{spec.VerbTrystart, "trystart CHILD|all" + where, []string{"Trystart", "TryStart"}, "start a child, or all, after a stop if it runs", (*program).change},
 		{spec.VerbCheck, "check [CHILD]" + where, []string{"Check"}, "show the children, or all about one", (*program).check},
 		{spec.VerbInfo, "info" + where, []string{"Info", "INFO", "InFo"}, "show what the server says of itself", (*program).info},
 		{spec.VerbKill, "kill" + where, []string{"Kill"}, "stop all children and end the server", (*program).kill},
