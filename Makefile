@@ -69,8 +69,10 @@ chaos: ## every fault in its full count, as root also without root's rights; N=5
 	KITA_CHAOS=full N=$(N) go test -count=1 -v -timeout $(CHAOS_TIMEOUT) -run '^(TestNoLineIsLost|TestFullDiskUnderOutput)$$' ./e2e
 	KITA_CHAOS=full N=$(N) go test -count=1 -v -timeout $(CHAOS_TIMEOUT) -run '^TestChaos$$' ./e2e/chaos
 
-bench: ## measurements; they judge nothing
-	go test -run '^$$' -bench . -timeout $(TIMEOUT) ./...
+# N is also how often chaos does everything, once unless it is given.
+bench: ## measurements, with up to 1,000 children or N; they judge nothing
+	go run ./bench -n $(if $(filter file,$(origin N)),1000,$(N)) $(BENCH)
+	go test -run '^$$' -bench . -timeout $(TIMEOUT) $$(go list ./... | grep -v /bench)
 
 check: lint unit ## before a commit: lint and the quick tests
 

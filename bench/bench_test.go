@@ -1,6 +1,6 @@
-// Package bench measures the real binary. Its numbers are for people to
-// compare: it judges nothing, so a busy machine fails nothing.
-package bench
+//go:build linux
+
+package main
 
 import (
 	"context"
@@ -23,7 +23,7 @@ import (
 // TERM, is being stopped; "idle" is the same without that stop. The ratio of
 // the two is what a slow stop costs everybody else, and should be about 1.
 func BenchmarkCheckDuringSlowStop(b *testing.B) {
-	s := serve(b, map[string]string{
+	s := serveTest(b, map[string]string{
 		"quick.yml":    "command: sleep 1000\n",
 		"stubborn.yml": "command: [sh, -c, \"trap '' TERM; while :; do sleep 1; done\"]\nstop: {grace: 1h}\n",
 	})
@@ -59,7 +59,7 @@ func BenchmarkCheckDuringSlowStop(b *testing.B) {
 // BenchmarkTrystart stops and starts a child, its desired state synced to disk
 // each time.
 func BenchmarkTrystart(b *testing.B) {
-	s := serve(b, map[string]string{"web.yml": "command: sleep 1000\n"})
+	s := serveTest(b, map[string]string{"web.yml": "command: sleep 1000\n"})
 	for b.Loop() {
 		s.do(b, spec.VerbTrystart, "web")
 	}
@@ -74,7 +74,7 @@ func BenchmarkManyChildren(b *testing.B) {
 		files[fmt.Sprintf("c%03d.yml", i)] = "command: sleep 1000\n"
 	}
 	for b.Loop() {
-		s := serve(b, files)
+		s := serveTest(b, files)
 		begin := time.Now()
 		var starts sync.WaitGroup
 		for i := range children {
@@ -93,8 +93,8 @@ func BenchmarkManyChildren(b *testing.B) {
 	}
 }
 
-// server is a real one, in a directory of its own.
-type server struct {
+// testServer is a real one, in a directory of its own.
+type testServer struct {
 	client  *control.Client
 	process *exec.Cmd
 	log     string
@@ -105,7 +105,7 @@ type server struct {
 // after the other.
 var built string
 
-var build = sync.OnceValues(func() (string, error) {
+var kitaProgram = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "kita-bench")
 	if err != nil {
 		return "", err
@@ -129,9 +129,9 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-func serve(b *testing.B, files map[string]string) *server {
+func serveTest(b *testing.B, files map[string]string) *testServer {
 	b.Helper()
-	binary, err := build()
+	program, err := kitaProgram()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -151,13 +151,13 @@ func serve(b *testing.B, files map[string]string) *server {
 	for name, text := range files {
 		write(filepath.Join("children", name), text)
 	}
-	s := &server{log: filepath.Join(dir, "log")}
+	s := &testServer{log: filepath.Join(dir, "log")}
 	log, err := os.Create(s.log)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer log.Close()
-	s.process = exec.Command(binary, "serve", filepath.Join(dir, "server.yml"))
+	s.process = exec.Command(program, "serve", filepath.Join(dir, "server.yml"))
 	s.process.Stdout, s.process.Stderr = log, log
 	if err := s.process.Start(); err != nil {
 		b.Fatal(err)
@@ -172,7 +172,7 @@ func serve(b *testing.B, files map[string]string) *server {
 }
 
 // end ends the server and everything it started.
-func (s *server) end(b *testing.B) {
+func (s *testServer) end(b *testing.B) {
 	if s.ended {
 		return
 	}
@@ -196,14 +196,14 @@ func (s *server) end(b *testing.B) {
 	}
 }
 
-func (s *server) do(b *testing.B, verb spec.Verb, child string) {
+func (s *testServer) do(b *testing.B, verb spec.Verb, child string) {
 	b.Helper()
 	if _, err := s.client.Do(b.Context(), spec.Command{Verb: verb, Child: child}); err != nil {
 		b.Fatal(err)
 	}
 }
 
-func (s *server) await(b *testing.B, child string, phase spec.Phase) {
+func (s *testServer) await(b *testing.B, child string, phase spec.Phase) {
 	b.Helper()
 	s.until(b, fmt.Sprintf("%s to be %s", child, phase), func() bool {
 		v, err := s.client.Get(b.Context(), child)
@@ -211,7 +211,7 @@ func (s *server) await(b *testing.B, child string, phase spec.Phase) {
 	})
 }
 
-func (s *server) until(b *testing.B, what string, holds func() bool) {
+func (s *testServer) until(b *testing.B, what string, holds func() bool) {
 	b.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -226,7 +226,7 @@ func (s *server) until(b *testing.B, what string, holds func() bool) {
 }
 
 // status reads a number of the server's /proc/PID/status.
-func (s *server) status(b *testing.B, key string) float64 {
+func (s *testServer) status(b *testing.B, key string) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Process.Pid))
 	if err != nil {

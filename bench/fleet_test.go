@@ -1,4 +1,6 @@
-package bench
+//go:build linux
+
+package main
 
 import (
 	"bytes"
@@ -100,7 +102,7 @@ var fleetPorts = []int{spec.DefaultPort, 33890, 33891, 33892}
 
 func newFleet(tb testing.TB, size int, withKey bool) *fleet {
 	tb.Helper()
-	if _, err := build(); err != nil {
+	if _, err := kitaProgram(); err != nil {
 		tb.Fatal(err)
 	}
 	f := &fleet{home: tb.TempDir()}
@@ -225,13 +227,13 @@ func (f *fleet) check(tb testing.TB) *os.ProcessState {
 // run is `kita check on @all`.
 func (f *fleet) run(tb testing.TB, more ...string) (out, stderr string, state *os.ProcessState) {
 	tb.Helper()
-	binary, err := build()
+	program, err := kitaProgram()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, append([]string{"check", "on", "@all"}, more...)...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"check", "on", "@all"}, more...)...)
 	cmd.Env = append(os.Environ(), "HOME="+f.home, "XDG_CONFIG_HOME="+f.home)
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e

@@ -1,11 +1,12 @@
-package bench
+//go:build linux
+
+package main
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func benchOutput(b *testing.B, program, output string, batch, bytes int) {
 	dir := b.TempDir()
 	log, report := filepath.Join(dir, "w.log"), filepath.Join(dir, "report")
 	args := []string{"-lines", fmt.Sprint(bytes / 100), "-length", "100", "-batch", fmt.Sprint(batch), "-report", report}
-	s := serve(b, map[string]string{"w.yml": fmt.Sprintf("command: [%s, %s]\noutput: [{stdout: %s%s}]\n",
+	s := serveTest(b, map[string]string{"w.yml": fmt.Sprintf("command: [%s, %s]\noutput: [{stdout: %s%s}]\n",
 		program, strings.Join(args, ", "), log, output)})
 	var plain, kita, ratios, processor []float64
 	var dropped uint64
@@ -70,7 +71,7 @@ func benchOutput(b *testing.B, program, output string, batch, bytes int) {
 }
 
 // dropped is how many lines a pump has left out so far.
-func (s *server) dropped(b *testing.B, child string) uint64 {
+func (s *testServer) dropped(b *testing.B, child string) uint64 {
 	b.Helper()
 	files, err := s.client.Output(b.Context(), child)
 	if err != nil || len(files) != 1 {
@@ -93,7 +94,7 @@ func plainWriter(b *testing.B, program string, args []string, dir, report string
 }
 
 // reported waits for the writer's report.
-func (s *server) reported(b *testing.B, report string) float64 {
+func (s *testServer) reported(b *testing.B, report string) float64 {
 	b.Helper()
 	s.until(b, "the writer to end", func() bool {
 		_, err := os.Stat(report)
@@ -135,7 +136,7 @@ func removeLogs(b *testing.B, log string) {
 
 // processorTime is what the server has used, without its keeper and pump, in
 // seconds: fields 14 and 15 of /proc/PID/stat, in clock ticks of 10 ms.
-func (s *server) processorTime(b *testing.B) float64 {
+func (s *testServer) processorTime(b *testing.B) float64 {
 	b.Helper()
 	info, err := s.client.Info(b.Context())
 	if err != nil {
@@ -149,11 +150,6 @@ func (s *server) processorTime(b *testing.B) float64 {
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	return float64(user+system) / 100
-}
-
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	return values[len(values)/2]
 }
 
 func buildScribe(b *testing.B) string {

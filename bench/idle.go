@@ -1,0 +1,140 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// processes are the keeper, its server, and the pump where there is one: what is
+// below the keeper and is the same program.
+func (s *server) processes(ctx context.Context, binary string) ([]int, error) {
+	info, err := s.client.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pids := []int{s.keeper.Process.Pid}
+	if info.PID != pids[0] {
+		pids = append(pids, info.PID)
+	}
+	for _, pid := range childrenOf(info.PID) {
+		words, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if first, _, _ := bytes.Cut(words, []byte{0}); filepath.Base(string(first)) == filepath.Base(binary) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// memory measures what the processes of the two take while nothing happens.
+func (b *neighbours) memory(ctx context.Context) error {
+	if !b.wants(b.n, figureMemory, figureThreads) {
+		return nil
+	}
+	// The burst of the start is over when the processor is idle.
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
+	pids, err := b.server.processes(ctx, b.bin("kita"))
+	if err != nil {
+		return err
+	}
+	var kita, floor, threads []float64
+	for range b.rounds {
+		m, err := pss(pids...)
+		if err != nil {
+			return err
+		}
+		bare, err := pss(b.loop.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		kita, floor = append(kita, m/1e6), append(floor, bare/1e6)
+		t, err := threadsOf(pids)
+		if err != nil {
+			return err
+		}
+		threads = append(threads, t)
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	b.add(figure{name: figureMemory, n: b.n, unit: "MB PSS", kita: kita, floor: floor, goal: under(20 + 0.003*float64(b.n))})
+	b.add(figure{name: figureThreads, n: b.n, unit: "threads", kita: threads})
+	return nil
+}
+
+// settle waits until keeper and server have used no processor time for a second,
+// at most 20.
+func (b *neighbours) settle(ctx context.Context) error {
+	pids, err := b.server.processes(ctx, b.bin("kita"))
+	if err != nil {
+		return err
+	}
+	for range 20 {
+		before, err := ticks(pids)
+		if err != nil {
+			return err
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		after, err := ticks(pids)
+		if err != nil || after == before {
+			return err
+		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+const (
+	figureTicks   = "idle: processor ticks"
+	figureWakeups = "idle: switches to a thread a second"
+)
+
+// idleness watches what keeper and server do while nothing happens.
+func (b *neighbours) idleness(ctx context.Context) error {
+	if !b.wants(b.n, figureTicks, figureWakeups) {
+		return nil
+	}
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
+	pids, err := b.server.processes(ctx, b.bin("kita"))
+	if err != nil {
+		return err
+	}
+	// The question for the PIDs has woken the server.
+	if err := sleep(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	usedBefore, err1 := ticks(pids)
+	wokenBefore, err2 := switches(pids)
+	if err := sleep(ctx, b.idle); err != nil {
+		return err
+	}
+	used, err3 := ticks(pids)
+	woken, err4 := switches(pids)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return err
+	}
+	note := fmt.Sprintf("in %v", b.idle)
+	b.add(figure{name: figureTicks, n: b.n, unit: "ticks of 10 ms", kita: []float64{used - usedBefore}, goal: under(0), note: note})
+	b.add(figure{name: figureWakeups, n: b.n, unit: "/s", kita: []float64{(woken - wokenBefore) / b.idle.Seconds()}, goal: under(1), note: note})
+	return nil
+}

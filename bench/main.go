@@ -1,0 +1,155 @@
+//go:build linux
+
+// Command bench measures kita against floors that it builds itself, and against
+// other supervisors where their binaries are named. README.md beside it says what
+// the figures mean. It judges nothing by absolute speed and leaves nothing behind.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	n         int
+	only      string
+	rounds    int
+	idle      time.Duration
+	dir       string
+	runDir    string
+	bins      string
+	buildOnly bool
+	kita      string
+	json      string
+	results   string
+	peers     string
+	also      string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.n, "n", 1000, "the most children: 10, 100, 1000 and so on up to this")
+	flag.StringVar(&o.only, "only", "", "a regular expression: only figures whose name and N match, \"start 1000\"")
+	flag.IntVar(&o.rounds, "rounds", 5, "how many pairs of rounds")
+	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long idleness is watched")
+	flag.StringVar(&o.dir, "dir", "", "where temporary files go: a directory on a real disk")
+	flag.StringVar(&o.runDir, "run-dir", "", "where the run directories go; else beside the state")
+	flag.StringVar(&o.bins, "bin", "", "a directory of programs that -build has made; else they are built first")
+	flag.BoolVar(&o.buildOnly, "build", false, "only build the programs into the directory of -bin")
+	flag.StringVar(&o.kita, "kita", "", "another binary of kita to measure")
+	flag.StringVar(&o.json, "json", "", "a file for the results as JSON")
+	flag.StringVar(&o.results, "results", "", "a file for the machine's description and the table")
+	flag.StringVar(&o.peers, "peers", "", "a JSON file with the binaries of other supervisors")
+	flag.StringVar(&o.also, "beside", "nothing else", "what else runs on the machine, for its description")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	if o.buildOnly {
+		if o.bins == "" {
+			return errors.New("-build needs -bin")
+		}
+		return errors.Join(os.MkdirAll(o.bins, 0o755), build(ctx, o.bins))
+	}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	if err := roomFor(o.n); err != nil {
+		return err
+	}
+	w, err := newWorld(o.dir)
+	if err != nil {
+		return err
+	}
+	defer w.end()
+	w.only, w.rounds, w.kita, w.runDir, w.bins = only, o.rounds, o.kita, o.runDir, o.bins
+	w.idle = o.idle
+	w.progress = os.Stderr
+	if w.bins == "" {
+		w.bins = w.dir
+		if err := build(ctx, w.dir); err != nil {
+			return err
+		}
+	}
+	about := describe(w, o.also)
+	err = w.measure(ctx, o.n)
+	return errors.Join(err, report(o, about, w.results))
+}
+
+// measure measures everything with up to n children. What was measured before an
+// error is kept.
+func (w *world) measure(ctx context.Context, most int) error {
+	if err := w.binarySize(); err != nil {
+		return err
+	}
+	if err := w.coldStart(ctx); err != nil {
+		return err
+	}
+	for _, n := range sizes(most) {
+		if err := w.lifecycle(ctx, n); err != nil {
+			return fmt.Errorf("with %d children: %w", n, err)
+		}
+		if err := w.living(ctx, n); err != nil {
+			return fmt.Errorf("with %d children: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// sizes are 10, 100 and so on up to most, and most itself.
+func sizes(most int) []int {
+	var all []int
+	for n := 10; n < most; n *= 10 {
+		all = append(all, n)
+	}
+	return append(all, most)
+}
+
+// report prints the table, and writes the files that were asked for.
+func report(o options, about machine, results []result) error {
+	if len(results) == 0 {
+		return nil
+	}
+	err := printTable(os.Stdout, results)
+	if o.json != "" {
+		err = errors.Join(err, writeFile(o.json, func(out io.Writer) error { return printJSON(out, about, results) }))
+	}
+	if o.results != "" {
+		err = errors.Join(err, writeFile(o.results, func(out io.Writer) error {
+			_, err := fmt.Fprintf(out, "# Results\n\n%s\n%s\n\n", strings.TrimSpace(resultsPreface), about)
+			return errors.Join(err, printTable(out, results))
+		}))
+	}
+	return err
+}
+
+// resultsPreface is the beginning of RESULTS.md.
+const resultsPreface = `
+Written by ` + "`go run ./bench -results bench/RESULTS.md`" + `; [README.md](README.md) says how to read it. Values are medians, with the least and the greatest; a ratio is the median of the
+ratios of pairs that were measured in turn.
+`
+
+func writeFile(path string, write func(io.Writer) error) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
+}
