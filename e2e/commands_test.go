@@ -228,15 +228,17 @@ func wantedAnswer(ts *testscript.TestScript, word string) string {
 	return unescape(ts, word)
 }
 
-// http [-socket] [-h NAME:VALUE] METHOD PATH [BODY] prints the status and the
-// answer.
+// http [-socket | -at ADDRESS] [-h NAME:VALUE] METHOD PATH [BODY] prints the status
+// and the answer.
 func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, "http")
-	network, header := "tcp", map[string]string{}
+	at, network, header := "", "tcp", map[string]string{}
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		switch {
 		case args[0] == "-socket":
 			network = "unix"
+		case args[0] == "-at" && len(args) > 1:
+			at, args = args[1], args[1:]
 		case args[0] == "-h" && len(args) > 1:
 			name, value, _ := strings.Cut(args[1], ":")
 			header[name] = value
@@ -246,8 +248,14 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		args = args[1:]
 	}
-	usage(ts, len(args) == 2 || len(args) == 3, "http [-socket] [-h NAME:VALUE] METHOD PATH [BODY]")
-	status, answer, err := script(ts).http(network, args[0], args[1], strings.Join(args[2:], ""), header)
+	usage(ts, len(args) == 2 || len(args) == 3, "http [-socket | -at ADDRESS] [-h NAME:VALUE] METHOD PATH [BODY]")
+	ask := script(ts).http
+	if at != "" {
+		ask = func(network, method, path, body string, header map[string]string) (int, string, error) {
+			return request(network, at, at, method, path, body, header)
+		}
+	}
+	status, answer, err := ask(network, args[0], args[1], strings.Join(args[2:], ""), header)
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "%d\n%s", status, answer)
 }

@@ -17,12 +17,17 @@ func (in *instance) http(network, method, path, body string, header map[string]s
 	if network == "unix" {
 		address = in.socket()
 	}
+	return request(network, address, in.tcp(), method, path, body, header)
+}
+
+// request asks the server at address for path, by the name host.
+func request(network, address, host, method, path, body string, header map[string]string) (status int, answer string, err error) {
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}}
 	defer transport.CloseIdleConnections()
 	client := http.Client{Transport: transport, Timeout: patience}
-	request, err := http.NewRequest(method, "http://"+in.tcp()+path, strings.NewReader(body))
+	request, err := http.NewRequest(method, "http://"+host+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}

@@ -15,6 +15,9 @@ func (p *program) serve(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return err
 	}
+	if _, err := o.debugAddr(); err != nil {
+		return err
+	}
 	link := keeper.Attach()
 	switch {
 	case link != nil || o.noKeeper && os.Getpid() != 1:

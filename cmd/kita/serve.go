@@ -13,6 +13,8 @@ type serveOptions struct {
 	logLevel, logFormat string
 	// noKeeper: one process instead of two.
 	noKeeper bool
+	// debug is where profiles of the server are served; empty is nowhere.
+	debug string
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -42,6 +44,7 @@ FILE is server.yml; without it /etc/kita/server.yml is used, else
 	c.Flags().StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	c.Flags().StringVar(&o.logFormat, "log-format", "text", "text or json")
 	c.Flags().BoolVar(&o.noKeeper, "no-keeper", false, "run the server alone, for debugging: nothing starts it again")
+	c.Flags().StringVar(&o.debug, "debug-addr", "", "serve profiles at `HOST:PORT`, an address of this host alone: /debug/pprof/")
 	return c
 }
 

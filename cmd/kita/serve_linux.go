@@ -65,6 +65,9 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 		return err
 	}
 	defer listeners.close()
+	if addr, err := o.debugAddr(); err == nil && addr.IsValid() {
+		defer serveDebug(addr, logger)()
+	}
 	hostKey, err := openHostKey(dirs.State, config.Encrypt, logger)
 	if err != nil {
 		return err
