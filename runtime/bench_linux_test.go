@@ -1,0 +1,185 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"kita/runtime/cgroup"
+	"kita/spec"
+)
+
+// idler is a program that waits for a signal and costs next to nothing to
+// execute, so that a benchmark measures the launch: an ELF file for amd64 of one
+// segment, whose code calls pause(2) for ever.
+var idler = []byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x02\x00\x3e\x00\x01\x00\x00\x00\x78\x00\x40\x00\x00\x00\x00\x00" +
+	"\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x00\x00\x40\x00\x38\x00\x01\x00\x00\x00\x00\x00\x00\x00" +
+	"\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00" +
+	"\x81\x00\x00\x00\x00\x00\x00\x00\x81\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x10\x00\x00\x00\x00\x00\x00" +
+	"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7") // mov $34,%eax; syscall; jmp
+
+func idlerPath(b testing.TB) string {
+	if goruntime.GOARCH != "amd64" {
+		b.Skip("the idle program is for amd64")
+	}
+	path := filepath.Join(b.TempDir(), "idler")
+	if err := os.WriteFile(path, idler, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+// fleet is many idle children of one host.
+type fleet struct {
+	b    testing.TB
+	host *Host
+	dir  string
+	path string
+	// exits counts what the host tells of ends, started what was started.
+	exits, started atomic.Int64
+	output         bool
+	launched       []spec.Launch
+}
+
+func (f *fleet) Exited(string, uint64, spec.Exit, bool) { f.exits.Add(1) }
+func (f *fleet) Emptied(string, uint64)                 {}
+func (f *fleet) Strayed(string, uint64, []int, bool)    {}
+func (f *fleet) Wrote(string, spec.LastLines)           {}
+func (f *fleet) OutputFault(string, uint64, []string)   {}
+
+// newFleet makes a host with all that a server has; cgroups and output say what
+// its children have.
+func newFleet(b testing.TB, cgroups, output bool) *fleet {
+	f := &fleet{b: b, dir: b.TempDir(), path: idlerPath(b), output: output}
+	o := Options{ID: benchID(), RunDir: f.dir, StateDir: f.dir, Keeper: os.Getppid()}
+	if cgroups {
+		o.Cgroups = cgroup.Open(cgroup.Options{ID: o.ID})
+		b.Cleanup(o.Cgroups.Close)
+		if o.Cgroups.Kind() == cgroup.None {
+			b.Skipf("needs cgroups: %v", o.Cgroups)
+		}
+	}
+	f.host = New(f, o)
+	b.Cleanup(f.stop)
+	return f
+}
+
+func benchID() string { return fmt.Sprintf("be%08x", os.Getpid()) }
+
+func (f *fleet) child(n int64) *spec.Child {
+	c := &spec.Child{Name: fmt.Sprintf("c%05d", n), Command: []string{f.path}, Dir: f.dir}
+	if f.output {
+		out := &spec.Stream{Path: filepath.Join(f.dir, c.Name+".log"), Mode: spec.Append}
+		c.Stdout, c.Stderr = out, out
+	}
+	return c
+}
+
+// start starts the next child.
+func (f *fleet) start() {
+	if _, err := f.host.Start(f.child(f.started.Add(1)), 1); err != nil {
+		f.b.Error(err)
+	}
+}
+
+// stop ends all of them.
+func (f *fleet) stop() {
+	for n := range f.started.Load() {
+		f.host.Signal(f.child(n+1).Name, 1, spec.Signal(unix.SIGKILL))
+	}
+	awaitThat(f.b, "the ends", func() (string, bool) {
+		n := f.exits.Load()
+		return fmt.Sprint(n), n == f.started.Load()
+	})
+	f.host.Close()
+}
+
+// workers is how many goroutines of the reconciler start children.
+const workers = 16
+
+// BenchmarkLaunch starts children, as many at once as the reconciler does, beside
+// those that it has started before. bare is the floor: a loop of fork and exec.
+func BenchmarkLaunch(b *testing.B) {
+	b.Run("bare", benchmarkBare)
+	for _, how := range []struct {
+		name            string
+		cgroups, output bool
+	}{
+		{"plain", false, false},
+		{"cgroup", true, false},
+		{"cgroup+output", true, true},
+	} {
+		b.Run(how.name, func(b *testing.B) {
+			f := newFleet(b, how.cgroups, how.output)
+			b.ReportAllocs()
+			b.SetParallelism(max(1, workers/goruntime.GOMAXPROCS(0)))
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					f.start()
+				}
+			})
+			b.StopTimer()
+		})
+	}
+}
+
+func benchmarkBare(b *testing.B) {
+	path := idlerPath(b)
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unix.Close(null)
+	fd := uintptr(null)
+	var pids []int
+	for b.Loop() {
+		pid, _, err := syscall.StartProcess(path, []string{path}, &syscall.ProcAttr{
+			Env: os.Environ(), Files: []uintptr{fd, fd, fd}, Sys: &syscall.SysProcAttr{Setpgid: true},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	for _, pid := range pids {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	for _, pid := range pids {
+		unix.Wait4(pid, nil, 0, nil)
+	}
+}
+
+// BenchmarkEnd ends all children of a host at once, as `stop all` does, and
+// waits until nothing is left of any.
+func BenchmarkEnd(b *testing.B) {
+	for _, cgroups := range []bool{false, true} {
+		b.Run(map[bool]string{false: "plain", true: "cgroup"}[cgroups], func(b *testing.B) {
+			f := newFleet(b, cgroups, false)
+			for range b.N {
+				f.start()
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := range int64(b.N) {
+				name := f.child(n + 1).Name
+				f.host.Signal(name, 1, spec.Signal(unix.SIGTERM))
+				f.host.Signal(name, 1, spec.Signal(unix.SIGCONT))
+			}
+			for f.exits.Load() < int64(b.N) {
+				goruntime.Gosched()
+			}
+			b.StopTimer()
+		})
+	}
+}
