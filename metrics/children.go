@@ -2,13 +2,13 @@ package metrics
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"kita/spec"
 )
@@ -28,125 +28,149 @@ type Processes interface {
 // enough to hide what a read waits for, too few to be felt by the children.
 const usageReaders = 4
 
-// childCollector makes the metrics of the children out of their views.
-type childCollector struct {
-	children  Children
-	processes Processes
-	outputs   *outputMetrics // nil leaves them out
-	readers   chan struct{}  // a slot per read of usage
-
-	up, phase, starts, lastStart, stale, invalid, stuck, warnings *prometheus.Desc
-	cpu, memory, files                                            *prometheus.Desc
+// reading is what one scrape has read.
+type reading struct {
+	children   []child // by name
+	counts     []labelled
+	staleFacts uint64
+	// mem and stat are read when the first family asks for them.
+	mem  *runtime.MemStats
+	stat []string
 }
 
-func newChildCollector(o Options) *childCollector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("kita_child_"+name, help, append([]string{"child"}, labels...), nil)
-	}
-	c := &childCollector{
-		children: o.Children, processes: o.Processes, readers: make(chan struct{}, usageReaders),
-		up:        desc("up", "1 when a process of the child is alive, 0 otherwise."),
-		phase:     desc("phase", "1 for the phase the child is in, 0 for the others.", "phase"),
-		starts:    desc("starts_total", "Processes of the child that were launched, as its status counts them."),
-		lastStart: desc("last_start_timestamp_seconds", "When the live process of the child was started, since the epoch."),
-		stale:     desc("config_stale", "1 when the live process was started with another configuration than the file has now."),
-		invalid:   desc("file_invalid", "1 when the file of the child is not valid now, 0 otherwise."),
-		stuck:     desc("stop_failed", "1 when processes of the child are left although they were killed, 0 otherwise."),
-		warnings:  desc("warnings", "Warnings in the status of the child: what it asked for and the machine cannot give, what is wrong with its output files, and what could not be saved."),
-		cpu:       desc("cpu_seconds_total", "User and system time of the live process."),
-		memory:    desc("resident_memory_bytes", "Resident memory of the live process."),
-		files:     desc("open_fds", "Open file descriptors of the live process."),
-	}
-	if o.Outputs != nil {
-		c.outputs = newOutputMetrics(o.Outputs)
-	}
-	return c
+// child is one of a scrape.
+type child struct {
+	name, label string
+	view        *spec.View
+	usage       *spec.Usage // nil where no process is alive
+	streams     []stream
 }
 
-// Describe implements prometheus.Collector.
-func (c *childCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.phase, c.starts, c.lastStart, c.stale, c.invalid, c.stuck, c.warnings, c.cpu, c.memory, c.files} {
-		out <- d
+// read looks at everything that a page is about.
+func (m *Metrics) read() *reading {
+	s := &reading{}
+	s.counts, s.staleFacts = m.counts.all()
+	if m.o.Children == nil {
+		return s
 	}
-	if c.outputs != nil {
-		c.outputs.describe(out)
+	views := m.o.Children.List()
+	s.children = make([]child, len(views))
+	for i := range views {
+		s.children[i] = child{name: labelValue(views[i].Name), view: &views[i]}
 	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *childCollector) Collect(out chan<- prometheus.Metric) {
-	views := c.children.List()
-	usage := c.readUsage(views)
-	seen := make(map[string]bool, len(views))
-	for i, view := range views {
-		name := labelValue(view.Name)
-		if seen[name] {
-			// Two names that are not text and look alike: the registry would
-			// refuse both.
-			continue
-		}
-		seen[name] = true
-		c.collectView(out, name, view)
-		if c.outputs != nil {
-			c.outputs.collect(out, name, view.Name)
-		}
-		if u := usage[i]; u != nil {
-			out <- prometheus.MustNewConstMetric(c.cpu, prometheus.CounterValue, u.CPUSeconds, name)
-			out <- prometheus.MustNewConstMetric(c.memory, prometheus.GaugeValue, float64(u.ResidentBytes), name)
-			out <- prometheus.MustNewConstMetric(c.files, prometheus.GaugeValue, float64(u.OpenFiles), name)
+	byName := func(a, b child) int { return strings.Compare(a.name, b.name) }
+	if !slices.IsSortedFunc(s.children, byName) {
+		slices.SortStableFunc(s.children, byName)
+	}
+	// Two names that are not text can look alike: the second would be another
+	// value of the same series.
+	s.children = slices.CompactFunc(s.children, func(a, b child) bool { return a.name == b.name })
+	for i := range s.children {
+		s.children[i].label = label("child", s.children[i].name)
+	}
+	m.readUsage(s.children)
+	if m.o.Outputs != nil {
+		for i := range s.children {
+			s.children[i].streams = streamsOf(m.o.Outputs.Output(*s.children[i].view))
 		}
 	}
+	return s
 }
 
-func (c *childCollector) collectView(out chan<- prometheus.Metric, name string, view spec.View) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
-	}
-	gauge(c.up, boolean(view.Status.Alive()))
-	for _, phase := range spec.Phases() {
-		gauge(c.phase, boolean(view.Status.Phase == phase), string(phase))
-	}
-	out <- prometheus.MustNewConstMetric(c.starts, prometheus.CounterValue, float64(view.Status.Starts), name)
-	if p := view.Status.Process; p != nil && !p.StartedAt.IsZero() {
-		gauge(c.lastStart, seconds(p.StartedAt))
-	}
-	gauge(c.stale, boolean(view.Stale))
-	gauge(c.invalid, boolean(view.FileError != ""))
-	f := view.Status.Failure
-	gauge(c.stuck, boolean(f != nil && f.Code == spec.NotStopped))
-	gauge(c.warnings, float64(len(view.Status.Warnings)))
-}
-
-// readUsage returns the usage of each view's process, nil where there is none.
-func (c *childCollector) readUsage(views []spec.View) []*spec.Usage {
-	usage := make([]*spec.Usage, len(views))
-	if c.processes == nil {
-		return usage
+// readUsage reads the usage of each child's process.
+func (m *Metrics) readUsage(children []child) {
+	if m.o.Processes == nil {
+		return
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(usageReaders, len(views)) {
+	for range min(usageReaders, len(children)) {
 		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(views); i = int(next.Add(1)) - 1 {
-				usage[i] = c.usageOf(views[i].Status.Process)
+			for i := int(next.Add(1)) - 1; i < len(children); i = int(next.Add(1)) - 1 {
+				children[i].usage = m.usageOf(children[i].view.Status.Process)
 			}
 		})
 	}
 	wg.Wait()
-	return usage
 }
 
-func (c *childCollector) usageOf(p *spec.Process) *spec.Usage {
+func (m *Metrics) usageOf(p *spec.Process) *spec.Usage {
 	if p == nil || p.PID <= 0 {
 		return nil
 	}
-	c.readers <- struct{}{}
-	defer func() { <-c.readers }()
-	u, err := c.processes.Usage(p.PID)
+	m.readers <- struct{}{}
+	defer func() { <-m.readers }()
+	u, err := m.o.Processes.Usage(p.PID)
 	if err != nil {
 		return nil // it ended since the view was taken
 	}
 	return &u
+}
+
+// childFamilies are those of the children.
+func childFamilies(o Options) []*family {
+	if o.Children == nil {
+		return nil
+	}
+	families := []*family{
+		ofViews("up", gauge, "1 when a process of the child is alive, 0 otherwise.", func(v *spec.View) float64 { return boolean(v.Status.Alive()) }),
+		{"kita_child_phase", gauge, "1 for the phase the child is in, 0 for the others.", writePhases},
+		ofViews("starts_total", counter, "Processes of the child that were launched, as its status counts them.", func(v *spec.View) float64 { return float64(v.Status.Starts) }),
+		{"kita_child_last_start_timestamp_seconds", gauge, "When the live process of the child was started, since the epoch.", writeLastStarts},
+		ofViews("config_stale", gauge, "1 when the live process was started with another configuration than the file has now.", func(v *spec.View) float64 { return boolean(v.Stale) }),
+		ofViews("file_invalid", gauge, "1 when the file of the child is not valid now, 0 otherwise.", func(v *spec.View) float64 { return boolean(v.FileError != "") }),
+		ofViews("stop_failed", gauge, "1 when processes of the child are left although they were killed, 0 otherwise.", func(v *spec.View) float64 {
+			return boolean(v.Status.Failure != nil && v.Status.Failure.Code == spec.NotStopped)
+		}),
+		ofViews("warnings", gauge, "Warnings in the status of the child: what it asked for and the machine cannot give, what is wrong with its output files, and what could not be saved.", func(v *spec.View) float64 { return float64(len(v.Status.Warnings)) }),
+		ofUsage("cpu_seconds_total", counter, "User and system time of the live process.", func(u *spec.Usage) float64 { return u.CPUSeconds }),
+		ofUsage("resident_memory_bytes", gauge, "Resident memory of the live process.", func(u *spec.Usage) float64 { return float64(u.ResidentBytes) }),
+		ofUsage("open_fds", gauge, "Open file descriptors of the live process.", func(u *spec.Usage) float64 { return float64(u.OpenFiles) }),
+	}
+	if o.Outputs != nil {
+		families = append(families, outputFamilies()...)
+	}
+	return families
+}
+
+// ofViews is a family with a series for each child.
+func ofViews(name string, kind kind, help string, value func(*spec.View) float64) *family {
+	return &family{"kita_child_" + name, kind, help, func(p *page, s *reading) {
+		for i := range s.children {
+			p.value(value(s.children[i].view), s.children[i].label)
+		}
+	}}
+}
+
+// ofUsage is a family with a series for each child that has a live process.
+func ofUsage(name string, kind kind, help string, value func(*spec.Usage) float64) *family {
+	return &family{"kita_child_" + name, kind, help, func(p *page, s *reading) {
+		for i := range s.children {
+			if u := s.children[i].usage; u != nil {
+				p.value(value(u), s.children[i].label)
+			}
+		}
+	}}
+}
+
+func writePhases(p *page, s *reading) {
+	phases := spec.Phases()
+	slices.Sort(phases)
+	for i := range s.children {
+		c := &s.children[i]
+		for _, phase := range phases {
+			p.value(boolean(c.view.Status.Phase == phase), c.label, `,phase="`, string(phase), `"`)
+		}
+	}
+}
+
+func writeLastStarts(p *page, s *reading) {
+	for i := range s.children {
+		c := &s.children[i]
+		if live := c.view.Status.Process; live != nil && !live.StartedAt.IsZero() {
+			p.value(seconds(live.StartedAt), c.label)
+		}
+	}
 }
 
 // labelValue is name as Prometheus accepts it: valid UTF-8. Other bytes are

@@ -1,103 +1,93 @@
 package metrics
 
 import (
+	"slices"
 	"strings"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"kita/spec"
 )
 
 // Outputs tells of the output files of children. It is asked at every scrape,
 // once for each child, so Output should read no directory. An fstat a file is
-// little beside what its series take: about a microsecond, and with two files
-// each, 10,000 children make a scrape less than twice as long as without (see
-// BenchmarkScrape).
+// little beside what its series take.
 type Outputs interface {
-	// Output returns the files that a child writes to; their archives are not
-	// looked at.
-	Output(child string) []spec.OutputFile
+	// Output returns the files that the child of a view writes to; their archives
+	// are not looked at.
+	Output(of spec.View) []spec.OutputFile
 	// Used is what all output files and archives take on disk, in bytes, and Budget
 	// the most they may; 0 means that there is no limit.
 	Used() uint64
 	Budget() uint64
 }
 
-// outputMetrics makes the metrics of output files.
-type outputMetrics struct {
-	outputs Outputs
-
-	written, rotations, dropped, fault *prometheus.Desc
+// stream is an output file of a child, or the sum of those of the same streams:
+// there are two when the file of the child names another path than its live
+// process has.
+type stream struct {
+	name                        string
+	written, rotations, dropped uint64
+	isFaulty                    bool
 }
 
-func newOutputMetrics(outputs Outputs) *outputMetrics {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("kita_output_"+name, help, append([]string{"child"}, labels...), nil)
-	}
-	return &outputMetrics{
-		outputs:   outputs,
-		written:   desc("written_bytes_total", "Bytes that the child has written to its output files; the stream is out, err, or out+err where both share a file.", "stream"),
-		rotations: desc("rotations_total", "Archives that were made of the child's output files.", "stream"),
-		dropped:   desc("dropped_lines_total", "Lines that a pump had to leave out, because the disk was too slow or full.", "stream"),
-		fault:     desc("fault", "1 when an output file of the child is missing, cannot be rotated or cannot be written, 0 otherwise."),
-	}
-}
-
-func registerBudget(reg Registry, outputs Outputs) {
-	for name, gauge := range map[string]struct {
-		help string
-		read func() uint64
-	}{
-		"kita_output_disk_used_bytes":   {"What all output files and their archives take on disk.", outputs.Used},
-		"kita_output_disk_budget_bytes": {"The most they may take (disk_budget), 0 for no limit.", outputs.Budget},
-	} {
-		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: gauge.help}, func() float64 { return float64(gauge.read()) }))
-	}
-}
-
-func (m *outputMetrics) describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.written, m.rotations, m.dropped, m.fault} {
-		out <- d
-	}
-}
-
-// collect makes the metrics of a child; name is its label. A child without
-// output files has none.
-func (m *outputMetrics) collect(out chan<- prometheus.Metric, name, child string) {
-	files := byStreams(m.outputs.Output(child))
-	isFaulty := false
-	for streams, f := range files {
-		counter := func(d *prometheus.Desc, value uint64) {
-			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), name, streams)
+// streamsOf adds up the files, by name.
+func streamsOf(files []spec.OutputFile) []stream {
+	var streams []stream
+	for i := range files {
+		f := &files[i]
+		name := streamName(f.Streams)
+		at := slices.IndexFunc(streams, func(s stream) bool { return s.name == name })
+		if at < 0 {
+			at = len(streams)
+			streams = append(streams, stream{name: name})
 		}
-		counter(m.written, f.Written)
-		counter(m.rotations, f.Rotations)
-		counter(m.dropped, f.Dropped)
-		isFaulty = isFaulty || f.Fault != ""
+		s := &streams[at]
+		s.written += f.Written
+		s.rotations += f.Rotations
+		s.dropped += f.Dropped
+		s.isFaulty = s.isFaulty || f.Fault != ""
 	}
-	if len(files) > 0 {
-		out <- prometheus.MustNewConstMetric(m.fault, prometheus.GaugeValue, boolean(isFaulty), name)
+	slices.SortFunc(streams, func(a, b stream) int { return strings.Compare(a.name, b.name) })
+	return streams
+}
+
+func streamName(streams []spec.StreamName) string {
+	if len(streams) == 1 {
+		return string(streams[0])
+	}
+	var names []string
+	for _, s := range streams {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, "+")
+}
+
+// outputFamilies are those of output files. A child without any has no series.
+func outputFamilies() []*family {
+	return []*family{
+		ofStreams("written_bytes_total", "Bytes that the child has written to its output files; the stream is out, err, or out+err where both share a file.",
+			func(s *stream) uint64 { return s.written }),
+		ofStreams("rotations_total", "Archives that were made of the child's output files.", func(s *stream) uint64 { return s.rotations }),
+		ofStreams("dropped_lines_total", "Lines that a pump had to leave out, because the disk was too slow or full.", func(s *stream) uint64 { return s.dropped }),
+		{"kita_output_fault", gauge, "1 when an output file of the child is missing, cannot be rotated or cannot be written, 0 otherwise.", writeFaults},
 	}
 }
 
-// byStreams adds up the files of the same streams: there are two when the file of
-// the child names another path than its live process has.
-func byStreams(files []spec.OutputFile) map[string]spec.OutputFile {
-	sums := make(map[string]spec.OutputFile, len(files))
-	for _, f := range files {
-		var names []string
-		for _, stream := range f.Streams {
-			names = append(names, string(stream))
+func ofStreams(name, help string, value func(*stream) uint64) *family {
+	return &family{"kita_output_" + name, counter, help, func(p *page, s *reading) {
+		for i := range s.children {
+			c := &s.children[i]
+			for j := range c.streams {
+				p.value(float64(value(&c.streams[j])), c.label, `,stream="`, c.streams[j].name, `"`)
+			}
 		}
-		streams := strings.Join(names, "+")
-		sum := sums[streams]
-		sum.Written += f.Written
-		sum.Rotations += f.Rotations
-		sum.Dropped += f.Dropped
-		if sum.Fault == "" {
-			sum.Fault = f.Fault
+	}}
+}
+
+func writeFaults(p *page, s *reading) {
+	for i := range s.children {
+		c := &s.children[i]
+		if len(c.streams) > 0 {
+			p.value(boolean(slices.ContainsFunc(c.streams, func(s stream) bool { return s.isFaulty })), c.label)
 		}
-		sums[streams] = sum
 	}
-	return sums
 }

@@ -3,8 +3,6 @@ package main
 import (
 	goruntime "runtime"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"kita/metrics"
 	"kita/reconciler/store"
 	"kita/spec"
@@ -16,9 +14,8 @@ type observed struct{ s *server }
 
 func (o observed) List() []spec.View                 { return o.s.reconciler.List() }
 func (o observed) Usage(pid int) (spec.Usage, error) { return o.s.host.Usage(pid) }
-func (o observed) Output(child string) []spec.OutputFile {
-	v, _ := o.s.reconciler.Get(child)
-	return o.s.host.Outputs(child, v.Spec)
+func (o observed) Output(of spec.View) []spec.OutputFile {
+	return o.s.host.Outputs(of.Name, of.Spec)
 }
 func (o observed) Used() uint64   { return o.s.host.OutputUsed() }
 func (o observed) Budget() uint64 { return o.s.diskBudget() }
@@ -31,7 +28,7 @@ func (o observed) configErrors() int { return o.s.reconciler.ConfigErrors() }
 
 func newMetrics(s *server, st *store.Store) *metrics.Metrics {
 	o := observed{s}
-	return metrics.New(prometheus.NewRegistry(), metrics.Options{
+	return metrics.New(metrics.Options{
 		Version: version, Revision: revision(), GoVersion: goruntime.Version(),
 		Children: o, Processes: o, Outputs: o, QueueDepth: o.queueDepth, ConfigErrors: o.configErrors, StoreErr: st.Err,
 		Keeper: s.link.Alive, Connections: o.connections,
