@@ -44,7 +44,7 @@ type Options struct {
 	// AllowedHosts are names under which this server may be asked over HTTP,
 	// besides IP addresses, localhost and the machine's own name.
 	AllowedHosts []string
-	// MaxTCP and MaxUnix cap the open connections; 0 means 1,024 and 256. Beyond
+	// MaxTCP and MaxUnix cap the open connections; 0 means 1,024 and 2,048. Beyond
 	// MaxTCP one gives way that is kept for another request. One cap
 	// does not use up the other, so a flooded port leaves the local commands
 	// working. The listener of the metrics has 128 of its own.
@@ -102,7 +102,7 @@ type Timing struct {
 
 const (
 	defaultMaxTCP               = 1024
-	defaultMaxUnix              = 256
+	defaultMaxUnix              = 2048
 	defaultMaxWaiting           = 512
 	defaultMaxWaitingPerAddress = 128
 	defaultMaxPerAddress        = 512
