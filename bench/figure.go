@@ -65,6 +65,17 @@ type result struct {
 	Goal  string  `json:"goal,omitempty"`
 	Met   *bool   `json:"met,omitempty"`
 	Note  string  `json:"note,omitempty"`
+	// bound is the number of the goal; relative tells what it is a bound of.
+	bound    float64
+	relative bool
+}
+
+// measure is what the goal is about: the ratio or the value.
+func (r result) measure() float64 {
+	if r.relative {
+		return r.Ratio
+	}
+	return r.Kita.Value
 }
 
 func (f figure) result() result {
@@ -80,8 +91,13 @@ func (f figure) result() result {
 	if f.goal.isNone() {
 		return r
 	}
-	var met bool
-	r.Goal, met = f.goal.judge(r, f.unit)
+	r.relative, r.bound = !f.goal.absolute, f.goal.ratio
+	r.Goal = fmt.Sprintf("≤ %s x", number(f.goal.ratio))
+	if f.goal.absolute {
+		r.bound = f.goal.atMost
+		r.Goal = fmt.Sprintf("≤ %s %s", number(f.goal.atMost), f.unit)
+	}
+	met := r.measure() <= r.bound
 	r.Met = &met
 	return r
 }
@@ -99,14 +115,6 @@ func (f figure) ratio() float64 {
 		ratios[i] = f.kita[i] / f.floor[i]
 	}
 	return median(ratios)
-}
-
-// judge says the goal in words and whether it is met.
-func (g goal) judge(r result, unit string) (words string, met bool) {
-	if g.absolute {
-		return fmt.Sprintf("≤ %s %s", number(g.atMost), unit), r.Kita.Value <= g.atMost
-	}
-	return fmt.Sprintf("≤ %s x", number(g.ratio)), r.Ratio <= g.ratio
 }
 
 // median is the middle of the values, the upper one of two.

@@ -34,6 +34,7 @@ type options struct {
 	results   string
 	peers     string
 	also      string
+	smoke     bool
 }
 
 func main() {
@@ -51,6 +52,7 @@ func main() {
 	flag.StringVar(&o.results, "results", "", "a file for the machine's description and the table")
 	flag.StringVar(&o.peers, "peers", "", "a JSON file with the binaries of other supervisors")
 	flag.StringVar(&o.also, "beside", "nothing else", "what else runs on the machine, for its description")
+	flag.BoolVar(&o.smoke, "smoke", false, "a few figures only; fails if one is more than twice as bad as its goal")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -81,12 +83,17 @@ func run(ctx context.Context, o options) (err error) {
 	defer w.end()
 	w.only, w.rounds, w.kita, w.runDir, w.bins = only, o.rounds, o.kita, o.runDir, o.bins
 	w.idle = o.idle
-	w.progress = os.Stderr
+	if !o.smoke {
+		w.progress = os.Stderr
+	}
 	if w.bins == "" {
 		w.bins = w.dir
 		if err := build(ctx, w.dir); err != nil {
 			return err
 		}
+	}
+	if o.smoke {
+		return w.smoke(ctx, os.Stdout)
 	}
 	about := describe(w, o.also)
 	err = w.measure(ctx, o.n)
@@ -101,6 +108,11 @@ func (w *world) measure(ctx context.Context, most int) error {
 	}
 	if err := w.coldStart(ctx); err != nil {
 		return err
+	}
+	for _, measure := range []func(context.Context) error{w.slowStop, w.output, w.fleets} {
+		if err := measure(ctx); err != nil {
+			return err
+		}
 	}
 	for _, n := range sizes(most) {
 		if err := w.lifecycle(ctx, n); err != nil {

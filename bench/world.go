@@ -42,6 +42,7 @@ var programs = []struct{ name, pkg, link string }{
 	{"line", "kita/bench/line", ""},
 	{"bareloop", "kita/bench/bareloop", ""},
 	{"scribe", "kita/e2e/scribe", ""},
+	{"bench", "kita/bench", ""},
 }
 
 // build builds the programs into dir as `make build` does.
@@ -110,10 +111,6 @@ func (w *world) add(f figure) {
 	r := f.result()
 	w.results = append(w.results, r)
 	fmt.Fprintln(w.progress, r)
-}
-
-func (w *world) say(format string, args ...any) {
-	fmt.Fprintf(w.progress, format+"\n", args...)
 }
 
 func label(name string, n int) string {
