@@ -22,7 +22,8 @@ const (
 	Reap = "reap"
 	// Journal: a record was appended to the journal, and not synced yet.
 	Journal = "journal"
-	// Rename: a new file is about to take the place of the old one.
+	// Rename: a new file is about to take the place of the old one, or half of
+	// a child's new state has been written.
 	Rename = "rename"
 )
 

@@ -71,6 +71,11 @@ func TestFullDiskInside(t *testing.T) {
 		t.Fatalf("trystart all: %v, %d starts", err, len(w.runtime.started())-starts)
 	}
 	w.runtime.exit("job", 0)
+	w.until("the end of job, which has its place", func() bool { return w.phase("job") == spec.PhaseExited })
+	if v, _ := w.Get("job"); len(v.Status.Warnings) != 0 {
+		t.Errorf("not saved: %v", v.Status.Warnings)
+	}
+	w.Wrote("job", spec.LastLines{Incarnation: 1, Lines: []string{by}})
 	w.until("a warning", func() bool { v, _ := w.Get("job"); return len(v.Status.Warnings) == 1 })
 	if w.store.Err() == nil {
 		t.Error("the store reports nothing")

@@ -40,6 +40,7 @@ type fakeRuntime struct {
 	tidied, witnessed  bool
 	doubles            int // starts of a child that had a live process
 	configured         map[string]*spec.Child
+	begun              func() // called after each start, if it is set
 }
 
 func newFakeRuntime() *fakeRuntime {
@@ -49,6 +50,9 @@ func newFakeRuntime() *fakeRuntime {
 func (f *fakeRuntime) Start(c *spec.Child, incarnation uint64) (spec.Launch, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.begun != nil {
+		defer f.begun()
+	}
 	f.starts = append(f.starts, c.Name)
 	if err := f.failures[c.Name]; err != nil {
 		return spec.Launch{}, err
@@ -171,7 +175,7 @@ func (quietObserver) Forgotten(string)               {}
 
 // world is one load path, one state directory, and the servers over them.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	boot    string
 	server  string // server.yml without its loadpaths
@@ -180,7 +184,7 @@ type world struct {
 	store *store.Store
 }
 
-func newWorld(t *testing.T, server string, files map[string]string) *world {
+func newWorld(t testing.TB, server string, files map[string]string) *world {
 	w := &world{t: t, dir: t.TempDir(), boot: "boot", server: server, runtime: newFakeRuntime()}
 	if err := os.Mkdir(filepath.Join(w.dir, "children"), 0o755); err != nil {
 		t.Fatal(err)

@@ -116,8 +116,8 @@ func (q *queue) Get() (name string, ok bool) {
 	return name, true
 }
 
-// Done ends the work on a name.
-func (q *queue) Done(name string) {
+// Done ends the work on a name. It tells whether nothing is left to be done.
+func (q *queue) Done(name string) (idle bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.inWork, name)
@@ -125,6 +125,7 @@ func (q *queue) Done(name string) {
 		q.order = append(q.order, name)
 		q.ready.Signal()
 	}
+	return len(q.order) == 0 && len(q.inWork) == 0
 }
 
 // Len is the number of names that wait for a worker.

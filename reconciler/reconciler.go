@@ -2,7 +2,6 @@ package reconciler
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -200,7 +199,9 @@ func (r *Reconciler) work() {
 		}
 		begin := time.Now()
 		r.pass(name)
-		r.queue.Done(name)
+		if r.queue.Done(name) {
+			r.Store.Rest()
+		}
 		r.Observer.PassDone(time.Since(begin))
 	}
 }
@@ -221,10 +222,7 @@ func (r *Reconciler) entry(name string) *entry {
 // by its tokens.
 func (r *Reconciler) save(e *entry, o *plan.Observed) {
 	failpoint.Hit(failpoint.Save)
-	data, err := json.Marshal(o)
-	if err == nil {
-		err = r.Store.SaveFacts(e.name, store.Facts{Data: data})
-	}
+	err := r.Store.SaveState(e.name, o)
 	was := e.unsaved
 	e.unsaved, o.Unsaved = err != nil, ""
 	if err != nil {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"time"
 
 	"kita/spec"
@@ -152,6 +153,12 @@ type HookRun struct {
 	Deadline time.Time
 	// Cancelled: told to give up, and not done yet.
 	Cancelled bool
+}
+
+// AppendJSON appends o as JSON on one line.
+func (o *Observed) AppendJSON(b []byte) ([]byte, error) {
+	data, err := json.Marshal(o)
+	return append(b, data...), err
 }
 
 // Alive tells whether the child's leader lives.

@@ -16,10 +16,11 @@
 // the changes outgrow the snapshot the file is rewritten under another name
 // and renamed, so that there is no moment with half of either.
 //
-// Facts are one small file per child in the run directory, which a reboot is
-// expected to empty; a file of another boot is void. They are renamed into
-// place and never synced: they matter only while the kernel that would have
-// to lose them is up.
+// Facts are a table in the run directory, which a reboot is expected to empty;
+// a table of another boot is void. It is one file with two places for each child,
+// written in turn, so that a write makes, renames and frees nothing and a killed
+// writer leaves what was in force. It is never synced: facts matter only while
+// the kernel that would have to lose them is up.
 //
 // Invariants:
 //

@@ -17,10 +17,11 @@ import (
 	"kita/failpoint"
 )
 
-// factsVersion is that of the envelope around Facts.Data.
+// factsVersion is that of the files, one for each child, that versions before
+// the table wrote.
 const factsVersion = 1
 
-var errFactsVersion = fmt.Errorf("this kita reads %d", factsVersion)
+var errFactsVersion = fmt.Errorf("this kita reads %d and %d", factsVersion, tableFormat)
 
 // Facts is what was last seen of a child.
 type Facts struct {
@@ -30,7 +31,12 @@ type Facts struct {
 	Data json.RawMessage
 }
 
-// factsRecord is the one line of a facts file.
+// Appender is what can write itself as JSON on one line behind b.
+type Appender interface {
+	AppendJSON(b []byte) ([]byte, error)
+}
+
+// factsRecord is the one line of the file of one child.
 type factsRecord struct {
 	Version int `json:"version"`
 	// Name is escaped, since a child's name need not be valid UTF-8.
@@ -39,26 +45,62 @@ type factsRecord struct {
 	Data json.RawMessage `json:"data"`
 }
 
-// factsFile serialises the writes of one child's file.
-type factsFile struct {
-	mu   sync.Mutex
-	last [sha256.Size]byte // mu: of the content of the file; zero when unknown
-}
-
 // tempPrefix marks a file that is being written; escape never begins with it.
 const tempPrefix = ".tmp-"
 
-// Facts returns the facts of this boot. Files that are broken or of another
-// boot are left out, removed, and reported one error each.
+// Facts returns the facts of this boot. What is broken or of another boot is
+// left out, removed, and reported one error each.
 func (s *Store) Facts() (map[string]Facts, []error) {
+	s.factsMu.Lock()
+	defer s.factsMu.Unlock()
+	table, errs := s.loadTable()
+	facts := make(map[string]Facts, len(table))
+	for name, data := range table {
+		facts[name] = Facts{Boot: s.bootID, Data: data}
+	}
+	return facts, append(errs, s.adoptFiles(facts)...)
+}
+
+// loadTable reads the table. factsMu is held.
+func (s *Store) loadTable() (map[string][]byte, []error) {
+	facts, torn, err := s.table.load()
+	s.loaded = true
+	switch {
+	case err != nil:
+		return nil, []error{fmt.Errorf("facts in %s are not used: %w", s.table.path(), err)}
+	case torn > 0:
+		return facts, []error{fmt.Errorf("facts in %s were not written to the end, %d times: those before them are used", s.table.path(), torn)}
+	}
+	if s.table.wasteful() {
+		s.table.worn = true
+	}
+	return facts, nil
+}
+
+// ensureLoaded is for a caller that does not care what was saved. factsMu is
+// held.
+func (s *Store) ensureLoaded() {
+	if s.loaded {
+		return
+	}
+	if _, errs := s.loadTable(); errs != nil {
+		s.log.Warn("saved facts", "problem", errors.Join(errs...))
+	}
+}
+
+// adoptFiles takes over the files of single children that an older version
+// wrote, and removes them. factsMu is held.
+func (s *Store) adoptFiles(facts map[string]Facts) []error {
 	entries, err := os.ReadDir(s.childrenDir())
 	if err != nil {
-		return nil, []error{fmt.Errorf("read facts: %w", err)}
+		return []error{fmt.Errorf("read facts: %w", err)}
 	}
-	facts := map[string]Facts{}
 	var errs []error
 	for _, e := range entries {
 		path := filepath.Join(s.childrenDir(), e.Name())
+		if e.Name() == tableName {
+			continue
+		}
 		if strings.HasPrefix(e.Name(), tempPrefix) {
 			// A crash came between its creation and its rename.
 			errs = appendErr(errs, os.Remove(path))
@@ -69,11 +111,19 @@ func (s *Store) Facts() (map[string]Facts, []error) {
 			errs = append(errs, fmt.Errorf("facts in %s are not used: %w", path, errors.Join(err, os.Remove(path))))
 			continue
 		}
-		facts[name] = f
+		s.oldFiles[name] = path
+		if _, later := facts[name]; !later {
+			facts[name] = f
+			errs = appendErr(errs, s.put(name, f.Data))
+		}
+		if _, saved := s.table.slots[name]; saved {
+			errs = appendErr(errs, s.removeFile(name))
+		}
 	}
-	return facts, errs
+	return errs
 }
 
+// readFacts reads the file of a single child.
 func (s *Store) readFacts(path string) (name string, f Facts, err error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -96,67 +146,102 @@ func (s *Store) readFacts(path string) (name string, f Facts, err error) {
 	case r.Boot != s.bootID:
 		return "", f, errors.New("they are of another boot")
 	}
-	file := s.factsFile(name)
-	file.mu.Lock()
-	file.last = sha256.Sum256(content)
-	file.mu.Unlock()
 	return name, Facts{Boot: r.Boot, Data: r.Data}, nil
 }
 
-// SaveFacts replaces the facts of a child. A reader sees the old or the new
-// ones, also when it fails; a crash of the machine may lose both, with the boot
-// they are of. Facts that the file has already are not written.
+// SaveFacts replaces the facts of a child. The next server sees the old or the
+// new ones, also when it fails; a crash of the machine may lose both, with the
+// boot they are of. Facts that are saved already are not written.
 func (s *Store) SaveFacts(name string, f Facts) error {
-	if f.Boot == "" {
-		f.Boot = s.bootID
-	}
-	if f.Boot != s.bootID {
+	if f.Boot != "" && f.Boot != s.bootID {
 		return fmt.Errorf("save facts of %s: they are of another boot, %s", name, f.Boot)
 	}
-	line, err := encodeLine(factsRecord{Version: factsVersion, Name: escape(name), Boot: f.Boot, Data: f.Data})
+	var line bytes.Buffer
+	if err := json.Compact(&line, f.Data); err != nil {
+		return fmt.Errorf("save facts of %s: %w", name, err)
+	}
+	return s.SaveState(name, appended(line.Bytes()))
+}
+
+// appended is an Appender of what is JSON already.
+type appended []byte
+
+func (a appended) AppendJSON(b []byte) ([]byte, error) { return append(b, a...), nil }
+
+// SaveState is SaveFacts of what state writes, which must be one line.
+func (s *Store) SaveState(name string, state Appender) error {
+	buffer := lines.Get().(*[]byte)
+	defer lines.Put(buffer)
+	line, err := state.AppendJSON(newLine((*buffer)[:0], name))
+	if err == nil {
+		line = append(line, '\n')
+		*buffer = line
+		s.factsMu.Lock()
+		err = s.putLine(name, line)
+		s.factsMu.Unlock()
+		s.setErr(&s.factsErr, err, "facts")
+	}
 	if err != nil {
 		return fmt.Errorf("save facts of %s: %w", name, err)
 	}
-	file := s.factsFile(name)
-	file.mu.Lock()
-	defer file.mu.Unlock()
-	sum := sha256.Sum256(line)
-	if file.last == sum {
-		return nil
-	}
-	err = replaceFile(filepath.Join(s.childrenDir(), fileName(name)), line)
-	s.setErr(&s.factsErr, err, "facts")
-	if err != nil {
-		return fmt.Errorf("save facts of %s: %w", name, err)
-	}
-	file.last = sum
 	return nil
+}
+
+// lines has room for lines of the table.
+var lines = sync.Pool{New: func() any { return new([]byte) }}
+
+// newLine begins a line of the table.
+func newLine(b []byte, name string) []byte {
+	b = append(b, make([]byte, headLen)...)
+	b = append(b, strings.ReplaceAll(escape(name), " ", "%20")...)
+	return append(b, ' ')
+}
+
+// putLine is put for a whole line.
+func (s *Store) putLine(name string, line []byte) error {
+	s.ensureLoaded()
+	if err := s.table.put(name, line); err != nil {
+		return err
+	}
+	return s.removeFile(name)
+}
+
+// put saves facts that are JSON on one line. factsMu is held.
+func (s *Store) put(name string, data []byte) error {
+	return s.putLine(name, append(append(newLine(nil, name), data...), '\n'))
 }
 
 // RemoveFacts removes the facts of a child; that there are none is no error.
 func (s *Store) RemoveFacts(name string) error {
-	file := s.factsFile(name)
-	file.mu.Lock()
-	defer file.mu.Unlock()
-	if err := os.Remove(filepath.Join(s.childrenDir(), fileName(name))); err != nil && !errors.Is(err, os.ErrNotExist) {
+	s.factsMu.Lock()
+	defer s.factsMu.Unlock()
+	s.ensureLoaded()
+	if err := errors.Join(s.table.remove(name), s.removeFile(name)); err != nil {
 		return fmt.Errorf("remove facts of %s: %w", name, err)
 	}
-	file.last = [sha256.Size]byte{}
-	s.mu.Lock()
-	delete(s.facts, name)
-	s.mu.Unlock()
 	return nil
 }
 
-func (s *Store) factsFile(name string) *factsFile {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	file := s.facts[name]
-	if file == nil {
-		file = &factsFile{}
-		s.facts[name] = file
+// removeFile removes the file of a single child, if there is one. factsMu is
+// held.
+func (s *Store) removeFile(name string) error {
+	path, ok := s.oldFiles[name]
+	if !ok {
+		return nil
 	}
-	return file
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	delete(s.oldFiles, name)
+	return nil
+}
+
+// Rest says that nothing will be saved for a while. It closes what is open for
+// writing among the facts, so that their file system can be made read-only.
+func (s *Store) Rest() {
+	s.factsMu.Lock()
+	defer s.factsMu.Unlock()
+	s.table.rest()
 }
 
 // replaceFile puts content in the place of path.

@@ -72,8 +72,15 @@ func TestFullDiskInside(t *testing.T) {
 				t.Fatalf("set: %v", err)
 			}
 		}
-		if err := s.SaveFacts("web", Facts{Data: []byte(`"new"`)}); !errors.Is(err, syscall.ENOSPC) {
+		// What has its place is saved all the same.
+		if err := s.SaveFacts("web", Facts{Data: []byte(`"saved"`)}); err != nil {
 			t.Fatalf("facts: %v", err)
+		}
+		large := []byte(`"` + strings.Repeat("z", 12<<10) + `"`)
+		for _, name := range []string{"web", "db"} {
+			if err := s.SaveFacts(name, Facts{Data: large}); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("facts: %v", err)
+			}
 		}
 		if s.Err() == nil {
 			t.Error("not reported")
@@ -91,7 +98,7 @@ func TestFullDiskInside(t *testing.T) {
 		s = d.open(whole, "b")
 		wantDesired(t, s, map[string]spec.Desired{"web": running(1)})
 		facts, errs := s.Facts()
-		if want := map[string]Facts{"web": {Boot: "b", Data: []byte(`"old"`)}}; !reflect.DeepEqual(facts, want) || errs != nil {
+		if want := map[string]Facts{"web": {Boot: "b", Data: []byte(`"saved"`)}}; !reflect.DeepEqual(facts, want) || errs != nil {
 			t.Errorf("facts %v, %v", facts, errs)
 		}
 		if err := s.SetDesired(t.Context(), big); !errors.Is(err, syscall.ENOSPC) {

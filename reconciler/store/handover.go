@@ -19,6 +19,9 @@ func (s *Store) Detach() ([]*os.File, error) {
 		return nil, os.ErrClosed
 	}
 	s.closed = true
+	s.factsMu.Lock()
+	s.table.close()
+	s.factsMu.Unlock()
 	locks := s.locks
 	s.locks = nil
 	return locks, s.journal.close()
@@ -64,7 +67,7 @@ func Check(stateDir, runDir, bootID string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	s := &Store{runDir: runDir, bootID: bootID, facts: map[string]*factsFile{}}
+	s := &Store{runDir: runDir, bootID: bootID}
 	entries, err := os.ReadDir(s.childrenDir())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -72,10 +75,30 @@ func Check(stateDir, runDir, bootID string) error {
 	var errs []error
 	for _, e := range entries {
 		file := filepath.Join(s.childrenDir(), e.Name())
+		if e.Name() == tableName {
+			errs = appendErr(errs, checkTable(file))
+			continue
+		}
 		// A file may go between the listing and the look.
 		if _, _, err := s.readFacts(file); errors.Is(err, errFactsVersion) {
 			errs = append(errs, fmt.Errorf("%s: %w", file, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkTable tells whether this version reads the table of facts.
+func checkTable(file string) error {
+	head := make([]byte, unit)
+	f, err := os.Open(file)
+	if err != nil {
+		return nil // it may go between the listing and the look
+	}
+	defer f.Close()
+	n, _ := f.ReadAt(head, 0)
+	t := table{}
+	if err := t.checkHead(head[:n]); errors.Is(err, errFactsVersion) {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
 }

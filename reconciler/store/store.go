@@ -51,10 +51,17 @@ type Store struct {
 	closed  bool
 
 	mu         sync.Mutex
-	open       *batch                // mu: the batch that a write joins
-	journalErr error                 // mu
-	factsErr   error                 // mu
-	facts      map[string]*factsFile // mu
+	open       *batch // mu: the batch that a write joins
+	journalErr error  // mu
+	factsErr   error  // mu
+
+	// factsMu is held while facts are read or written.
+	factsMu sync.Mutex
+	table   table // factsMu
+	loaded  bool  // factsMu: the table has been read
+	// oldFiles are the files of single children, of an older version, that
+	// could not be removed yet.
+	oldFiles map[string]string // factsMu
 }
 
 // Open locks the directories and reads the desired state. The error is a
@@ -66,9 +73,10 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		stateDir: o.StateDir, runDir: o.RunDir, bootID: o.BootID, log: o.Logger,
-		disk: make(chan struct{}, 1), open: newBatch(), facts: map[string]*factsFile{},
+		disk: make(chan struct{}, 1), open: newBatch(), oldFiles: map[string]string{},
 		journal: journal{dir: o.StateDir, sync: syncData},
 	}
+	s.table = table{dir: s.childrenDir(), boot: o.BootID}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -221,6 +229,9 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.factsMu.Lock()
+	s.table.close()
+	s.factsMu.Unlock()
 	return errors.Join(s.journal.close(), s.unlock())
 }
 
