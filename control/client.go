@@ -49,13 +49,21 @@ func (t Target) String() string {
 
 // open connects to the server.
 func (t Target) open(ctx context.Context) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
 	switch {
 	case t.Through != nil:
 		return t.Through.Open(ctx)
 	case t.Unix != "":
-		return dialer.DialContext(ctx, "unix", t.Unix)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		// It connects at once or not at all: there is no wait to be limited.
+		nc, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: t.Unix, Net: "unix"})
+		if err != nil {
+			return nil, err
+		}
+		return nc, nil
 	}
+	dialer := net.Dialer{Timeout: dialTimeout}
 	return dialer.DialContext(ctx, "tcp", t.TCP)
 }
 
@@ -76,28 +84,12 @@ const maxResponse = 64 << 20
 // and the context's when that ended.
 type Client struct {
 	target Target
-	http   *http.Client
 }
 
-// Dial makes a client of the server at target. It connects for each request
-// anew: a kept connection that the server has closed would make a command fail
-// without anybody knowing whether it was carried out.
-func Dial(target Target) *Client {
-	return &Client{target: target, http: &http.Client{
-		Transport: &http.Transport{
-			DisableKeepAlives:  true,
-			DisableCompression: true,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				nc, err := target.open(ctx)
-				if err != nil {
-					return nil, err
-				}
-				return &clientConn{Conn: nc}, nil
-			},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
+// Dial makes a client of the server at target. It connects for each call anew: a
+// kept connection that the server has closed would make a command fail without
+// anybody knowing whether it was carried out.
+func Dial(target Target) *Client { return &Client{target: target} }
 
 // Do carries out a command. c.By is not sent: the server sees for itself.
 func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, error) {
@@ -118,22 +110,68 @@ func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, er
 // List returns every child, sorted by name.
 func (c *Client) List(ctx context.Context) ([]spec.View, error) {
 	var answer childrenAnswer
-	err := c.call(ctx, http.MethodGet, "/v1/children", nil, &answer, func() bool {
-		nameless := func(v spec.View) bool { return v.Name == "" }
-		return answer.Children != nil && !slices.ContainsFunc(answer.Children, nameless)
-	})
+	q := answer.question()
+	err := c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound)
 	return answer.Children, err
+}
+
+func (a *childrenAnswer) question() question {
+	return question{"/v1/children", a, func() bool {
+		nameless := func(v spec.View) bool { return v.Name == "" }
+		return a.Children != nil && !slices.ContainsFunc(a.Children, nameless)
+	}}
+}
+
+// Overview is List and Info over one connection.
+func (c *Client) Overview(ctx context.Context) ([]spec.View, spec.Info, error) {
+	var (
+		children childrenAnswer
+		info     infoAnswer
+	)
+	err, infoErr := c.callTwo(ctx, children.question(), info.question())
+	if err == nil {
+		err = infoErr
+	}
+	if err != nil {
+		return nil, spec.Info{}, err
+	}
+	return children.Children, info.info(), nil
 }
 
 // Get returns one child; a Refusal with spec.NotFound when there is none.
 func (c *Client) Get(ctx context.Context, name string) (spec.View, error) {
 	var view spec.View
-	where, err := childPath("", name, "")
-	if err != nil {
-		return view, err
+	q, err := viewQuestion(name, &view)
+	if err == nil {
+		err = c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound)
 	}
-	err = c.call(ctx, http.MethodGet, where, nil, &view, func() bool { return view.Name != "" })
 	return view, err
+}
+
+// GetWithOutput is Get and Output over one connection. There are no files where
+// the server does not tell of them.
+func (c *Client) GetWithOutput(ctx context.Context, name string) (spec.View, []spec.OutputFile, error) {
+	var (
+		view   spec.View
+		output outputAnswer
+	)
+	ofView, err := viewQuestion(name, &view)
+	if err != nil {
+		return view, nil, err
+	}
+	ofFiles, err := outputQuestion(name, &output)
+	if err != nil {
+		return view, nil, err
+	}
+	if err, _ = c.callTwo(ctx, ofView, ofFiles); err != nil {
+		return view, nil, err
+	}
+	return view, output.Files, nil
+}
+
+func viewQuestion(name string, view *spec.View) (question, error) {
+	where, err := childPath("", name, "")
+	return question{where, view, func() bool { return view.Name != "" }}, err
 }
 
 // childPath is the path of a child and of what is below it. A name with which it
@@ -147,16 +185,27 @@ func childPath(verb spec.Verb, name, below string) (string, error) {
 
 // Info returns what the server says of itself.
 func (c *Client) Info(ctx context.Context) (spec.Info, error) {
-	var answer struct {
-		spec.Info
-		PID *int `json:"pid"`
-	}
-	err := c.call(ctx, http.MethodGet, "/v1/info", nil, &answer, func() bool { return answer.PID != nil })
-	if err != nil {
+	var answer infoAnswer
+	q := answer.question()
+	if err := c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound); err != nil {
 		return spec.Info{}, err
 	}
-	answer.Info.PID = *answer.PID
-	return answer.Info, nil
+	return answer.info(), nil
+}
+
+// infoAnswer tells an answer of kita's by its PID.
+type infoAnswer struct {
+	spec.Info
+	PID *int `json:"pid"`
+}
+
+func (a *infoAnswer) question() question {
+	return question{"/v1/info", a, func() bool { return a.PID != nil }}
+}
+
+func (a *infoAnswer) info() spec.Info {
+	a.Info.PID = *a.PID
+	return a.Info
 }
 
 // Kill has the server stop all children and end; it returns when that begins.
@@ -172,8 +221,8 @@ func (c *Client) Validate(ctx context.Context) (checked int, problems []string, 
 	return answer.Checked, answer.Problems, err
 }
 
-// Close drops what is kept for further requests.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close is there for what a client may keep one day.
+func (c *Client) Close() {}
 
 // call makes one request with the JSON of body, where there is one, and decodes
 // the answer into answer. sound tells whether it is one of kita's: other servers
@@ -204,6 +253,20 @@ func (c *Client) decode(ctx context.Context, response *http.Response, answer any
 
 // send makes the request and turns anything but success into an error.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	request, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	request.Close = true
+	_, response, err := c.roundTrip(ctx, request)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return c.success(response)
+}
+
+// request is one that send makes.
+func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	var content io.Reader
 	if body != nil {
 		encoded, err := json.Marshal(body)
@@ -220,10 +283,11 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return nil, c.explain(ctx, err)
-	}
+	return request, nil
+}
+
+// success turns anything but that into an error.
+func (c *Client) success(response *http.Response) (*http.Response, error) {
 	if response.StatusCode/100 == 2 {
 		return response, nil
 	}
@@ -261,13 +325,5 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	if errors.As(err, &other) {
 		return &NotHTTP{Target: c.target, Reason: other.describe(), OldServer: !other.isSSH()}
 	}
-	return &Unreachable{Host: c.target.String(), Err: unwrapURL(err)}
-}
-
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
+	return &Unreachable{Host: c.target.String(), Err: err}
 }

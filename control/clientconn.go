@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -67,6 +68,13 @@ func (n *NotHTTP) Error() string {
 // must, and keeps what it said: an old server answers plain text to anything.
 type clientConn struct {
 	net.Conn
+	// why tells whether the context of the request ended, which ends the connection.
+	why func() error
+	// stop leaves the connection open when ctx ends.
+	stop func() bool
+	// in reads from head, which is limited while there is no answer.
+	in   *bufio.Reader
+	head *io.LimitedReader
 	// first are the first bytes, until there are enough of them.
 	first []byte
 }

@@ -25,12 +25,16 @@ var errCut = errors.New("the stream was cut off")
 // server's own output.
 func (c *Client) Output(ctx context.Context, child string) ([]spec.OutputFile, error) {
 	var answer outputAnswer
-	path, err := childPath("", child, "/output")
-	if err != nil {
-		return nil, err
+	q, err := outputQuestion(child, &answer)
+	if err == nil {
+		err = c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound)
 	}
-	err = c.call(ctx, http.MethodGet, path, nil, &answer, func() bool { return answer.Files != nil })
 	return answer.Files, err
+}
+
+func outputQuestion(child string, answer *outputAnswer) (question, error) {
+	path, err := childPath("", child, "/output")
+	return question{path, answer, func() bool { return answer.Files != nil }}, err
 }
 
 // Rotate makes archives of what the output files of a child hold, or of every

@@ -34,7 +34,7 @@ func testService() *controltest.Service {
 }
 
 // closeServer ends a server whose answers are all given.
-func closeServer(t *testing.T, s *Server) {
+func closeServer(t testing.TB, s *Server) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -60,14 +60,14 @@ func newPipeServer(opt Options) *pipeServer {
 	return p
 }
 
-func (p *pipeServer) end(t *testing.T) {
+func (p *pipeServer) end(t testing.TB) {
 	t.Helper()
 	closeServer(t, p.Server)
 	p.served.Wait()
 }
 
 // dial returns the client's side of a new connection.
-func (p *pipeServer) dial(t *testing.T) *duplex {
+func (p *pipeServer) dial(t testing.TB) *duplex {
 	t.Helper()
 	client, server := duplexPair()
 	select {
@@ -126,7 +126,7 @@ func (d *duplex) SetReadDeadline(t time.Time) error  { return d.in.SetReadDeadli
 func (d *duplex) SetWriteDeadline(t time.Time) error { return d.out.SetWriteDeadline(t) }
 
 // say writes each part after a pause and returns all that comes back.
-func (d *duplex) say(t *testing.T, pause time.Duration, halfClose bool, parts ...string) string {
+func (d *duplex) say(t testing.TB, pause time.Duration, halfClose bool, parts ...string) string {
 	t.Helper()
 	for i, part := range parts {
 		if i > 0 {
@@ -155,7 +155,7 @@ type tcpServer struct {
 	addr, socket string
 }
 
-func newTCPServer(t *testing.T, opt Options) *tcpServer {
+func newTCPServer(t testing.TB, opt Options) *tcpServer {
 	t.Helper()
 	if opt.Service == nil {
 		opt.Service = testService()
@@ -197,7 +197,7 @@ func newTCPServer(t *testing.T, opt Options) *tcpServer {
 	return s
 }
 
-func (s *tcpServer) dial(t *testing.T) *net.TCPConn {
+func (s *tcpServer) dial(t testing.TB) *net.TCPConn {
 	t.Helper()
 	nc, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -209,7 +209,7 @@ func (s *tcpServer) dial(t *testing.T) *net.TCPConn {
 }
 
 // get asks over a fresh connection.
-func (s *tcpServer) get(t *testing.T, path string) (status int, body string) {
+func (s *tcpServer) get(t testing.TB, path string) (status int, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	response, err := client.Get("http://" + s.addr + path)

@@ -138,11 +138,7 @@ func (p *program) check(ctx context.Context, r request) error {
 		},
 		warnings: func(c checked) []string { return c.problems },
 	}, func(ctx context.Context, c *control.Client) (checked, error) {
-		views, err := c.List(ctx)
-		if err != nil {
-			return checked{}, err
-		}
-		info, err := c.Info(ctx)
+		views, info, err := c.Overview(ctx)
 		return checked{views, info.Problems}, err
 	})
 }
@@ -158,12 +154,11 @@ func (p *program) checkOne(ctx context.Context, r request) error {
 			return exitNotRunning
 		},
 	}, func(ctx context.Context, c *control.Client) (detail, error) {
-		v, err := c.Get(ctx, r.child)
-		if err != nil || r.format != formatText && r.format != formatWide {
+		if r.format != formatText && r.format != formatWide {
+			v, err := c.Get(ctx, r.child)
 			return detail{view: v}, err
 		}
-		// A server that does not tell of its files may tell of all else.
-		files, _ := c.Output(ctx, r.child)
-		return detail{v, files}, nil
+		v, files, err := c.GetWithOutput(ctx, r.child)
+		return detail{v, files}, err
 	})
 }

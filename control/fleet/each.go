@@ -60,6 +60,11 @@ func Stream[T any](ctx context.Context, hosts []Host, limits Limits, fn func(con
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		a := asking[T]{hosts: hosts, limits: limits, fn: fn, answers: make(chan answer[T])}
+		if len(hosts) == 1 {
+			// Another goroutine, with a stack that has to grow first, would only wait.
+			yield(0, a.result(ctx, 0, nil))
+			return
+		}
 		parallel := limits.Parallel
 		if parallel <= 0 {
 			parallel = DefaultParallel
@@ -107,21 +112,26 @@ func (a *asking[T]) work(ctx context.Context) {
 		if !more {
 			return
 		}
-		result := Result[T]{Host: a.hosts[at]}
-		switch {
-		// The end of ctx may well be what has made a host fail.
-		case ctx.Err() != nil:
-			result.Err = &NotAsked{context.Cause(ctx)}
-		case stopped != nil:
-			result.Err = &NotAsked{stopped}
-		default:
-			result.Value, result.Err = a.ask(ctx, result.Host)
-			if result.Err != nil && a.limits.StopAtFailure {
-				a.stop(result.Host)
-			}
-		}
-		a.answers <- answer[T]{at, result}
+		a.answers <- answer[T]{at, a.result(ctx, at, stopped)}
 	}
+}
+
+// result asks the host at its place, unless it is not to be asked.
+func (a *asking[T]) result(ctx context.Context, at int, stopped error) Result[T] {
+	result := Result[T]{Host: a.hosts[at]}
+	switch {
+	// The end of ctx may well be what has made a host fail.
+	case ctx.Err() != nil:
+		result.Err = &NotAsked{context.Cause(ctx)}
+	case stopped != nil:
+		result.Err = &NotAsked{stopped}
+	default:
+		result.Value, result.Err = a.ask(ctx, result.Host)
+		if result.Err != nil && a.limits.StopAtFailure {
+			a.stop(result.Host)
+		}
+	}
+	return result
 }
 
 func (a *asking[T]) take() (at int, stopped error, more bool) {
