@@ -76,6 +76,10 @@ func run(ctx context.Context, o options) (err error) {
 	if err := roomFor(o.n); err != nil {
 		return err
 	}
+	others, err := readPeers(o.peers)
+	if err != nil {
+		return err
+	}
 	w, err := newWorld(o.dir)
 	if err != nil {
 		return err
@@ -96,8 +100,18 @@ func run(ctx context.Context, o options) (err error) {
 		return w.smoke(ctx, os.Stdout)
 	}
 	about := describe(w, o.also)
-	err = w.measure(ctx, o.n)
-	return errors.Join(err, report(o, about, w.results))
+	var peers []peerResult
+	if err = w.measure(ctx, o.n); err == nil && len(others) > 0 {
+		others["kita"] = w.bin("kita")
+		peers, err = w.peers(ctx, others, o.n)
+	}
+	return errors.Join(err, report(o, about, measured{w.results, peers}))
+}
+
+// measured is all that is reported.
+type measured struct {
+	figures []result
+	peers   []peerResult
 }
 
 // measure measures everything with up to n children. What was measured before an
@@ -135,21 +149,27 @@ func sizes(most int) []int {
 }
 
 // report prints the table, and writes the files that were asked for.
-func report(o options, about machine, results []result) error {
-	if len(results) == 0 {
-		return nil
-	}
-	err := printTable(os.Stdout, results)
+func report(o options, about machine, all measured) error {
+	err := all.print(os.Stdout)
 	if o.json != "" {
-		err = errors.Join(err, writeFile(o.json, func(out io.Writer) error { return printJSON(out, about, results) }))
+		err = errors.Join(err, writeFile(o.json, func(out io.Writer) error { return printJSON(out, about, all) }))
 	}
 	if o.results != "" {
 		err = errors.Join(err, writeFile(o.results, func(out io.Writer) error {
 			_, err := fmt.Fprintf(out, "# Results\n\n%s\n%s\n\n", strings.TrimSpace(resultsPreface), about)
-			return errors.Join(err, printTable(out, results))
+			return errors.Join(err, all.print(out))
 		}))
 	}
 	return err
+}
+
+// print writes the tables.
+func (m measured) print(out io.Writer) error {
+	var err error
+	if len(m.figures) > 0 {
+		err = printTable(out, m.figures)
+	}
+	return errors.Join(err, printPeers(out, m.peers))
 }
 
 // resultsPreface is the beginning of RESULTS.md.

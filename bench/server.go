@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -176,7 +177,8 @@ func (s *server) doAll(ctx context.Context, verb spec.Verb) error {
 	return s.doEach(ctx, verb, s.names, 128)
 }
 
-// doEach gives a command to each of the children, so many at a time.
+// doEach gives a command to each of the children, so many at a time. Of several
+// errors it returns one.
 func (s *server) doEach(ctx context.Context, verb spec.Verb, names []string, parallel int) error {
 	var next atomic.Int64
 	errs := make([]error, parallel)
@@ -193,7 +195,11 @@ func (s *server) doEach(ctx context.Context, verb spec.Verb, names []string, par
 		})
 	}
 	workers.Wait()
-	return errors.Join(errs...)
+	failed := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if failed < 0 {
+		return nil
+	}
+	return errs[failed]
 }
 
 // stopAll stops every child and returns how long the command took.

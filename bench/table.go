@@ -23,10 +23,13 @@ func (r result) String() string {
 }
 
 func (s *summary) text(unit string) string {
-	if s.Count == 1 {
-		return number(s.Value) + " " + unit
+	if s == nil {
+		return "–"
 	}
-	return fmt.Sprintf("%s %s (%s–%s)", number(s.Value), unit, number(s.Min), number(s.Max))
+	if s.Count == 1 {
+		return strings.TrimSpace(number(s.Value) + " " + unit)
+	}
+	return fmt.Sprintf("%s (%s–%s)", strings.TrimSpace(number(s.Value)+" "+unit), number(s.Min), number(s.Max))
 }
 
 func verdict(met bool) string {
@@ -62,11 +65,12 @@ func printTable(out io.Writer, results []result) error {
 }
 
 // printJSON writes the machine and the results.
-func printJSON(out io.Writer, m machine, results []result) error {
+func printJSON(out io.Writer, m machine, all measured) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(struct {
-		Machine machine  `json:"machine"`
-		Figures []result `json:"figures"`
-	}{m, results})
+		Machine machine      `json:"machine"`
+		Figures []result     `json:"figures"`
+		Peers   []peerResult `json:"peers,omitempty"`
+	}{m, all.figures, all.peers})
 }
