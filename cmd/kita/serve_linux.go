@@ -31,6 +31,7 @@ const closeTime = 3 * time.Second
 func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, logger *slog.Logger) error {
 	catchPipe()
 	reserveThreads(serverThreads)
+	defer manageMemory(quietAfter)()
 	before, err := takeHandover()
 	if err != nil {
 		return err
