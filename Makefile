@@ -22,10 +22,10 @@ CLIENT := ./spec/... ./control/... ./cmd/...
 # The race detector needs a C compiler.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 
-.PHONY: help build test unit race lint fuzz e2e chaos bench check demo deps clean
+.PHONY: help build test unit race lint fuzz e2e chaos bench bench-smoke check demo deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/kita, a static binary
 	$(BUILD) -o bin/kita ./cmd/kita
@@ -73,6 +73,9 @@ chaos: ## every fault in its full count, as root also without root's rights; N=5
 bench: ## measurements, with up to 1,000 children or N; they judge nothing
 	go run ./bench -n $(if $(filter file,$(origin N)),1000,$(N)) $(BENCH)
 	go test -run '^$$' -bench . -timeout $(TIMEOUT) $$(go list ./... | grep -v /bench)
+
+bench-smoke: ## a minute of measuring, a part of test: fails only on gross loss
+	go test -count=1 -timeout $(TIMEOUT) -v -run '^TestSmoke$$' ./bench
 
 check: lint unit ## before a commit: lint and the quick tests
 

@@ -66,7 +66,13 @@ func (b *neighbours) memory(ctx context.Context) error {
 		}
 	}
 	b.add(figure{name: figureMemory, n: b.n, unit: "MB PSS", kita: kita, floor: floor, goal: under(20 + 0.003*float64(b.n))})
-	b.add(figure{name: figureThreads, n: b.n, unit: "threads", kita: threads})
+	var most goal
+	if b.fewest == 0 {
+		b.fewest = median(threads)
+	} else {
+		most = under(b.fewest + 2)
+	}
+	b.add(figure{name: figureThreads, n: b.n, unit: "threads", kita: threads, goal: most})
 	return nil
 }
 

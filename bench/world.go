@@ -32,6 +32,8 @@ type world struct {
 	results    []result
 	files      int // how many names were given away
 	idle       time.Duration
+	// fewest is how many threads there are with the fewest children measured.
+	fewest float64
 }
 
 // programs are what is measured, and with what: the name of each, its package
