@@ -29,7 +29,9 @@ const (
 	// unit is what the sizes and places of slots are multiples of. It divides
 	// the page size, so that the head of a slot never lies on two pages.
 	unit = 256
-	// maxUnits is the size of the largest slot, 16 MiB.
+	// minUnits is the size of a new slot, which most facts do not outgrow: 1,536
+	// bytes. maxUnits is that of the largest, 16 MiB.
+	minUnits = 6
 	maxUnits = 1<<16 - 1
 	// headLen is the length of a slot's line before the name of the child.
 	headLen = len("cccccccc ssss qqqqqqqqqqqqqqqq ")
@@ -236,9 +238,9 @@ func (t *table) put(name string, line []byte) error {
 	if need > maxUnits {
 		return fmt.Errorf("%d bytes are too many", len(line))
 	}
-	to, outgrown := p.next, slot{}
+	to, tooSmall := p.next, slot{}
 	if int(to.units) < need {
-		to, outgrown = t.allocate(uint16(need)), p.next
+		to, tooSmall = t.allocate(uint16(need)), p.next
 	}
 	t.seq++
 	if err := t.write(to, line, t.seq); err != nil {
@@ -246,14 +248,37 @@ func (t *table) put(name string, line []byte) error {
 		case to.at == t.end:
 			// Gives back what found a place on a full disk.
 			t.worn = t.out.Truncate(int64(t.end)*unit) != nil
-		case to != p.next:
+		case to != p.next: // and so of those that were free
 			t.free[to.units] = append(t.free[to.units], to.at)
 		}
 		return err
 	}
 	t.end = max(t.end, to.at+uint32(to.units))
-	t.slots[name] = pair{now: to, next: p.now, size: uint32(len(data)), sum: sum}
-	return t.release(outgrown)
+	next, outgrown := p.now, slot{}
+	if next.units < to.units {
+		// Both at once, so that the next write needs no room.
+		if s := t.reserve(to.units); s.units > 0 {
+			next, outgrown = s, p.now
+		}
+	}
+	t.slots[name] = pair{now: to, next: next, size: uint32(len(data)), sum: sum}
+	return errors.Join(t.release(tooSmall), t.release(outgrown))
+}
+
+// reserve finds a place for a later write, or none where there is no room.
+func (t *table) reserve(units uint16) slot {
+	s := t.allocate(units)
+	if s.at < t.end {
+		return s
+	}
+	s.units = units
+	mark := append(freeLine(units), make([]byte, int(units)*unit)...)
+	if _, err := t.out.WriteAt(mark[:int(units)*unit], int64(s.at)*unit); err != nil {
+		t.worn = t.out.Truncate(int64(t.end)*unit) != nil
+		return slot{}
+	}
+	t.end = s.at + uint32(units)
+	return s
 }
 
 // has tells whether the line in s has data.
@@ -269,7 +294,7 @@ func (t *table) has(s slot, begin int, data []byte) bool {
 // allocate finds a place of at least need units, with room to grow. One that is
 // new is no part of the table until end says so.
 func (t *table) allocate(need uint16) slot {
-	units := uint16(min(int(need)+int(need)/2, maxUnits))
+	units := uint16(min(max(int(need)+int(need)/2, minUnits), maxUnits))
 	for size := need; size <= units; size++ {
 		if all := t.free[size]; len(all) > 0 {
 			t.free[size] = all[:len(all)-1]
@@ -340,13 +365,17 @@ func (t *table) release(s slot) error {
 	if s.units == 0 {
 		return nil
 	}
-	mark := append(appendHex(bytes.Clone(freeMark), uint64(s.units), 4), " 0000000000000000 \n"...)
-	if _, err := t.out.WriteAt(mark, int64(s.at)*unit); err != nil {
+	if _, err := t.out.WriteAt(freeLine(s.units), int64(s.at)*unit); err != nil {
 		t.worn = true
 		return err
 	}
 	t.free[s.units] = append(t.free[s.units], s.at)
 	return nil
+}
+
+// freeLine is the line of a slot that is free.
+func freeLine(units uint16) []byte {
+	return append(appendHex(bytes.Clone(freeMark), uint64(units), 4), " 0000000000000000 \n"...)
 }
 
 // ready opens the file for writing, or replaces it where that cannot be done or

@@ -79,7 +79,7 @@ func TestKilledWriterLeavesWhatWasInForce(t *testing.T) {
 	before := content()
 	mustSave(t, s, "web", `"after"`)
 	inPlace := content()
-	mustSave(t, s, "big", `"`+strings.Repeat("x", 3*unit)+`"`)
+	mustSave(t, s, "big", `"`+strings.Repeat("x", 8*unit)+`"`)
 	appended := content()
 	mustClose(t, s)
 	if len(inPlace) != len(before) || len(appended) == len(inPlace) {
@@ -101,7 +101,8 @@ func TestKilledWriterLeavesWhatWasInForce(t *testing.T) {
 		check(fmt.Sprint("in place, to ", i), torn, "web", `"before"`, `"after"`)
 	}
 	for length := len(inPlace); length < len(appended); length += 16 {
-		check(fmt.Sprint("appended, to ", length), appended[:length], "big", `"small"`, string(appended[0:0])+`"`+strings.Repeat("x", 3*unit)+`"`)
+		torn := append(bytes.Clone(inPlace), appended[len(inPlace):length]...)
+		check(fmt.Sprint("appended, to ", length), torn, "big", `"small"`, `"`+strings.Repeat("x", 8*unit)+`"`)
 	}
 }
 
