@@ -111,7 +111,7 @@ func kita(socket string, args ...string) (status int, out, stderr string) {
 		now:           func() time.Time { return controltest.Started.Add(3*time.Hour + 5*time.Minute) },
 		defaultSocket: func() (string, bool) { return socket, true },
 	}
-	root := p.rootCommand()
+	root := p.rootCommand(args)
 	root.SetArgs(append([]string{}, args...))
 	return p.finish(root.Execute()), o.String(), e.String()
 }

@@ -327,7 +327,7 @@ func TestAnswersAreThereBeforeTheLast(t *testing.T) {
 		on, _ := farm(t, controltest.New(controltest.Child("web")), last)
 		var stderr bytes.Buffer
 		p := &program{name: "kita", out: printed, err: &stderr, now: time.Now}
-		root := p.rootCommand()
+		root := p.rootCommand(nil)
 		root.SetArgs([]string{"start", "web", "on", on, "-o", format})
 		if status := p.finish(root.Execute()); status != exitOK {
 			t.Errorf("-o %q: status %d, %s%s", format, status, printed, &stderr)

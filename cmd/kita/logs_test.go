@@ -178,7 +178,7 @@ func TestNamesAreColoured(t *testing.T) {
 	var out bytes.Buffer
 	p := &program{name: "kita", out: &out, err: &out, now: time.Now, colour: true, defaultSocket: func() (string, bool) { return server.socket, true }}
 	for _, args := range [][]string{{"logs", "web", "db"}, {"logs", "web"}, {"logs", "web", "db", "--stream", "err"}} {
-		root := p.rootCommand()
+		root := p.rootCommand(nil)
 		root.SetArgs(args)
 		if status := p.finish(root.Execute()); status != exitOK {
 			t.Errorf("%q: status %d", args, status)

@@ -32,14 +32,14 @@ func TestAReaderThatHasHadEnoughEndsIt(t *testing.T) {
 	server, other := serveFake(t, writingService()), serveFake(t, writingService())
 	var stderr bytes.Buffer
 	p := &program{name: "kita", out: &brokenPipe{5}, err: &stderr, now: time.Now, defaultSocket: func() (string, bool) { return "", false }}
-	root := p.rootCommand()
+	root := p.rootCommand(nil)
 	// Both hosts would be followed for ever.
 	root.SetArgs([]string{"logs", "web", "db", "-f", "on", server.tcp + "," + other.tcp})
 	if status := p.finish(root.Execute()); status != exitOK || stderr.Len() > 0 {
 		t.Errorf("status %d, stderr %q", status, &stderr)
 	}
 	p.out = fullDisk{}
-	root = p.rootCommand()
+	root = p.rootCommand(nil)
 	root.SetArgs([]string{"logs", "web", "on", server.tcp})
 	if status := p.finish(root.Execute()); status != exitFailed || stderr.String() != "kita: write the output: no space left on device\n" {
 		t.Errorf("a full disk: status %d, stderr %q", status, &stderr)
@@ -74,7 +74,7 @@ func followUntilTheReaderLeaves(t *testing.T, args, want, complaint string, stat
 	defer writer.Close()
 	var stderr bytes.Buffer
 	p := &program{name: "kita", out: writer, err: &stderr, now: time.Now, defaultSocket: func() (string, bool) { return server.socket, true }}
-	root := p.rootCommand()
+	root := p.rootCommand(nil)
 	root.SetArgs(strings.Fields(args))
 	ended := make(chan int, 1)
 	go func() { ended <- p.finish(root.Execute()) }()
@@ -138,7 +138,7 @@ func begin(t *testing.T, socket, args string) *running {
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{t: t, end: cancel, status: make(chan int, 1)}
 	p := &program{name: "kita", out: &r.out, err: &r.stderr, now: time.Now, defaultSocket: func() (string, bool) { return socket, true }}
-	root := p.rootCommand()
+	root := p.rootCommand(nil)
 	root.SetArgs(strings.Fields(args))
 	go func() { r.status <- p.finish(root.ExecuteContext(ctx)) }()
 	t.Cleanup(func() {

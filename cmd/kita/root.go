@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,8 +55,17 @@ func verbCommands(where string) []verbCommand {
 	}
 }
 
-func (p *program) rootCommand() *cobra.Command {
+// rootCommand has the command that the words begin with, alone, where there is one:
+// to make all the others takes longer than to ask a server.
+func (p *program) rootCommand(words []string) *cobra.Command {
 	root := p.bareRoot("kita COMMAND", rootLong)
+	if len(words) > 0 {
+		if c := p.commandNamed(words[0]); c != nil {
+			root.CompletionOptions.DisableDefaultCmd = true
+			root.AddCommand(c)
+			return root
+		}
+	}
 	for _, v := range verbCommands(whereWords) {
 		root.AddCommand(p.verbCommand(v))
 	}
@@ -66,6 +76,23 @@ func (p *program) rootCommand() *cobra.Command {
 	root.InitDefaultCompletionCmd()
 	rejectExtraWords(root)
 	return root
+}
+
+// commandNamed is the command of that name, or nil. Of those that are called often
+// it knows all names.
+func (p *program) commandNamed(name string) *cobra.Command {
+	switch name {
+	case "serve":
+		return p.serveCommand()
+	case "logs":
+		return p.logsCommand()
+	}
+	for _, v := range verbCommands(whereWords) {
+		if name == string(v.verb) || slices.Contains(v.aliases, name) {
+			return p.verbCommand(v)
+		}
+	}
+	return nil
 }
 
 // bareRoot is a root without commands.

@@ -46,7 +46,7 @@ func run(args []string, out, err io.Writer) int {
 			return p.finish(p.oldClient(rest))
 		}
 	}
-	root := p.rootCommand()
+	root := p.rootCommand(rest)
 	// Never nil: cobra would read os.Args instead.
 	root.SetArgs(append([]string{}, rest...))
 	return p.finish(root.Execute())
