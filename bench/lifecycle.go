@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -46,6 +47,9 @@ func (w *world) lifecycle(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
+		if err := w.learn(ctx, s); err != nil {
+			return err
+		}
 		kita.start, kita.returned = append(kita.start, ms(begun)), append(kita.returned, ms(returned))
 		kita.stop = append(kita.stop, ms(stopped))
 		if !w.wants(n, "boot") {
@@ -75,6 +79,9 @@ func (w *world) lifecycle(ctx context.Context, n int) error {
 	var start, stop goal
 	if n >= smokeChildren {
 		start, stop = times(1.3), times(2)
+		if w.hasCgroups() {
+			start = times(1.6)
+		}
 	}
 	w.add(figure{name: "start", n: n, unit: "ms", kita: kita.start, floor: floor.start, goal: start})
 	w.add(figure{name: "start, until the command returns", n: n, unit: "ms", kita: kita.returned, floor: floor.start})
@@ -82,6 +89,21 @@ func (w *world) lifecycle(ctx context.Context, n int) error {
 	w.add(figure{name: "stop", n: n, unit: "ms", kita: kita.stop, floor: floor.stop, goal: stop})
 	return nil
 }
+
+// learn notes what holds the children of a server together, which decides about
+// the goal of their start.
+func (w *world) learn(ctx context.Context, s *server) error {
+	info, err := s.client.Info(ctx)
+	// The name of the group is another one for each server.
+	w.heldBy, _, _ = strings.Cut(info.Containment, " ")
+	if !w.hasCgroups() {
+		w.heldBy = info.Containment
+	}
+	return err
+}
+
+// hasCgroups tells whether each child had a control group of its own.
+func (w *world) hasCgroups() bool { return strings.HasPrefix(w.heldBy, "cgroup") }
 
 // boot starts a server in full mode and returns how long it took until the last
 // of its children began.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,8 +24,10 @@ type machine struct {
 	StampFS    string `json:"stamp_file_system"`
 	Go         string `json:"go"`
 	OpenFiles  string `json:"open_files"`
-	Beside     string `json:"beside"`
-	Load       string `json:"load_before"`
+	// HeldBy is what holds the processes of a child together.
+	HeldBy string `json:"held_together_by"`
+	Beside string `json:"beside"`
+	Load   string `json:"load_before"`
 }
 
 func describe(w *world, beside string) machine {
@@ -52,7 +53,7 @@ func describe(w *world, beside string) machine {
 	}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		m.OpenFiles = fmt.Sprintf("%d hard", limit.Max)
+		m.OpenFiles = fmt.Sprintf("at most %d", limit.Max)
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
 	m.Load = strings.Join(strings.Fields(string(load))[:min(3, len(strings.Fields(string(load))))], " ")
@@ -61,8 +62,8 @@ func describe(w *world, beside string) machine {
 
 // String is the description as a Markdown table.
 func (m machine) String() string {
-	return fmt.Sprintf("| machine | |\n|---|---|\n| processor | %d x %s |\n| memory | %d GB |\n| kernel | %s |\n| file systems | state %s, run directory %s, stamps %s |\n| Go | %s |\n| open files | %s |\n| beside it | %s, load %s before |\n",
-		m.Processors, m.Model, m.MemoryGB, m.Kernel, m.StateFS, m.RunFS, m.StampFS, m.Go, m.OpenFiles, m.Beside, m.Load)
+	return fmt.Sprintf("| machine | |\n|---|---|\n| processor | %d x %s |\n| memory | %d GB |\n| kernel | %s |\n| file systems | state %s, run directory %s, stamps %s |\n| Go | %s |\n| open files | %s |\n| held together by | %s |\n| beside it | %s, load %s before |\n",
+		m.Processors, m.Model, m.MemoryGB, m.Kernel, m.StateFS, m.RunFS, m.StampFS, m.Go, m.OpenFiles, m.HeldBy, m.Beside, m.Load)
 }
 
 // fileSystem is the type of the one that a directory is on.
@@ -106,14 +107,12 @@ func roomFor(n int) error {
 	if unix.Getrlimit(unix.RLIMIT_NPROC, &limit) == nil && os.Getuid() != 0 && limit.Max < uint64(need) {
 		lack("ulimit -u", int(limit.Max))
 	}
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		limit.Cur = limit.Max
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-			return fmt.Errorf("raise the limit of open files: %w", err)
-		}
+	// The fleet has a server and a connection of each, the parallel commands one.
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Max < 4*fleetSize {
+		missing = append(missing, fmt.Sprintf("ulimit -Hn is %d, of %d", limit.Max, 4*fleetSize))
 	}
 	if len(missing) > 0 {
-		return errors.New(strings.Join(missing, ", ") + fmt.Sprintf(": %d children beside as many of the bare loop need %d", n, need))
+		return fmt.Errorf("%s: %d children beside as many of the bare loop are %d processes", strings.Join(missing, ", "), n, need)
 	}
 	return nil
 }

@@ -105,6 +105,7 @@ func run(ctx context.Context, o options) (err error) {
 		others["kita"] = w.bin("kita")
 		peers, err = w.peers(ctx, others, o.n)
 	}
+	about.HeldBy = w.heldBy
 	return errors.Join(err, report(o, about, measured{w.results, peers}))
 }
 

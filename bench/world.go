@@ -34,6 +34,8 @@ type world struct {
 	idle       time.Duration
 	// fewest is how many threads there are with the fewest children measured.
 	fewest float64
+	// heldBy is what holds the processes of a child together, once that is known.
+	heldBy string
 }
 
 // programs are what is measured, and with what: the name of each, its package
