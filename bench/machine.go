@@ -22,8 +22,11 @@ type machine struct {
 	StateFS    string `json:"state_file_system"`
 	RunFS      string `json:"run_file_system"`
 	StampFS    string `json:"stamp_file_system"`
-	Go         string `json:"go"`
-	OpenFiles  string `json:"open_files"`
+	// SyncMS is what a write of 100 bytes and an fdatasync(2) take where the state
+	// is: little where the disk only says that it has written.
+	SyncMS    float64 `json:"fdatasync_ms"`
+	Go        string  `json:"go"`
+	OpenFiles string  `json:"open_files"`
 	// HeldBy is what holds the processes of a child together.
 	HeldBy string `json:"held_together_by"`
 	Beside string `json:"beside"`
@@ -36,6 +39,7 @@ func describe(w *world, beside string) machine {
 	if w.runDir != "" {
 		m.RunFS = fileSystem(w.runDir)
 	}
+	m.SyncMS = syncTime(w.dir)
 	m.Model = "unknown"
 	cpus, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(cpus)) {
@@ -62,8 +66,31 @@ func describe(w *world, beside string) machine {
 
 // String is the description as a Markdown table.
 func (m machine) String() string {
-	return fmt.Sprintf("| machine | |\n|---|---|\n| processor | %d x %s |\n| memory | %d GB |\n| kernel | %s |\n| file systems | state %s, run directory %s, stamps %s |\n| Go | %s |\n| open files | %s |\n| held together by | %s |\n| beside it | %s, load %s before |\n",
-		m.Processors, m.Model, m.MemoryGB, m.Kernel, m.StateFS, m.RunFS, m.StampFS, m.Go, m.OpenFiles, m.HeldBy, m.Beside, m.Load)
+	return fmt.Sprintf("| machine | |\n|---|---|\n| processor | %d x %s |\n| memory | %d GB |\n| kernel | %s |\n| file systems | state %s, run directory %s, stamps %s |\n| fdatasync(2) of a line of state | %s ms |\n| Go | %s |\n| open files | %s |\n| held together by | %s |\n| beside it | %s, load %s before |\n",
+		m.Processors, m.Model, m.MemoryGB, m.Kernel, m.StateFS, m.RunFS, m.StampFS, number(m.SyncMS), m.Go, m.OpenFiles, m.HeldBy, m.Beside, m.Load)
+}
+
+// syncTime is the median of 50 writes that are synced, in milliseconds; 0 if they
+// cannot be made.
+func syncTime(dir string) float64 {
+	file, err := os.CreateTemp(dir, "sync")
+	if err != nil {
+		return 0
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	var took []float64
+	for range 50 {
+		begin := now()
+		if _, err := file.Write(make([]byte, 100)); err != nil {
+			return 0
+		}
+		if unix.Fdatasync(int(file.Fd())) != nil {
+			return 0
+		}
+		took = append(took, ms(now()-begin))
+	}
+	return median(took)
 }
 
 // fileSystem is the type of the one that a directory is on.
