@@ -48,6 +48,9 @@ type Entry struct {
 
 // differs tells whether o means another configuration, or another error.
 func (e Entry) differs(o Entry) bool {
+	if e.Child == o.Child && e.Err == nil && o.Err == nil && e.Missing == o.Missing && slices.Equal(e.Files, o.Files) {
+		return false
+	}
 	return e.Missing != o.Missing || !slices.Equal(e.Files, o.Files) ||
 		(e.Child == nil) != (o.Child == nil) || e.Child != nil && !e.Child.alike(o.Child) ||
 		(e.Err == nil) != (o.Err == nil) || e.Err != nil && e.Err.Error() != o.Err.Error()
@@ -113,6 +116,7 @@ func (c *Catalogue) Refresh() (changed []string, problems []Problem) {
 		l.list()
 	}
 	s.index()
+	s.readAll()
 
 	names := map[string]bool{}
 	for _, name := range c.known() {

@@ -8,7 +8,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -106,6 +110,8 @@ type scan struct {
 	// wanted limits byName to one name; "" means all.
 	wanted string
 	byName map[string][]located
+	// haveRead: all files have been read.
+	haveRead bool
 }
 
 // located is a file and the directory that it was listed in.
@@ -149,9 +155,9 @@ func (c *Catalogue) beginScan() *scan {
 
 // index sorts the listed files by the name of their child.
 func (s *scan) index() {
-	s.byName = map[string][]located{}
+	s.byName = make(map[string][]located, 1)
 	for _, l := range s.listings {
-		for _, fileName := range l.names {
+		for _, fileName := range l.namesOf(s.wanted) {
 			name, _ := NameOf(fileName)
 			if s.wanted == "" || s.wanted == name {
 				s.byName[name] = append(s.byName[name], located{filepath.Join(l.spelled, fileName), l})
@@ -160,12 +166,30 @@ func (s *scan) index() {
 	}
 }
 
+// namesOf are the file names that can be of a child, of any if it is "".
+func (l *listing) namesOf(child string) []string {
+	if child == "" {
+		return l.names
+	}
+	prefix := child + "."
+	begin, _ := slices.BinarySearch(l.names, prefix)
+	end := begin
+	for end < len(l.names) && strings.HasPrefix(l.names[end], prefix) {
+		end++
+	}
+	return l.names[begin:end]
+}
+
 // entry reads the files of a name, where they may have changed.
 func (s *scan) entry(name string) Entry {
-	e := Entry{Name: name, Child: s.c.Lookup(name).Child}
+	known := s.c.Lookup(name)
+	e := Entry{Name: name, Child: known.Child}
 	places := s.byName[name]
-	if len(places) == 1 && places[0].in.err == nil && !s.c.read(places[0], s.defaults) {
+	if len(places) == 1 && places[0].in.err == nil && !s.isRead(places[0]) {
 		places = nil // deleted since it was listed
+	}
+	if s.stays(known, places) {
+		return known
 	}
 	for _, p := range places {
 		e.Files = append(e.Files, p.path)
@@ -187,22 +211,41 @@ func (s *scan) entry(name string) Entry {
 	return e
 }
 
+// stays tells whether what is known of a name is what its one file says.
+func (s *scan) stays(known Entry, places []located) bool {
+	if len(places) != 1 || places[0].in.err != nil || known.Err != nil || known.Missing || len(known.Files) != 1 {
+		return false
+	}
+	f := s.c.files[places[0].path]
+	return f.err == nil && f.child == known.Child && known.Files[0] == places[0].path
+}
+
 // read brings c.files[p.path] up to date. It is false if the file is gone.
 func (c *Catalogue) read(p located, defaults *Defaults) bool {
+	f := look(c.files[p.path], p, defaults)
+	if f == nil {
+		delete(c.files, p.path)
+		return false
+	}
+	c.files[p.path] = f
+	return true
+}
+
+// look reads a file unless it is what it was at the time of f, nil for never. It
+// returns nil if the file is gone.
+func look(f *readFrom, p located, defaults *Defaults) *readFrom {
 	path := absolute(p.path)
-	f := c.files[p.path]
 	if f != nil && f.loadPath == p.in.spelled && f.defaults.same(defaults) {
 		f.defaults = defaults // the next comparison is of a pointer
 		if id, err := statID(path); err == nil && id == f.id && !id.racy(f.seen) {
-			return true
+			return f
 		}
 	}
 	seen := time.Now()
 	data, id, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			delete(c.files, p.path)
-			return false
+			return nil
 		}
 	}
 	sum := sha256.Sum256(data)
@@ -215,8 +258,45 @@ func (c *Catalogue) read(p located, defaults *Defaults) bool {
 	default:
 		fresh.child, fresh.err = ParseChild(p.in.spelled, p.path, data, defaults)
 	}
-	c.files[p.path] = fresh
-	return true
+	return fresh
+}
+
+// readAll reads the files of all names, on all processors: to parse thousands
+// of them is most of a cold start.
+func (s *scan) readAll() {
+	var places []located
+	for _, all := range s.byName {
+		if len(all) == 1 && all[0].in.err == nil {
+			places = append(places, all[0])
+		}
+	}
+	looked := make([]*readFrom, len(places))
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		readers.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(places); i = next.Add(1) - 1 {
+				looked[i] = look(s.c.files[places[i].path], places[i], s.defaults)
+			}
+		})
+	}
+	readers.Wait()
+	for i, p := range places {
+		if looked[i] == nil {
+			delete(s.c.files, p.path)
+			continue
+		}
+		s.c.files[p.path] = looked[i]
+	}
+	s.haveRead = true
+}
+
+// isRead tells whether a file is there, after it was read if need be.
+func (s *scan) isRead(p located) bool {
+	if !s.haveRead {
+		return s.c.read(p, s.defaults)
+	}
+	return s.c.files[p.path] != nil
 }
 
 // dropUnlisted forgets what files said that are no longer there.

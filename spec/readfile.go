@@ -98,12 +98,23 @@ func statID(path string) (fileID, error) {
 }
 
 // racy tells whether something could have changed after it was looked at, at
-// seen, without id showing it: the change may carry the same time stamp. Two
-// seconds is the coarsest clock of a file system in use (FAT).
+// seen, without id showing it: the change may carry the same time stamp.
 func (id fileID) racy(seen time.Time) bool {
-	const tick = 2 * time.Second
-	oldest := seen.Add(-tick)
+	oldest := seen.Add(-id.tick())
 	return time.Unix(id.mtime.Unix()).After(oldest) || time.Unix(id.ctime.Unix()).After(oldest)
+}
+
+// tick is how long two changes may be apart and carry the same time stamp. Two
+// seconds is the coarsest clock of a file system in use (FAT). One on a disk of
+// this machine that counts in less than milliseconds takes the kernel's clock,
+// which goes on at least a hundred times a second (CONFIG_HZ); its ctime, unlike
+// its mtime, cannot be set. The clock of another machine may differ from ours.
+func (id fileID) tick() time.Duration {
+	onDisk := unix.Major(id.dev) != 0
+	if onDisk && id.ctime.Nsec%int64(time.Millisecond) != 0 {
+		return 20 * time.Millisecond
+	}
+	return 2 * time.Second
 }
 
 func ignoringEINTR(call func() error) error {
