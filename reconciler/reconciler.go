@@ -105,9 +105,9 @@ type Reconciler struct {
 	mu       sync.Mutex
 	children map[string]*entry     // guarded by mu
 	watchers map[*watcher]struct{} // guarded by mu
-	ready    error                 // guarded by mu
 	ending   bool                  // guarded by mu: Kill was called
 	ended    chan struct{}         // closed once Kill has done what can be done
+	ready    chan struct{}         // closed once the startup mode has been carried out
 	// exitStatus and unstopped are guarded by mu; see ExitStatus and Unstopped.
 	exitStatus int
 	unstopped  []string
@@ -163,7 +163,7 @@ func New(o Options) *Reconciler {
 		exitWith: o.Settings.Server().ExitWith,
 		children: map[string]*entry{},
 		watchers: map[*watcher]struct{}{},
-		ready:    errStarting,
+		ready:    make(chan struct{}),
 		ended:    make(chan struct{}),
 		debts:    newDebts(),
 	}
@@ -182,10 +182,16 @@ func (r *Reconciler) Ended() <-chan struct{} { return r.ended }
 
 // Ready is nil once the startup mode has been carried out.
 func (r *Reconciler) Ready() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ready
+	select {
+	case <-r.ready:
+		return nil
+	default:
+		return errStarting
+	}
 }
+
+// CarriedOut is closed when Ready turns nil.
+func (r *Reconciler) CarriedOut() <-chan struct{} { return r.ready }
 
 // QueueDepth is the number of children that wait for a pass.
 func (r *Reconciler) QueueDepth() int { return r.queue.Len() }

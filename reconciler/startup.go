@@ -101,9 +101,7 @@ func (r *Reconciler) carryOut(server *spec.Server) {
 		for _, w := range granted {
 			r.awaitMode(w)
 		}
-		r.mu.Lock()
-		r.ready = nil
-		r.mu.Unlock()
+		close(r.ready)
 	})
 }
 

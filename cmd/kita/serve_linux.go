@@ -200,19 +200,16 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 	failed := s.listeners.serve(s.control)
 	// The mode's wishes are on disk, and who asks is answered.
 	s.link.Ready()
-	// The mode is carried out by the reconciler's workers; nothing but this
-	// line of the log waits for it.
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
+	// The mode is carried out by the reconciler's workers; nothing but a line of
+	// the log waits for it.
+	carriedOut := s.reconciler.CarriedOut()
 	s.logger.Info("serving", "pid", os.Getpid(), "version", version, "listeners", strings.Join(s.listeners.names(), " "))
 	told := ctx.Done()
 	for ended := false; !ended; {
 		select {
-		case <-poll.C:
-			if s.reconciler.Ready() == nil {
-				poll.Stop()
-				s.logger.Info("ready", "listeners", strings.Join(s.listeners.names(), " "))
-			}
+		case <-carriedOut:
+			carriedOut = nil
+			s.logger.Info("ready", "listeners", strings.Join(s.listeners.names(), " "))
 		case <-s.hangup:
 			s.logger.Info("SIGHUP: the files are read again")
 			s.reconciler.Refresh()

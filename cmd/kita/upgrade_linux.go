@@ -204,14 +204,11 @@ const settleTime = time.Second
 
 // settle waits until the server is ready.
 func (s *server) settle() {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for timeout := time.After(settleTime); s.reconciler.Ready() != nil; {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			return
-		}
+	timeout := time.NewTimer(settleTime)
+	defer timeout.Stop()
+	select {
+	case <-s.reconciler.CarriedOut():
+	case <-timeout.C:
 	}
 }
 
