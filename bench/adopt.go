@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"syscall"
 	"time"
-
-	"kita/spec"
 )
 
 const figureAdopt = "adopt after kill -9 of the server"
@@ -60,37 +58,4 @@ func (s *server) adopted(ctx context.Context, n int) (time.Duration, error) {
 		err = fmt.Errorf("%d children were started again", len(again))
 	}
 	return took, err
-}
-
-const figureCommit = "trystart of all, in parallel"
-
-// Of 1,000 trystarts one after the other only a sample is done.
-const (
-	commitAtOnce = 1000
-	commitSample = 100
-)
-
-// groupCommit measures n trystarts at once against the same one after the other,
-// of which only a sample is done.
-func (b *neighbours) groupCommit(ctx context.Context) error {
-	if !b.wants(b.n, figureCommit) || b.n < commitSample {
-		return nil
-	}
-	var parallel, single []float64
-	names := b.server.names[:min(b.n, commitAtOnce)]
-	err := pairs(b.rounds, func() error {
-		begin := now()
-		err := b.server.doEach(ctx, spec.VerbTrystart, names, len(names))
-		parallel = append(parallel, ms(now()-begin))
-		return err
-	}, func() error {
-		sample := names[:min(len(names), commitSample)]
-		begin := now()
-		err := b.server.doEach(ctx, spec.VerbTrystart, sample, 1)
-		single = append(single, ms(now()-begin)*float64(len(names))/float64(len(sample)))
-		return err
-	})
-	b.add(figure{name: figureCommit, n: b.n, unit: "ms", kita: parallel, floor: single,
-		goal: times(1.0 / 20), note: "the floor is the same one after the other, a sample of 100 scaled"})
-	return err
 }

@@ -130,11 +130,10 @@ func (w *world) measure(ctx context.Context, most int) error {
 		}
 	}
 	for _, n := range sizes(most) {
-		if err := w.lifecycle(ctx, n); err != nil {
-			return fmt.Errorf("with %d children: %w", n, err)
-		}
-		if err := w.living(ctx, n); err != nil {
-			return fmt.Errorf("with %d children: %w", n, err)
+		for _, measure := range []func(context.Context, int) error{w.lifecycle, w.living, w.slowCommit} {
+			if err := measure(ctx, n); err != nil {
+				return fmt.Errorf("with %d children: %w", n, err)
+			}
 		}
 	}
 	return nil

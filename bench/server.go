@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"kita/control"
+	"kita/failpoint"
 	"kita/spec"
 )
 
@@ -30,6 +31,7 @@ type server struct {
 	dir    string
 	socket string
 	log    string
+	env    []string // nil: that of this process
 	// begun is when the process was started.
 	begun time.Duration
 }
@@ -41,7 +43,13 @@ type setup struct {
 	stampers int
 	files    map[string]string
 	mode     string
+	// slowSync: each sync of the journal takes slowSyncTime longer.
+	slowSync bool
 }
+
+// slowSyncTime is what a sync takes on a disk that has to move something, or on
+// one at the other end of a network.
+const slowSyncTime = 5 * time.Millisecond
 
 // serverNumber makes the addresses of the servers of this process different.
 var serverNumber atomic.Int64
@@ -52,7 +60,12 @@ func (w *world) serve(ctx context.Context, has setup) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.launch(ctx, w.bin("kita")); err != nil {
+	program := w.bin("kita")
+	if has.slowSync {
+		program = w.bin(slowKita)
+		s.env = append(os.Environ(), fmt.Sprintf("KITA_FAILPOINT=%s:%v:", failpoint.Journal, slowSyncTime))
+	}
+	if err := s.launch(ctx, program); err != nil {
 		s.end()
 		return nil, err
 	}
@@ -109,7 +122,7 @@ func (s *server) launch(ctx context.Context, binary string) error {
 	defer log.Close()
 	s.keeper = exec.Command(binary, "serve", filepath.Join(s.dir, "server.yml"))
 	s.keeper.Stdout, s.keeper.Stderr = log, log
-	s.keeper.SysProcAttr = ownGroup()
+	s.keeper.SysProcAttr, s.keeper.Env = ownGroup(), s.env
 	s.begun = now()
 	if err := s.keeper.Start(); err != nil {
 		return err

@@ -28,7 +28,7 @@ const (
 // smokeFigures are those of the smoke test. None is a time by itself: each is a
 // ratio of what was measured in turn, or an amount of memory.
 var smokeFigures = []string{"start", "stop", figureCrash, "check, a process", "check NAME, a process", "trystart NAME, a process",
-	"restart NAME, a process", figureMemory, figureCommit}
+	"restart NAME, a process", figureMemory, figureSlowCommit}
 
 // smoke measures in attempts of one round each, and fails only where the best of
 // them is gross times worse than the goal. So neither a busy machine nor one that
@@ -43,11 +43,10 @@ func (w *world) smoke(ctx context.Context, out io.Writer) error {
 			break
 		}
 		w.only, w.results = exactly(pending), nil
-		if err := w.lifecycle(ctx, smokeChildren); err != nil {
-			return err
-		}
-		if err := w.living(ctx, smokeChildren); err != nil {
-			return err
+		for _, measure := range []func(context.Context, int) error{w.lifecycle, w.living, w.slowCommit} {
+			if err := measure(ctx, smokeChildren); err != nil {
+				return err
+			}
 		}
 		for _, r := range w.results {
 			fmt.Fprintln(out, r)

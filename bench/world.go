@@ -42,6 +42,7 @@ type world struct {
 // and what the linker is told besides.
 var programs = []struct{ name, pkg, link string }{
 	{"kita", "kita/cmd/kita", "-X main.version=bench"},
+	{slowKita, "kita/cmd/kita", "-X main.version=bench"},
 	{"stamp", "kita/bench/stamp", "-E main.start"},
 	{"line", "kita/bench/line", ""},
 	{"bareloop", "kita/bench/bareloop", ""},
@@ -49,10 +50,17 @@ var programs = []struct{ name, pkg, link string }{
 	{"bench", "kita/bench", ""},
 }
 
+// slowKita is kita with the steps that can be made slow.
+const slowKita = "kita-failpoint"
+
 // build builds the programs into dir as `make build` does.
 func build(ctx context.Context, dir string) error {
 	for _, p := range programs {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w "+p.link, "-o", filepath.Join(dir, p.name), p.pkg)
+		tags := ""
+		if p.name == slowKita {
+			tags = "failpoint"
+		}
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", tags, "-ldflags", "-s -w "+p.link, "-o", filepath.Join(dir, p.name), p.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", p.name, err, out)

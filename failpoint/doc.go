@@ -5,7 +5,9 @@
 // With the tag, KITA_FAILPOINT=STEP:ACTION:FILE arms one step. The process that
 // passes it while FILE exists removes FILE and then does ACTION: panic, or kill,
 // which is SIGKILL to itself. So a fault happens once for each time that a test
-// makes the file, whoever of the restarted servers comes by.
+// makes the file, whoever of the restarted servers comes by. An ACTION of "5ms" makes
+// each pass of the step take so much longer, whether there is a FILE or not: with
+// the step Journal, a disk that is slow to sync.
 //
 // Steps are named where they are passed; Steps lists them.
 package failpoint
