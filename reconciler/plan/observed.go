@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"encoding/json"
 	"time"
 
 	"kita/spec"
@@ -153,12 +152,6 @@ type HookRun struct {
 	Deadline time.Time
 	// Cancelled: told to give up, and not done yet.
 	Cancelled bool
-}
-
-// AppendJSON appends o as JSON on one line.
-func (o *Observed) AppendJSON(b []byte) ([]byte, error) {
-	data, err := json.Marshal(o)
-	return append(b, data...), err
 }
 
 // Alive tells whether the child's leader lives.
