@@ -129,5 +129,5 @@ func (p *peerRun) supervisorctl(words ...string) []string {
 }
 
 func (p *peerRun) compose(words ...string) []string {
-	return append(append([]string{p.binary}, words...), "-u", filepath.Join(p.dir, "sock"))
+	return append(append([]string{p.binary}, words...), "-U", "-u", filepath.Join(p.dir, "sock"), "-L", filepath.Join(p.dir, "compose.log"))
 }
