@@ -132,18 +132,19 @@ func TestHiddenExitIsAwaited(t *testing.T) {
 	if err := unix.Kill(id.PID, unix.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	if !p.await(p.pidfd, time.Time{}, ended) {
-		t.Fatal("closed")
-	}
+	awaitThat(t, "the end", func() (string, bool) {
+		over := false
+		return "", p.pidfd.do(func(fd int) { over = ended(fd) }) && over
+	})
 	goruntime.LockOSThread()
 	const nobody, keep, root = 65534, ^uintptr(0), 0
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, keep); errno != 0 {
 		t.Fatal(errno)
 	}
 	settled := true
-	onFD(p.pidfd, func(fd int) { _, settled = exitOfStranger(fd, id.PID, id.Incarnation) })
+	p.pidfd.do(func(fd int) { _, settled = exitOfStranger(fd, id.PID, id.Incarnation) })
 	_, werr := w.WriteString("\n")
-	got, ok := p.awaitExit()
+	got, ok := p.takeExit()
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, root, root, keep); errno != 0 {
 		t.Fatal(errno)
 	}

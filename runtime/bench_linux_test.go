@@ -95,7 +95,7 @@ func (f *fleet) start() {
 // stop ends all of them.
 func (f *fleet) stop() {
 	for n := range f.started.Load() {
-		f.host.Signal(f.child(n+1).Name, 1, spec.Signal(unix.SIGKILL))
+		f.host.Signal(f.child(n+1).Name, 1, spec.Signal(unix.SIGTERM))
 	}
 	awaitThat(f.b, "the ends", func() (string, bool) {
 		n := f.exits.Load()

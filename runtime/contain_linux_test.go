@@ -628,8 +628,8 @@ func TestMemberWithTheNumberOfItsLeaderIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{host: h, child: "web", id: l.Identity, reaped: true, pidfd: os.NewFile(uintptr(self), "pidfd")}
-	defer p.pidfd.Close()
+	p := &process{host: h, child: "web", id: l.Identity, reaped: true, seen: true, pidfd: pidfd{fd: int32(self), open: true}}
+	defer p.pidfd.close()
 	p.id.StartTicks-- // of a leader that had the number before
 	found, err := p.escaped(true)
 	if err != nil || len(found) != 1 || found[0].pid != l.Identity.PID {

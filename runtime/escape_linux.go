@@ -103,7 +103,7 @@ func (p *process) isLeader(st procStat) bool {
 // the run. A program that forks for long enough gets the number again.
 func (p *process) hasGroup() bool {
 	st, err := readStat(p.id.PID)
-	return p.pidfd != nil && (err != nil || st.startTicks == p.id.StartTicks)
+	return p.seen && (err != nil || st.startTicks == p.id.StartTicks)
 }
 
 // isOnlyOwner tells whether an orphan can be of no other run than this one. That
@@ -259,13 +259,32 @@ func (h *Host) die(r run) {
 	}
 }
 
-// ticksNow is the present in the unit of field 22 of /proc/PID/stat.
-func ticksNow() uint64 {
+// tick is the unit of field 22 of /proc/PID/stat.
+const tick = time.Second / ticksPerSecond
+
+// ticksNow is the present in ticks.
+func ticksNow() uint64 { return uint64(nanosNow() / tick) }
+
+// nanosNow is the clock by which the kernel notes when a process began; 0 where it
+// cannot be read.
+func nanosNow() time.Duration {
 	var up unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
 		return 0
 	}
-	return uint64(up.Nano()) / uint64(time.Second/ticksPerSecond)
+	return time.Duration(up.Nano())
+}
+
+// ticksBetween is field 22 of a process that began between two moments; 0 where
+// they do not tell.
+func ticksBetween(before, after time.Duration) uint64 {
+	// The kernel rounds the time down, from a finer one than it tells.
+	const margin = time.Microsecond
+	ticks := (before - margin) / tick
+	if before < margin || ticks != (after+margin)/tick {
+		return 0
+	}
+	return uint64(ticks)
 }
 
 func (st procStat) dead() bool { return st.state == 'Z' || st.state == 'X' }

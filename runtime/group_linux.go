@@ -20,7 +20,7 @@ func (p *process) signalGroup(sig unix.Signal) error {
 	if !p.host.oldKernel {
 		// The pidfd stands for the number itself, so this is exact even after
 		// the leader has been reaped.
-		open := onFD(p.pidfd, func(fd int) {
+		open := p.pidfd.do(func(fd int) {
 			err = unix.PidfdSendSignal(fd, sig, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 		})
 		if !open {
@@ -72,7 +72,7 @@ func (p *process) signalGroupBefore69(sig unix.Signal) error {
 // else can reap it.
 func (p *process) mine() bool {
 	mine := false
-	onFD(p.pidfd, func(fd int) { _, mine = peek(fd) })
+	p.pidfd.do(func(fd int) { _, mine = peek(fd) })
 	return mine
 }
 
@@ -175,6 +175,9 @@ func (p *process) track(f *os.File) bool {
 	defer p.mu.Unlock()
 	if p.closed() {
 		return false
+	}
+	if p.others == nil {
+		p.others = map[*os.File]struct{}{}
 	}
 	p.others[f] = struct{}{}
 	return true

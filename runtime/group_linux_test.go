@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -364,25 +363,57 @@ func TestSignalThatIsNotAllowedIsToldClearly(t *testing.T) {
 	}
 }
 
+// refuseToTell has the host do without the kernel's word, as for a user who has
+// used up fs.epoll.max_user_watches.
+func refuseToTell(h *Host) { h.ends.file.Close() }
+
+func TestLeaderThatTheKernelDoesNotTellOfIsWatched(t *testing.T) {
+	h, f := newHost(t)
+	refuseToTell(h)
+	start(t, h, child(t, "sleep", "600"))
+	h.Signal("web", 1, spec.Signal(unix.SIGKILL))
+	if got, want := f.next(t), exited(1, killedBy(unix.SIGKILL), true); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestHostThatLooksAgainAndAgainCanBeClosed(t *testing.T) {
+	h, f := newHost(t)
+	refuseToTell(h)
+	start(t, h, child(t, "sleep", "600"))
+	h.Close()
+	if len(f) > 0 {
+		t.Errorf("a fact: %+v", <-f)
+	}
+}
+
 func TestPidfdThatThePollerRefusedIsWatched(t *testing.T) {
 	h, f := newHost(t)
 	id := start(t, h, child(t, "sleep", "600"))
 	// os.NewFile leaves a blocking descriptor to itself, as it does one that
 	// epoll refuses.
-	other := id
-	other.Incarnation = 2
-	fd, err := unix.PidfdOpen(id.PID, 0)
-	if err != nil {
-		t.Fatal(err)
+	other := &process{host: h, child: "web", id: id}
+	pidfd := func() *os.File {
+		fd, err := unix.PidfdOpen(id.PID, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return os.NewFile(uintptr(fd), "pidfd")
 	}
-	p, err := h.newProcess("web", other, nil, fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
 	polled := make(chan bool)
-	await := func() { polled <- p.await(p.pidfd, time.Time{}, ended) }
-	go await()
+	await := func(f *os.File) { polled <- other.awaitOther(f) }
+	// It gives up when told to.
+	file := pidfd()
+	other.track(file)
+	go await(file)
+	other.close()
+	if <-polled {
+		t.Error("a closed process ended")
+	}
+	other = &process{host: h, child: "web", id: id}
+	file = pidfd()
+	other.track(file)
+	go await(file)
 	if err := h.Signal("web", 1, spec.Signal(unix.SIGKILL)); err != nil {
 		t.Error(err)
 	}
@@ -390,11 +421,5 @@ func TestPidfdThatThePollerRefusedIsWatched(t *testing.T) {
 		t.Error("the end was not seen")
 	}
 	f.next(t)
-	// It also gives up when told to.
-	p.await(p.pidfd, time.Now(), func(int) bool { return false })
-	go func() { polled <- p.await(p.pidfd, time.Time{}, func(int) bool { return false }) }()
-	p.close()
-	if <-polled {
-		t.Error("a closed process ended")
-	}
+	other.close()
 }

@@ -78,6 +78,8 @@ type Host struct {
 	records             *records
 	outputs             *outputs
 	scanner             scanner
+	ends                *ends
+	forkers             forkers
 	// retry is how long to wait before looking again at a group that could not
 	// be watched, for want of descriptors say.
 	retry time.Duration
@@ -85,6 +87,8 @@ type Host struct {
 	// is not this process, to reap it. Where /proc hides its exit status, the
 	// kernel tells it only then.
 	patience time.Duration
+	// bornOdd: a program that this process executes inherits odd signals.
+	bornOdd bool
 	// oldKernel forgoes what Linux 6.9 brought; tests set it.
 	oldKernel bool
 
@@ -137,6 +141,7 @@ func New(sink Sink, o Options) *Host {
 		leaders:   map[int]run{},
 		began:     ticksNow(),
 		born:      time.Now(),
+		bornOdd:   bornOdd(),
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -146,6 +151,15 @@ func New(sink Sink, o Options) *Host {
 	}
 	if err := hideDescriptors(); err != nil {
 		h.log.Warn("children may inherit descriptors of the server", "error", err)
+	}
+	if err := h.forkers.begin(); err != nil {
+		h.log.Warn("starts take longer with many children", "err", err)
+	}
+	var err error
+	if h.ends, err = newEnds(); err != nil {
+		h.log.Warn("ends of processes are noticed late", "err", err)
+	} else {
+		h.running.Go(h.follow)
 	}
 	h.outputs = newOutputs(h, o)
 	return h
@@ -169,7 +183,7 @@ func (h *Host) Start(c *spec.Child, incarnation uint64) (spec.Launch, error) {
 		h.forget(r)
 		return spec.Launch{}, err
 	}
-	h.begin(r, p, h.watch)
+	h.begin(r, p, h.await)
 	return l, nil
 }
 
@@ -179,17 +193,19 @@ func (h *Host) Start(c *spec.Child, incarnation uint64) (spec.Launch, error) {
 // a new version of itself) is adopted dead or alive, since nobody else can reap
 // it.
 func (h *Host) Adopt(child string, l spec.Launch) error {
-	return h.adoptWith(child, l, h.adopt, h.watch)
+	return h.adoptWith(child, l, h.adopt, h.await)
 }
 
 // AdoptRest watches what is left of a run whose leader has ended: Emptied tells
 // of its end. The error is spec.ErrGone if nothing is left.
 func (h *Host) AdoptRest(child string, l spec.Launch) error {
-	return h.adoptWith(child, l, h.adoptRest, h.watchRest)
+	return h.adoptWith(child, l, h.adoptRest, func(p *process) {
+		h.running.Go(func() { h.watchRest(p) })
+	})
 }
 
 func (h *Host) adoptWith(child string, l spec.Launch,
-	take func(string, spec.Launch) (*process, error), watch func(run, *process)) error {
+	take func(string, spec.Launch) (*process, error), watch func(*process)) error {
 	r := run{child, l.Identity.Incarnation}
 	if err := h.reserve(r); err != nil {
 		return err
@@ -242,7 +258,9 @@ func (h *Host) Close() {
 	for _, p := range watched {
 		p.close()
 	}
+	h.ends.close()
 	h.running.Wait()
+	h.forkers.close()
 	h.outputs.close()
 	h.records.close()
 }
@@ -263,25 +281,21 @@ func (h *Host) reserve(r run) error {
 	return nil
 }
 
-// begin starts the watcher of a reserved run.
-func (h *Host) begin(r run, p *process, watch func(run, *process)) {
+// begin has a reserved run watched.
+func (h *Host) begin(r run, p *process, watch func(*process)) {
 	h.mu.Lock()
 	closed := h.closed
 	if !closed {
 		h.processes[r] = p
 		h.leaders[p.id.PID] = r
 		h.live(r, p)
-		h.running.Add(1)
 	}
 	h.mu.Unlock()
 	if closed {
 		p.close()
 		return
 	}
-	go func() {
-		defer h.running.Done()
-		watch(r, p)
-	}()
+	watch(p)
 }
 
 func (h *Host) forget(r run) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -42,12 +43,21 @@ func identify(pidfd, pid int, incarnation uint64) (spec.Identity, error) {
 	}, nil
 }
 
+// identifyFresh is identify for a child that this process has just forked. ticks is
+// when; 0 if that is to be looked up.
+func identifyFresh(pidfd, pid int, incarnation, ticks uint64) (spec.Identity, error) {
+	if ticks == 0 {
+		return identify(pidfd, pid, incarnation)
+	}
+	boot, err := BootID()
+	return spec.Identity{PID: pid, Inode: pidfdInode(pidfd), StartTicks: ticks, BootID: boot, Incarnation: incarnation}, err
+}
+
 // pidfdInode returns the inode of a pidfd, which the kernel uses for one
 // process only in a boot, or 0 where pidfds all share one anonymous inode
 // (before pidfs, Linux 6.9).
 func pidfdInode(pidfd int) uint64 {
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(pidfd, &fs); err != nil || int64(fs.Type) != unix.PID_FS_MAGIC {
+	if !isPidfs(pidfd) {
 		return 0
 	}
 	var st unix.Stat_t
@@ -55,6 +65,31 @@ func pidfdInode(pidfd int) uint64 {
 		return 0
 	}
 	return st.Ino
+}
+
+// pidfs says what the kernel's pidfds are, once that is known.
+var pidfs atomic.Int32
+
+const (
+	pidfsYes = iota + 1
+	pidfsNo
+)
+
+// isPidfs tells whether a pidfd is a file of pidfs, as all are or none.
+func isPidfs(pidfd int) bool {
+	if known := pidfs.Load(); known != 0 {
+		return known == pidfsYes
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(pidfd, &fs); err != nil {
+		return false
+	}
+	known := int32(pidfsNo)
+	if int64(fs.Type) == unix.PID_FS_MAGIC {
+		known = pidfsYes
+	}
+	pidfs.Store(known)
+	return known == pidfsYes
 }
 
 // procStat is what kita reads of /proc/PID/stat; proc_pid_stat(5) numbers the
@@ -133,12 +168,7 @@ func (h *Host) adopt(child string, l spec.Launch) (*process, error) {
 	if id.PID <= 0 || id.BootID != boot {
 		return nil, fmt.Errorf("adopt PID %d: %w: it is of another boot", id.PID, spec.ErrGone)
 	}
-	fd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
-	if err == unix.EINVAL { // before Linux 5.10 there is no flag
-		if fd, err = unix.PidfdOpen(id.PID, 0); err == nil {
-			err = unix.SetNonblock(fd, true)
-		}
-	}
+	fd, err := unix.PidfdOpen(id.PID, 0)
 	switch err {
 	case nil:
 	case unix.ESRCH, unix.EINVAL, unix.ENOENT:
@@ -147,18 +177,11 @@ func (h *Host) adopt(child string, l spec.Launch) (*process, error) {
 	default:
 		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
 	}
-	p, err := h.newProcess(child, id, h.leaf(l), fd)
-	if err != nil {
+	if err := verify(fd, id); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
 	}
-	if err := verify(fd, id); err != nil {
-		p.close()
-		if errors.Is(err, spec.ErrGone) {
-		}
-		return nil, fmt.Errorf("adopt PID %d: %w", id.PID, err)
-	}
-	return p, nil
+	return h.newProcess(child, id, h.leaf(l), fd), nil
 }
 
 // verify tells whether the process behind pidfd is the one that id means, and
@@ -198,8 +221,7 @@ func (h *Host) adoptRest(child string, l spec.Launch) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{host: h, child: child, id: l.Identity, leaf: h.leaf(l), done: make(chan struct{}),
-		reaped: true, others: map[*os.File]struct{}{}}
+	p := &process{host: h, child: child, id: l.Identity, leaf: h.leaf(l), reaped: true}
 	if l.Identity.BootID != boot || p.nothingLeft() {
 		p.close()
 		h.removeLeaf(p.leaf)

@@ -97,41 +97,71 @@ func (h *Host) makeLeaf(c *spec.Child, incarnation uint64) (*cgroup.Leaf, []stri
 
 // launchOrder forks, and identifies what came of it.
 func (h *Host) launchOrder(c *spec.Child, incarnation uint64, o *order) (*process, spec.Identity, error) {
-	// Taking the identity needs a descriptor; this one keeps a place for it,
-	// so that want of descriptors shows before there is a process.
-	spare, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	spares, err := reserveDescriptors()
 	if err != nil {
-		return nil, spec.Identity{}, &os.PathError{Op: "open", Path: os.DevNull, Err: err}
+		return nil, spec.Identity{}, fmt.Errorf("fork for %s: %w", o.path, err)
 	}
-	var pid, pidfd int
-	if o.needsShim(c) {
-		pid, pidfd, err = o.runShim(c)
+	before := nanosNow()
+	var pid int
+	if o.needsShim(c) || h.oddSignals() {
+		pid, err = h.runShim(o, c)
 	} else {
-		pid, pidfd, err = o.run()
+		pid, err = h.run(o)
 	}
-	unix.Close(spare)
+	after := nanosNow()
+	spares.release()
 	if err != nil {
 		return nil, spec.Identity{}, err
 	}
 	failpoint.Hit(failpoint.Fork)
-	p, id, err := h.takeOver(c.Name, incarnation, o.leaf, pid, pidfd)
+	p, err := h.takeOver(c.Name, incarnation, o.leaf, pid, ticksBetween(before, after))
 	if err != nil {
-		return nil, spec.Identity{}, errors.Join(fmt.Errorf("identify PID %d: %w", pid, err), destroy(pid, pidfd))
+		return nil, spec.Identity{}, fmt.Errorf("identify PID %d: %w", pid, err)
 	}
-	return p, id, nil
+	return p, p.id, nil
 }
 
-// takeOver makes a process of a fresh child.
-func (h *Host) takeOver(child string, incarnation uint64, leaf *cgroup.Leaf, pid, pidfd int) (*process, spec.Identity, error) {
-	id, err := identify(pidfd, pid, incarnation)
+// reserved are descriptors that keep places for others.
+type reserved [2]int
+
+// reserveDescriptors keeps places for a pidfd and for a look at /proc, so that
+// want of descriptors shows before there is a process.
+func reserveDescriptors() (r reserved, err error) {
+	for i := range r {
+		// Of stderr, which is always open: Go sees to that.
+		if r[i], err = unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3); err != nil {
+			for _, fd := range r[:i] {
+				unix.Close(fd)
+			}
+			return r, os.NewSyscallError("fcntl", err)
+		}
+	}
+	return r, nil
+}
+
+func (r reserved) release() {
+	for _, fd := range r {
+		unix.Close(fd)
+	}
+}
+
+// takeOver makes a process of a fresh child, which nobody else reaps. It is
+// destroyed where that cannot be. ticks is when it began, 0 where that is to be
+// looked up.
+func (h *Host) takeOver(child string, incarnation uint64, leaf *cgroup.Leaf, pid int, ticks uint64) (*process, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ENOSYS {
+		err = errors.New("this kernel has no pidfds, kita needs Linux 5.4")
+	}
 	if err != nil {
-		return nil, id, err
+		return nil, errors.Join(err, destroy(pid))
 	}
-	if err := unix.SetNonblock(pidfd, true); err != nil {
-		return nil, id, err
+	id, err := identifyFresh(fd, pid, incarnation, ticks)
+	if err != nil {
+		unix.Close(fd)
+		return nil, errors.Join(err, destroy(pid))
 	}
-	p, err := h.newProcess(child, id, leaf, pidfd)
-	return p, id, err
+	return h.newProcess(child, id, leaf, fd), nil
 }
 
 // prepare does all that can fail before the fork. Output files come last, so
@@ -230,25 +260,17 @@ func inDir(dir, path string) string {
 }
 
 // run forks and executes directly.
-func (o *order) run() (pid, pidfd int, err error) {
-	pidfd = -1
-	pid, _, err = syscall.StartProcess(o.path, o.argv, &syscall.ProcAttr{
+func (h *Host) run(o *order) (pid int, err error) {
+	pid, err = h.forkers.start(o.path, o.argv, &syscall.ProcAttr{
 		Dir:   o.dir,
 		Env:   o.env,
 		Files: o.files(),
-		Sys: o.intoCgroup(&syscall.SysProcAttr{
-			Setpgid:    true,
-			PidFD:      &pidfd,
-			Credential: o.as.credential(),
-		}),
+		Sys:   o.intoCgroup(&syscall.SysProcAttr{Setpgid: true, Credential: o.as.credential()}),
 	})
 	if err != nil {
-		return 0, -1, o.explain(err)
+		return 0, o.explain(err)
 	}
-	if pidfd < 0 {
-		return 0, -1, errors.Join(errors.New("this kernel has no pidfds, kita needs Linux 5.4"), destroy(pid, -1))
-	}
-	return pid, pidfd, nil
+	return pid, nil
 }
 
 func (o *order) files() []uintptr {
@@ -341,31 +363,32 @@ func readHead(file string) []byte {
 	return head[:n]
 }
 
-// destroy kills a process of ours that was launched but cannot be watched, and
-// closes its pidfd. What it was to run may have begun.
-func destroy(pid, pidfd int) error {
-	if pidfd >= 0 {
-		defer unix.Close(pidfd)
-	}
+// destroy kills and reaps a process of ours that was launched but cannot be
+// watched. What it was to run may have begun.
+func destroy(pid int) error {
 	unix.Kill(-pid, unix.SIGKILL)
 	unix.Kill(pid, unix.SIGKILL)
-	if pidfd >= 0 {
-		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-		deadline := time.Now().Add(killPatience)
-		for {
-			n, err := unix.Poll(fds, int(max(0, time.Until(deadline).Milliseconds())))
-			if err == unix.EINTR {
-				continue
-			}
-			if n == 0 {
-				return fmt.Errorf("PID %d does not die of SIGKILL", pid)
-			}
-			break
+	if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+		defer unix.Close(fd)
+		if !dies(fd) {
+			return fmt.Errorf("PID %d does not die of SIGKILL", pid)
 		}
 	}
 	for {
 		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
 			return nil
+		}
+	}
+}
+
+// dies waits for the end of a process that was killed, for killPatience at most.
+func dies(pidfd int) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	deadline := time.Now().Add(killPatience)
+	for {
+		n, err := unix.Poll(fds, int(max(0, time.Until(deadline).Milliseconds())))
+		if err != unix.EINTR {
+			return n > 0
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (p *process) signal(sig spec.Signal) error {
 	}
 	if group, gerr := unix.Getpgid(p.id.PID); gerr == nil && group != p.id.PID {
 		// Through the pidfd, so it does not matter whose PID that is now.
-		onFD(p.pidfd, func(fd int) { err = worse(err, unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0)) })
+		p.pidfd.do(func(fd int) { err = worse(err, unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0)) })
 	}
 	if sig == spec.Signal(unix.SIGKILL) && p.leaf != nil {
 		err = worse(err, p.leaf.Kill())
@@ -136,10 +136,10 @@ func (p *process) escapees(thorough bool) group {
 // live finds what lives of a run that has no cgroup.
 func (p *process) live() group {
 	g := group{}
-	if p.pidfd != nil {
+	if p.seen {
 		g = p.liveGroup()
 	}
-	out := p.escapees(p.pidfd == nil && !p.host.inherits)
+	out := p.escapees(!p.seen && !p.host.inherits)
 	if out.empty() && p.escapes.Load() {
 		// What forked behind the back of one look is seen by the next.
 		out = p.escapees(true)
@@ -178,7 +178,7 @@ func (p *process) survivors() []int {
 		p.release(more)
 	}
 	gone := true
-	onFD(p.pidfd, func(fd int) { gone = leaderEnded(fd) })
+	p.pidfd.do(func(fd int) { gone = leaderEnded(fd) })
 	if !gone {
 		// It may have moved to another group.
 		pids = append(pids, p.id.PID)
@@ -191,12 +191,12 @@ func (p *process) survivors() []int {
 // meanwhile.
 func (p *process) awaitEmpty() bool {
 	if p.leaf != nil {
-		return p.leaf.AwaitEmpty(p.done) && !p.closed()
+		return p.leaf.AwaitEmpty(p.ending()) && !p.closed()
 	}
 	g := p.live()
 	for !g.empty() {
 		for _, f := range g.members {
-			p.await(f, time.Time{}, ended)
+			p.awaitOther(f)
 		}
 		unseen := len(g.members) == 0
 		p.release(g)
@@ -216,7 +216,7 @@ func (p *process) pause() {
 	timer := time.NewTimer(p.host.retry)
 	defer timer.Stop()
 	select {
-	case <-p.done:
+	case <-p.ending():
 	case <-timer.C:
 	}
 }

@@ -185,7 +185,7 @@ func (h *Host) tellLast(p *process, exit spec.Exit) {
 			h.sink.Wrote(p.child, last)
 		}
 	case <-timer.C:
-	case <-p.done:
+	case <-p.ending():
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -102,14 +103,31 @@ var resources = map[string]int{
 // needsShim tells whether something has to happen between fork and exec that
 // Go's fork cannot do.
 func (o *order) needsShim(c *spec.Child) bool {
-	return c.Umask != nil || c.Nice != nil || len(c.Limits) > 0 || len(o.join()) > 0 || oddSignals()
+	return c.Umask != nil || c.Nice != nil || len(c.Limits) > 0 || len(o.join()) > 0
 }
 
 // oddSignals tells whether a child executed directly would inherit ignored or
 // blocked signals: the server was started by nohup, by a unit that ignores
-// SIGPIPE, or with a signal mask. (Signals that the server handles are at
-// their default after an exec.)
-func oddSignals() bool {
+// SIGPIPE, or with a signal mask, or it ignores some by now. (Signals that the
+// server handles are at their default after an exec.)
+func (h *Host) oddSignals() bool {
+	if h.bornOdd {
+		return true
+	}
+	for sig := syscall.Signal(1); sig <= lastSignal; sig++ {
+		if signal.Ignored(sig) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastSignal is _NSIG of the kernel.
+const lastSignal = 64
+
+// bornOdd tells whether this process has ignored or blocked signals. All threads
+// of a Go program block the same ones, for ever.
+func bornOdd() bool {
 	text, err := os.ReadFile("/proc/thread-self/status")
 	if err != nil {
 		return false
@@ -126,9 +144,9 @@ func oddSignals() bool {
 
 // runShim executes the server's own binary as the shim, which becomes the
 // command.
-func (o *order) runShim(c *spec.Child) (pid, pidfd int, err error) {
+func (h *Host) runShim(o *order, c *spec.Child) (pid int, err error) {
 	if !hasMain.Load() {
-		return 0, -1, errors.New("this program cannot set limits, umask or nice: its main does not call runtime.Main")
+		return 0, errors.New("this program cannot set limits, umask or nice: its main does not call runtime.Main")
 	}
 	plan := shimPlan{
 		Join: o.join(), Nice: c.Nice, Umask: c.Umask, Cred: o.as.credential(),
@@ -137,46 +155,42 @@ func (o *order) runShim(c *spec.Child) (pid, pidfd int, err error) {
 	for _, l := range c.Limits {
 		resource, ok := resources[l.Name]
 		if !ok {
-			return 0, -1, fmt.Errorf("limit %s: there is none of that name", l.Name)
+			return 0, fmt.Errorf("limit %s: there is none of that name", l.Name)
 		}
 		plan.Limits = append(plan.Limits, shimLimit{resource, l.Soft, l.Hard})
 	}
 	text, err := json.Marshal(plan)
 	if err != nil {
-		return 0, -1, fmt.Errorf("encode the launch plan: %w", err)
+		return 0, fmt.Errorf("encode the launch plan: %w", err)
 	}
 
 	planR, planW, err := shimPipe(1)
 	if err != nil {
-		return 0, -1, err
+		return 0, err
 	}
 	defer planW.Close()
 	reportW, reportR, err := shimPipe(0)
 	if err != nil {
 		unix.Close(planR)
-		return 0, -1, err
+		return 0, err
 	}
 	defer reportR.Close()
-	pidfd = -1
-	pid, _, err = syscall.StartProcess("/proc/self/exe", []string{shimName}, &syscall.ProcAttr{
+	pid, err = h.forkers.start("/proc/self/exe", []string{shimName}, &syscall.ProcAttr{
 		// The tokens are there from the first instant; everything else would
 		// only tempt the Go runtime of the shim.
 		Env:   shimEnv(o.env),
 		Files: append(o.files(), uintptr(planR), uintptr(reportW)),
-		Sys:   o.intoCgroup(&syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}),
+		Sys:   o.intoCgroup(&syscall.SysProcAttr{Setpgid: true}),
 	})
 	unix.Close(planR)
 	unix.Close(reportW)
 	if err != nil {
-		return 0, -1, fmt.Errorf("fork the launch shim: %w", err)
-	}
-	if pidfd < 0 {
-		return 0, -1, errors.Join(errors.New("this kernel has no pidfds, kita needs Linux 5.4"), destroy(pid, -1))
+		return 0, fmt.Errorf("fork the launch shim: %w", err)
 	}
 	if err := o.converse(planW, reportR, text, c); err != nil {
-		return 0, -1, errors.Join(err, destroy(pid, pidfd))
+		return 0, errors.Join(err, destroy(pid))
 	}
-	return pid, pidfd, nil
+	return pid, nil
 }
 
 // shimEnv are the tokens of an environment.

@@ -15,7 +15,7 @@ import (
 )
 
 // process is one launched or adopted process, the leader of its group, and all
-// that came of it.
+// that came of it. One that goes on costs its descriptor and this structure.
 type process struct {
 	host    *Host
 	child   string
@@ -23,13 +23,14 @@ type process struct {
 	session int
 	// leaf holds all of the run; nil where there are no cgroups.
 	leaf *cgroup.Leaf
-	// pidfd is in Go's poller and closed by close; nil once a leader has ended
-	// whom this server did not see.
-	pidfd      *os.File
-	done       chan struct{}
-	finishOnce sync.Once
+	// pidfd is closed by close. seen is false for a leader that had ended before
+	// this server saw it: there is none then.
+	pidfd pidfd
+	seen  bool
 	// escapes: without a cgroup, something of it was seen outside its group.
 	escapes atomic.Bool
+	// finished: close was called.
+	finished atomic.Bool
 
 	mu sync.Mutex
 	// reaped, guarded by mu: the kernel may use the PID again. mu is held
@@ -40,17 +41,15 @@ type process struct {
 	zombie bool
 	// others, guarded by mu, are the pidfds of group members being waited for.
 	others map[*os.File]struct{}
+	// done, guarded by mu, is closed by close; nil until somebody waits for that.
+	done chan struct{}
 }
 
-// newProcess takes over pidfd, which must be non-blocking.
-func (h *Host) newProcess(child string, id spec.Identity, leaf *cgroup.Leaf, pidfd int) (*process, error) {
+// newProcess takes over fd, a pidfd.
+func (h *Host) newProcess(child string, id spec.Identity, leaf *cgroup.Leaf, fd int) *process {
 	session, err := unix.Getsid(id.PID)
 	if err != nil {
 		session = 0
-	}
-	f := os.NewFile(uintptr(pidfd), "pidfd")
-	if f == nil {
-		return nil, unix.EBADF
 	}
 	return &process{
 		host:    h,
@@ -58,32 +57,51 @@ func (h *Host) newProcess(child string, id spec.Identity, leaf *cgroup.Leaf, pid
 		id:      id,
 		leaf:    leaf,
 		session: session,
-		pidfd:   f,
-		done:    make(chan struct{}),
-		others:  map[*os.File]struct{}{},
-	}, nil
+		pidfd:   pidfd{fd: int32(fd), open: true},
+		seen:    true,
+	}
 }
 
 // close ends every wait for p and gives its descriptors back.
 func (p *process) close() {
-	p.finishOnce.Do(func() {
+	if p.finished.Swap(true) {
+		return
+	}
+	p.pidfd.close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done != nil {
 		close(p.done)
-		if p.pidfd != nil {
-			p.pidfd.Close()
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for f := range p.others {
-			f.Close()
-		}
-		clear(p.others)
-	})
+	}
+	for f := range p.others {
+		f.Close()
+	}
+	clear(p.others)
 }
 
-// watch waits for the leader, then for its group, and tells the sink. It is
-// the goroutine of p.
-func (h *Host) watch(r run, p *process) {
-	exit, ok := p.awaitExit()
+// ending is closed once p is.
+func (p *process) ending() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done == nil {
+		p.done = make(chan struct{})
+		// close sets finished before it takes mu.
+		if p.finished.Load() {
+			close(p.done)
+		}
+	}
+	return p.done
+}
+
+func (p *process) closed() bool { return p.finished.Load() }
+
+func (p *process) run() run { return run{p.child, p.id.Incarnation} }
+
+// watchEnd tells the sink of the leader's end, waits for its group, and tells the
+// sink of that. It is a goroutine of its own while p ends; where the leader has not
+// ended yet it goes on being watched.
+func (h *Host) watchEnd(p *process) {
+	exit, ok := p.takeExit()
 	if !ok {
 		return
 	}
@@ -91,21 +109,21 @@ func (h *Host) watch(r run, p *process) {
 	h.tellLast(p, exit)
 	if p.nothingLeft() {
 		h.tellStrays(p)
-		h.end(r, p)
+		h.end(p)
 		h.sink.Exited(p.child, p.id.Incarnation, exit, true)
 		return
 	}
 	h.sink.Exited(p.child, p.id.Incarnation, exit, false)
-	h.watchRest(r, p)
+	h.watchRest(p)
 }
 
 // watchRest waits for what is left after the leader, and tells the sink.
-func (h *Host) watchRest(r run, p *process) {
+func (h *Host) watchRest(p *process) {
 	if !p.awaitEmpty() {
 		return
 	}
 	h.tellStrays(p)
-	h.end(r, p)
+	h.end(p)
 	h.sink.Emptied(p.child, p.id.Incarnation)
 }
 
@@ -117,10 +135,10 @@ func (h *Host) tellStrays(p *process) {
 
 // end gives everything of p back before its last fact is told, so that whoever
 // acts on the fact finds the descriptors free.
-func (h *Host) end(r run, p *process) {
-	h.forget(r)
+func (h *Host) end(p *process) {
+	h.forget(p.run())
 	p.close()
-	h.outputs.detach(r)
+	h.outputs.detach(p.run())
 	h.removeLeaf(p.leaf)
 }
 
@@ -141,16 +159,27 @@ func oomKilled(l *cgroup.Leaf) bool {
 	return kills > 0
 }
 
-// awaitExit waits for the leader to end and says how it did; ok is false if p
-// was closed meanwhile. A child of this process is recorded and reaped.
-func (p *process) awaitExit() (exit spec.Exit, ok bool) {
-	if !p.await(p.pidfd, time.Time{}, leaderEnded) {
-		return exit, false
-	}
+// takeExit says how a leader ended of which the kernel says that it may have; a
+// child of this process is recorded and reaped. ok is false if p was closed, or
+// goes on: older kernels tell too early when a thread that is not the first calls
+// exec.
+func (p *process) takeExit() (exit spec.Exit, ok bool) {
 	var info siginfoChild
-	mine := false
-	onFD(p.pidfd, func(fd int) { info, mine = peek(fd) })
-	if !mine {
+	mine, is := false, false
+	open := p.pidfd.do(func(fd int) {
+		if info, mine = peek(fd); mine {
+			is = info.pid != 0
+		} else {
+			is = ended(fd)
+		}
+	})
+	switch {
+	case !open:
+		return exit, false
+	case !is:
+		p.host.await(p)
+		return exit, false
+	case !mine:
 		return p.exitOfStranger()
 	}
 	if !p.settle(info) {
@@ -170,7 +199,7 @@ func (p *process) exitOfStranger() (exit spec.Exit, ok bool) {
 	deadline := at.Add(p.host.patience)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		settled := false
-		open := onFD(p.pidfd, func(fd int) { exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation) })
+		open := p.pidfd.do(func(fd int) { exit, settled = exitOfStranger(fd, p.id.PID, p.id.Incarnation) })
 		// The keeper has written it down before it reaped it.
 		if rec, found := p.host.records.find(p.id); found && !exit.Known {
 			exit, settled = exitOf(unix.WaitStatus(rec.Status), exit), true
@@ -182,18 +211,9 @@ func (p *process) exitOfStranger() (exit spec.Exit, ok bool) {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-p.done:
+		case <-p.ending():
 		}
 		timer.Stop()
-	}
-}
-
-func (p *process) closed() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -219,36 +239,31 @@ func ended(pidfd int) bool {
 	}
 }
 
-// await parks the goroutine until ready says so about f's descriptor; it is
-// asked at the beginning and after each event of the poller. False means that
-// f was closed or the deadline, if there is one, has passed.
-func (p *process) await(f *os.File, deadline time.Time, ready func(fd int) bool) bool {
+// awaitOther parks the goroutine until the process behind a pidfd of others ends.
+// False means that f was closed.
+func (p *process) awaitOther(f *os.File) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return false
 	}
-	if err := f.SetReadDeadline(deadline); err != nil && !errors.Is(err, os.ErrClosed) {
-		return p.awaitPolling(raw, deadline, ready)
+	if err := f.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, os.ErrClosed) {
+		return p.awaitOtherPolling(raw)
 	}
-	err = raw.Read(func(fd uintptr) bool { return ready(int(fd)) })
-	return err == nil
+	return raw.Read(func(fd uintptr) bool { return ended(int(fd)) }) == nil
 }
 
-// awaitPolling is await for a descriptor that the poller refused: the user has
-// used up fs.epoll.max_user_watches. It looks once per retry.
-func (p *process) awaitPolling(raw syscall.RawConn, deadline time.Time, ready func(fd int) bool) bool {
+// awaitOtherPolling is awaitOther for a descriptor that the poller refused: the
+// user has used up fs.epoll.max_user_watches. It looks once per retry.
+func (p *process) awaitOtherPolling(raw syscall.RawConn) bool {
 	tick := time.NewTicker(p.host.retry)
 	defer tick.Stop()
 	for {
 		is := false
-		if err := raw.Control(func(fd uintptr) { is = ready(int(fd)) }); err != nil {
-			return false
-		}
-		if is || !deadline.IsZero() && time.Now().After(deadline) {
-			return is
+		if err := raw.Control(func(fd uintptr) { is = ended(int(fd)) }); err != nil || is {
+			return err == nil
 		}
 		select {
-		case <-p.done:
+		case <-p.ending():
 			return false
 		case <-tick.C:
 		}
@@ -256,11 +271,8 @@ func (p *process) awaitPolling(raw syscall.RawConn, deadline time.Time, ready fu
 }
 
 // onFD calls do with f's descriptor, which stays open meanwhile. It tells
-// whether f was open; nil never is.
+// whether f was open.
 func onFD(f *os.File, do func(fd int)) bool {
-	if f == nil {
-		return false
-	}
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return false

@@ -81,6 +81,9 @@ type Client struct {
 	// left is what a pump of another version left of streams that are not
 	// attached yet.
 	left map[Key]leftover
+	// lookout has the FIFOs of all streams that a pump has; nil before there was
+	// a pump, and where the kernel gives none.
+	lookout *lookout
 }
 
 // attached is what it takes to attach a stream to another pump.
@@ -276,6 +279,7 @@ func (c *Client) attached(k Key, a *attached) {
 	if c.streams[k] != a {
 		return
 	}
+	c.lookout.add(a.fifo)
 	now, known := c.stats[k]
 	if a.faulty {
 		now.Fault = ""
@@ -307,7 +311,7 @@ func (c *Client) Discard(k Key) {
 func (c *Client) Drain(ctx context.Context, k Key) {
 	for {
 		c.mu.Lock()
-		p, changed := c.peer, c.changed
+		p, look, changed := c.peer, c.lookout, c.changed
 		_, mine := c.streams[k]
 		_, known := c.stats[k]
 		c.mu.Unlock()
@@ -315,6 +319,7 @@ func (c *Client) Drain(ctx context.Context, k Key) {
 			return
 		}
 		if p != nil {
+			look.stir()
 			if _, err := p.ask(ctx, message{Op: opDrain, Key: &k}); err == nil {
 				return
 			}
@@ -372,6 +377,9 @@ func (c *Client) Close() {
 	c.closed = true
 	close(c.closing)
 	p := c.peer
+	if c.lookout != nil {
+		c.lookout.close()
+	}
 	c.mu.Unlock()
 	if p != nil {
 		_ = p.conn.Close()

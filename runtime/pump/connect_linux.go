@@ -91,8 +91,9 @@ func (c *Client) listenTo(p *peer) bool {
 
 // install makes p the pump, and attaches to it what was attached to another.
 func (c *Client) install(p *peer) {
-	go p.watch()
 	c.mu.Lock()
+	c.watchFIFOs()
+	go p.watch(c.lookout)
 	// The end of the one before may not have been seen to yet.
 	c.mourn(c.peer)
 	c.peer = p
@@ -106,6 +107,22 @@ func (c *Client) install(p *peer) {
 		if err := c.attach(k); err != nil {
 			c.fault(k, err)
 		}
+	}
+}
+
+// watchFIFOs makes the lookout, with what was learned of the pump. mu is held.
+func (c *Client) watchFIFOs() {
+	if c.lookout == nil && !c.closed {
+		l, err := newLookout()
+		if err != nil {
+			c.log.Warn("a pump that has nothing to do is asked how it is", "err", err)
+			return
+		}
+		c.lookout = l
+		c.running.Go(l.run)
+	}
+	for _, a := range c.streams {
+		c.lookout.add(a.fifo)
 	}
 }
 

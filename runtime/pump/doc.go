@@ -26,9 +26,11 @@
 //     descriptors. A pump with other messages than the server's is told to finish,
 //     and leaves what it could not write to the next one.
 //   - A pump that dies is replaced at once, and one that does not answer within
-//     some seconds is killed. What waited in the FIFOs is still there: the server
-//     has each open for reading. Lost is at most what the pump had read and not
-//     written; the next one begins with a line that says so.
+//     some seconds is killed. It is asked while something is in a FIFO from time
+//     to time: nobody misses one that has nothing to do. What waited in the FIFOs
+//     is still there: the server has each open for reading. Lost is at most what
+//     the pump had read and not written; the next one begins with a line that
+//     says so.
 //   - What is in the FIFO of a process that ended is lost only if pump and server
 //     died, too.
 //

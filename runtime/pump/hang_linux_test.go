@@ -1,7 +1,11 @@
 package pump
 
 import (
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +38,93 @@ func TestPumpThatHangsIsReplaced(t *testing.T) {
 	eventually(t, "there is another pump", func() bool { now := c.PID(); return now != 0 && now != hung })
 	n.grows(t)
 	checkCount(t, n.finish(t, c), 1)
+}
+
+// One that has nothing to do is not asked how it is, until there is something in a
+// FIFO again: here long after it began to hang.
+func TestIdlePumpThatHangsIsReplaced(t *testing.T) {
+	c := testClient(t, t.TempDir())
+	path, goOn := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "go")
+	k := keyOf("web")
+	cmd := start(t, c, k, Stream{Dest: destination(t, path), Format: spec.Text},
+		"echo first; while [ ! -e "+goOn+" ]; do sleep 0.01; done; echo last")
+	eventually(t, "the first line is written", func() bool { return content(t, path) == "first\n" })
+	c.drainFor(t, k)
+	asked, since := uint64(0), time.Now()
+	eventually(t, "nobody asks any more", func() bool {
+		p := c.current()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.next != asked {
+			asked, since = p.next, time.Now()
+		}
+		return time.Since(since) > pingPause+time.Second
+	})
+	hung := stopPump(t, c)
+	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is another pump", func() bool { now := c.PID(); return now != 0 && now != hung })
+	eventually(t, "the stream ends", func() bool { _, is := c.Stats()[k]; return !is })
+	if got := content(t, path); got != "first\n"+tornNote+"\nlast\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestLookoutTellsOnceUntilTheNextLook(t *testing.T) {
+	l, err := newLookout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(l.run)
+	defer running.Wait()
+	defer l.close()
+	var ends [2][2]int
+	for i := range ends {
+		if err := unix.Pipe2(ends[i][:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+			t.Fatal(err)
+		}
+		defer closeAll(ends[i][:])
+		l.add(ends[i][0])
+	}
+	write := func(i int) {
+		t.Helper()
+		if _, err := unix.Write(ends[i][1], []byte("line\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stirred := func() [2]bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return [2]bool{l.watched[int32(ends[0][0])], l.watched[int32(ends[1][0])]}
+	}
+	write(0)
+	<-l.stirred
+	write(0)
+	write(1)
+	<-l.stirred
+	if got := stirred(); got != [2]bool{true, true} {
+		t.Errorf("both have something, it says %v", got)
+	}
+	// There is still something in the first one.
+	if _, err := unix.Read(ends[1][0], make([]byte, 64)); err != nil {
+		t.Fatal(err)
+	}
+	l.look()
+	<-l.stirred
+	if got := stirred(); got != [2]bool{true, false} {
+		t.Errorf("only the first one has something, it says %v", got)
+	}
+	l.remove(ends[0][0])
+	write(1)
+	<-l.stirred
+	if got := stirred(); got != [2]bool{false, true} {
+		t.Errorf("the first one is not watched any more, it says %v", got)
+	}
 }
 
 func TestAttachReplacesAPumpThatHangs(t *testing.T) {

@@ -100,6 +100,7 @@ func (c *Client) release(k Key) {
 	if a == nil {
 		return
 	}
+	c.lookout.remove(a.fifo)
 	_ = unix.Close(a.fifo)
 	if a.dest >= 0 {
 		_ = unix.Close(a.dest)

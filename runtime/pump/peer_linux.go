@@ -14,7 +14,8 @@ const (
 	// answerPatience is how long a pump may take to answer, but for a drain. One
 	// that then does not answer a ping in that time either is killed.
 	answerPatience = 2 * time.Second
-	// pingPause is between two pings: one that hangs blocks its programs.
+	// pingPause is between two pings, and between something in a FIFO and the
+	// first one: a pump that hangs blocks its programs.
 	pingPause = 2 * time.Second
 )
 
@@ -72,17 +73,30 @@ func (p *peer) ask(ctx context.Context, m message, fds ...int) (message, error) 
 	return message{}, fmt.Errorf("the pump, PID %d, did not answer and was killed: %w", p.pid, errSilent)
 }
 
-// watch pings the pump until the connection ends.
-func (p *peer) watch() {
-	timer := time.NewTicker(pingPause)
+// watch pings the pump until the connection ends, as long as there is something
+// in its FIFOs from time to time. Without a lookout it always does.
+func (p *peer) watch(l *lookout) {
+	timer := time.NewTimer(pingPause)
 	defer timer.Stop()
 	for {
+		if l != nil {
+			select {
+			case <-p.gone:
+				return
+			case <-l.stirred:
+			}
+			timer.Reset(pingPause)
+		}
 		select {
 		case <-p.gone:
 			return
 		case <-timer.C:
-			_, _ = p.ask(context.Background(), message{Op: opPing})
 		}
+		_, _ = p.ask(context.Background(), message{Op: opPing})
+		if l != nil {
+			l.look()
+		}
+		timer.Reset(pingPause)
 	}
 }
 
