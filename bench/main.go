@@ -158,7 +158,7 @@ func report(o options, about machine, all measured) error {
 	}
 	if o.results != "" {
 		err = errors.Join(err, writeFile(o.results, func(out io.Writer) error {
-			_, err := fmt.Fprintf(out, "# Results\n\n%s\n%s\n\n", strings.TrimSpace(resultsPreface), about)
+			_, err := fmt.Fprintf(out, "# Results\n\n%s\n\n%s\n", strings.TrimSpace(resultsPreface), about)
 			return errors.Join(err, all.print(out))
 		}))
 	}
