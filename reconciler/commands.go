@@ -311,7 +311,7 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 	}
 	for {
 		r.mu.Lock()
-		status, desired, changed, removed := w.e.status, w.e.desired, w.e.changed, w.e.removed
+		status, desired, changed, removed := w.e.status, w.e.desired, w.e.onChange(), w.e.removed
 		ending := r.ending
 		r.mu.Unlock()
 		f := status.Failure

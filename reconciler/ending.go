@@ -109,7 +109,7 @@ func (r *Reconciler) tellUnstopped(all []*entry) {
 func (r *Reconciler) awaitEnd(e *entry) bool {
 	for {
 		r.mu.Lock()
-		done, changed := e.atRest || e.removed, e.changed
+		done, changed := e.atRest || e.removed, e.onChange()
 		r.mu.Unlock()
 		if done {
 			return true

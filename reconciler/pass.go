@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ func (r *Reconciler) pass(name string) {
 		r.queue.AddAt(name, time.Now().Add(saveAgain))
 		return
 	}
-	s, p, ok := r.decide(name)
+	s, p, ok := r.decide(name, nil)
 	if !ok {
 		return
 	}
@@ -39,16 +40,19 @@ func (r *Reconciler) pass(name string) {
 		return
 	}
 	if p.Action != nil {
-		r.Logger.Debug("pass", "child", name, "action", p.Action.String())
+		if r.Logger.Enabled(r.ctx, slog.LevelDebug) {
+			r.Logger.Debug("pass", "child", name, "action", p.Action.String())
+		}
 		s.dirty = true
 		r.act(s, p.Action)
+		r.saveNews(s)
+		// What the action settled is shown without another turn in the queue.
+		// If there is more to be done that has to wait for its turn.
+		if s, p, ok = r.decide(name, &s.obs); !ok {
+			return
+		}
 	}
-	if s.dirty || s.e.unsaved {
-		r.save(s.e, &s.obs)
-	}
-	r.mu.Lock()
-	s.e.obs = s.obs
-	r.mu.Unlock()
+	r.saveNews(s)
 	if p.Action != nil {
 		r.queue.Add(name)
 		return
@@ -56,60 +60,98 @@ func (r *Reconciler) pass(name string) {
 	r.queue.AddAt(name, p.WakeAt)
 }
 
-// decide folds the mailbox, plans, and publishes the status.
-func (r *Reconciler) decide(name string) (*step, plan.Plan, bool) {
+// saveNews saves what the next server must know, and tries again what could not
+// be saved.
+func (r *Reconciler) saveNews(s *step) {
+	if !s.dirty && !s.e.unsaved {
+		return
+	}
+	r.save(s.e, &s.obs)
+	s.dirty = false
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	s.e.obs.Unsaved = s.obs.Unsaved
+	r.mu.Unlock()
+}
+
+// decide folds the mailbox, plans, and publishes the status. done, if not nil, is
+// the observed state after the action of the same pass.
+func (r *Reconciler) decide(name string, done *plan.Observed) (*step, plan.Plan, bool) {
+	r.mu.Lock()
 	e := r.children[name]
 	if e == nil {
+		r.mu.Unlock()
 		return nil, plan.Plan{}, false
 	}
-	s := &step{e: e, child: e.child, desired: e.desired, obs: e.obs.Clone(), now: time.Now()}
+	if done != nil {
+		e.obs = *done
+	}
+	s := &step{e: e, child: e.child, desired: e.desired, now: time.Now()}
 	if r.ending {
 		s.desired.Run, s.desired.Posthook = spec.Stopped, 0
 	}
-	for _, f := range e.mailbox {
-		asked := s.obs.Process != nil && s.obs.Process.Stop != nil
-		if f.fold(&s.obs, s.desired, s.now) {
-			s.dirty = true
-			r.observe(name, s, f, asked)
-		} else {
+	facts := e.mailbox
+	taken := facts[:0]
+	for _, f := range facts {
+		asked := e.obs.Process != nil && e.obs.Process.Stop != nil
+		if !f.fold(&e.obs, s.desired, s.now) {
 			r.Observer.StaleFact()
 			r.Logger.Debug("stale fact dropped", "child", name, "fact", f)
+			continue
 		}
+		s.dirty = true
+		taken = append(taken, f)
+		r.observe(name, s.child, f, asked)
 	}
 	e.mailbox = nil
-	p := plan.For(s.child, e.gone, s.desired, &s.obs, s.now)
-	s.obs.Published(p.Status)
-	e.obs = s.obs.Clone()
+	p := plan.For(s.child, e.gone, s.desired, &e.obs, s.now)
+	e.obs.Published(p.Status)
+	s.obs = e.obs
+	if p.Action != nil {
+		s.obs = e.obs.Clone() // the action changes it, and others look at e
+	}
 	r.publish(e, p.Status)
 	_, forget := p.Action.(plan.Forget)
 	r.rest(e, p.Status, p.Action == nil || forget)
 	r.endWith(e, p)
+	r.mu.Unlock()
+	for _, f := range taken {
+		r.logFact(name, f)
+	}
 	return s, p, true
 }
 
-// observe tells logs and metrics of a fact that was taken. asked: the process
-// had been told to end, so that however it did is no failure. mu is held.
-func (r *Reconciler) observe(name string, s *step, f fact, asked bool) {
+// observe tells metrics of a fact that was taken. asked: the process had been
+// told to end, so that however it did is no failure. mu is held.
+func (r *Reconciler) observe(name string, child *spec.Child, f fact, asked bool) {
 	switch f := f.(type) {
 	case exitedFact:
-		r.noteExit(name, s.child, f.exit, asked)
+		r.noteExit(name, child, f.exit, asked)
+	case hookFact:
+		r.Observer.HookDone(string(f.kind), f.message == "")
+	}
+}
+
+func (r *Reconciler) noteExit(name string, child *spec.Child, exit spec.Exit, asked bool) {
+	r.Observer.Exited(name, exit, asked || child != nil && child.Restart.IsSuccess(exit))
+}
+
+// logFact tells the log of a fact that was taken.
+func (r *Reconciler) logFact(name string, f fact) {
+	switch f := f.(type) {
+	case exitedFact:
+		r.logExit(name, f.exit)
 	case outputFaultFact:
 		for _, line := range f.lines {
 			r.Logger.Warn("output file", "child", name, "incarnation", f.incarnation, "problem", line)
 		}
 	case hookFact:
-		r.Observer.HookDone(string(f.kind), f.message == "")
 		if f.message != "" {
 			r.Logger.Warn("hook failed", "child", name, "kind", f.kind, "err", f.message)
 		}
 	}
 }
 
-func (r *Reconciler) noteExit(name string, child *spec.Child, exit spec.Exit, asked bool) {
-	success := asked || child != nil && child.Restart.IsSuccess(exit)
-	r.Observer.Exited(name, exit, success)
+func (r *Reconciler) logExit(name string, exit spec.Exit) {
 	r.Logger.Info("exited", "child", name, "incarnation", exit.Incarnation, "exit", exit.String())
 }
 

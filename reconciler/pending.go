@@ -34,7 +34,7 @@ func (r *Reconciler) waitFor(p spec.Pending) written {
 	defer r.mu.Unlock()
 	e := r.children[p.Command.Child]
 	if e == nil {
-		e = &entry{name: p.Command.Child, gone: true, removed: true, changed: make(chan struct{})}
+		e = &entry{name: p.Command.Child, gone: true, removed: true}
 	}
 	return written{
 		e: e, child: e.child, generation: p.Generation, incarnation: p.Incarnation,

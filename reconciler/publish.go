@@ -12,17 +12,28 @@ import (
 
 // publish makes a status visible and wakes whoever waits for it. mu is held.
 func (r *Reconciler) publish(e *entry, s spec.Status) {
-	if reflect.DeepEqual(e.status, s) {
+	same := s.Phase == e.status.Phase && s.ObservedGeneration == e.status.ObservedGeneration
+	if same && reflect.DeepEqual(e.status, s) {
 		return
 	}
 	e.status = s
 	r.touch(e)
 }
 
+// onChange is closed at the next change of e. mu is held.
+func (e *entry) onChange() <-chan struct{} {
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return e.changed
+}
+
 // touch wakes whoever waits for a change of e. mu is held.
 func (r *Reconciler) touch(e *entry) {
-	close(e.changed)
-	e.changed = make(chan struct{})
+	if e.changed != nil {
+		close(e.changed)
+		e.changed = nil
+	}
 	for w := range r.watchers {
 		w.add(e.name)
 	}

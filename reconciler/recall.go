@@ -180,6 +180,7 @@ func (r *Reconciler) foldEnd(e *entry, exit spec.Exit) {
 	e.obs.Exited(exit, false, jitter())
 	r.noteExit(e.name, e.child, exit, p.Stop != nil)
 	r.mu.Unlock()
+	r.logExit(e.name, exit)
 	r.takeOverRest(e)
 }
 
@@ -262,6 +263,7 @@ func (r *Reconciler) admitLost() {
 		e.obs.LaunchLost(jitter(), time.Now())
 		r.noteExit(e.name, e.child, *e.obs.LastExit, false)
 		r.mu.Unlock()
+		r.logExit(e.name, *e.obs.LastExit)
 		r.saveEntry(e)
 	}
 }

@@ -128,7 +128,7 @@ type entry struct {
 	obs     plan.Observed
 	status  spec.Status
 	mailbox []fact
-	// changed is closed and replaced whenever the entry changes.
+	// changed is closed when the entry changes; nil while nobody waits.
 	changed chan struct{}
 	removed bool
 	// atRest: the server is ending, and nothing of the child is left to stop.
@@ -216,7 +216,7 @@ func (r *Reconciler) work() {
 func (r *Reconciler) entry(name string) *entry {
 	e := r.children[name]
 	if e == nil {
-		e = &entry{name: name, changed: make(chan struct{}), gone: true}
+		e = &entry{name: name, gone: true}
 		e.status = plan.For(nil, false, e.desired, &e.obs, time.Now()).Status
 		r.children[name] = e
 	}
