@@ -122,13 +122,24 @@ func (a *childrenAnswer) question() question {
 	}}
 }
 
-// Overview is List and Info over one connection.
-func (c *Client) Overview(ctx context.Context) ([]spec.View, spec.Info, error) {
+// Overview is List and Info over one connection. With summaries the views have no
+// configurations, no history, no last lines and not who asked for what there is.
+func (c *Client) Overview(ctx context.Context, summaries bool) ([]spec.View, spec.Info, error) {
 	var (
 		children childrenAnswer
 		info     infoAnswer
 	)
-	err, infoErr := c.callTwo(ctx, children.question(), info.question())
+	list := children.question()
+	if summaries {
+		list.path += "?view=" + summaryView
+		list.answer = (*summariesAnswer)(&children)
+	}
+	err, infoErr := c.callTwo(ctx, list, info.question())
+	var refusal *spec.Refusal
+	if summaries && errors.As(err, &refusal) && refusal.Code == spec.BadRequest {
+		// An older server does not know of them.
+		return c.Overview(ctx, false)
+	}
 	if err == nil {
 		err = infoErr
 	}
@@ -136,6 +147,18 @@ func (c *Client) Overview(ctx context.Context) ([]spec.View, spec.Info, error) {
 		return nil, spec.Info{}, err
 	}
 	return children.Children, info.info(), nil
+}
+
+// summariesAnswer is a childrenAnswer that reads itself.
+type summariesAnswer childrenAnswer
+
+func (a *summariesAnswer) read(content []byte) error {
+	views, ok := decodeSummaries(string(content))
+	if !ok {
+		return json.Unmarshal(content, (*childrenAnswer)(a))
+	}
+	a.Children = views
+	return nil
 }
 
 // Get returns one child; a Refusal with spec.NotFound when there is none.
@@ -238,14 +261,18 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 
 // decode reads the JSON of an answer into answer.
 func (c *Client) decode(ctx context.Context, response *http.Response, answer any, sound func() bool) error {
-	content, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
+	content, err := readBody(response)
 	if err != nil {
 		return c.explain(ctx, err)
 	}
 	if len(content) > maxResponse {
 		return fmt.Errorf("%s: the answer is longer than %d bytes", c.target, maxResponse)
 	}
-	if json.Unmarshal(content, answer) != nil || !sound() {
+	read := func() error { return json.Unmarshal(content, answer) }
+	if a, ok := answer.(interface{ read(content []byte) error }); ok {
+		read = func() error { return a.read(content) }
+	}
+	if read() != nil || !sound() {
 		return &NotHTTP{Target: c.target, Reason: fmt.Sprintf("its answer to %s %s is not one of kita's", response.Request.Method, response.Request.URL.Path)}
 	}
 	return nil

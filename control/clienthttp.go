@@ -131,6 +131,17 @@ func (c *clientConn) ended(err error) error {
 	return err
 }
 
+// readBody reads a body, or more than maxResponse of it.
+func readBody(response *http.Response) ([]byte, error) {
+	var content bytes.Buffer
+	if n := response.ContentLength; n > 0 && n <= maxResponse {
+		// What it reads into has to have more room than there is.
+		content.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := content.ReadFrom(io.LimitReader(response.Body, maxResponse+1))
+	return content.Bytes(), err
+}
+
 // clientBody is the body of an answer.
 type clientBody struct {
 	io.ReadCloser

@@ -143,3 +143,20 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
+
+// oldServer refuses every query, and counts how often.
+func oldServer(refused *int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.RawQuery != "":
+			*refused++
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"code":"bad-request","detail":"it takes no query parameters"}`)
+		case r.URL.Path == "/v1/info":
+			_, _ = io.WriteString(w, `{"pid":1}`)
+		default:
+			_, _ = io.WriteString(w, `{"children":[{"name":"web"}]}`)
+		}
+	})
+}

@@ -34,6 +34,10 @@ type (
 
 func (a *api) children(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	views := a.gate.readable(askerOf(r.Context()), a.svc.List())
+	if r.URL.RawQuery != "" {
+		a.write(w, http.StatusOK, "application/json", append(appendSummaries(nil, views), '\n'))
+		return nil
+	}
 	if views == nil {
 		views = []spec.View{}
 	}

@@ -179,6 +179,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		contains           string
 	}{
 		{"GET", "/v1/children", "", 200, `"name":"a"`},
+		{"GET", "/v1/children?view=summary", "", 200, `"name":"a"`},
+		{"GET", "/v1/children?view=full", "", 400, `/v1/children takes no query parameters but view=summary`},
 		{"GET", "/v1/children/a", "", 200, `"pid":80`},
 		{"GET", "/v1/children/x", "", 404, `"code":"not-found"`},
 		{"POST", "/v1/children/b/start", "{}", 200, `"verb":"start"`},

@@ -15,6 +15,8 @@ type route struct {
 	// something. It answers, or returns why it has not: an error that is to be
 	// answered, or errHandedOver. errRecorded is of one that has.
 	handle func(w http.ResponseWriter, r *http.Request, body []byte) error
+	// query is the one query string that it takes, besides none.
+	query string
 	// verb is what takes a right, see rightTo, and has a line in the audit log.
 	// Without one anybody may ask.
 	verb string
@@ -31,7 +33,7 @@ const named = "{name}"
 
 func (a *api) routes() []route {
 	routes := []route{
-		{method: http.MethodGet, path: "/v1/children", handle: a.children, verb: string(spec.VerbCheck)},
+		{method: http.MethodGet, path: "/v1/children", query: "view=" + summaryView, handle: a.children, verb: string(spec.VerbCheck)},
 		{method: http.MethodGet, path: "/v1/children/{name}", handle: a.child, verb: string(spec.VerbCheck), child: named},
 		{method: http.MethodPost, path: "/v1/kill", handle: a.kill, verb: string(spec.VerbKill), child: spec.All},
 		{method: http.MethodPost, path: "/v1/validate", handle: a.validate, verb: verbValidate, child: spec.All},
@@ -127,8 +129,12 @@ func (a *api) resultOf(err error, refusal *spec.Refusal) string {
 
 // carryOut checks the request and has it handled.
 func (a *api) carryOut(w http.ResponseWriter, r *http.Request, op route) error {
-	if r.URL.RawQuery != "" {
-		return spec.Refuse(spec.BadRequest, "", "", "%s takes no query parameters", op.path)
+	if query := r.URL.RawQuery; query != "" && query != op.query {
+		also := ""
+		if op.query != "" {
+			also = " but " + op.query
+		}
+		return spec.Refuse(spec.BadRequest, "", "", "%s takes no query parameters%s", op.path, also)
 	}
 	if op.method == http.MethodGet {
 		if r.ContentLength != 0 {

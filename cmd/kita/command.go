@@ -138,7 +138,7 @@ func (p *program) check(ctx context.Context, r request) error {
 		},
 		warnings: func(c checked) []string { return c.problems },
 	}, func(ctx context.Context, c *control.Client) (checked, error) {
-		views, info, err := c.Overview(ctx)
+		views, info, err := c.Overview(ctx, r.format == formatText)
 		return checked{views, info.Problems}, err
 	})
 }
