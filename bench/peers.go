@@ -208,7 +208,14 @@ func (p *peerRun) end(ctx context.Context, a adapter, pids []int) (time.Duration
 	return took, err
 }
 
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive tells whether a child of a system lives. One whose supervisor has ended
+// before it is left to this process, which reaps it.
+func alive(pid int) bool {
+	if reaped, _ := syscall.Wait4(pid, nil, syscall.WNOHANG, nil); reaped == pid {
+		return false
+	}
+	return syscall.Kill(pid, 0) == nil
+}
 
 func (p *peerRun) lastLines() string {
 	text, _ := os.ReadFile(filepath.Join(p.dir, "log"))
