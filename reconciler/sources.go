@@ -19,6 +19,9 @@ const (
 	// relist is how often they are listed without being told to, for file
 	// systems that do not notify (NFS) and for events that were lost.
 	relist = 30 * time.Second
+	// trusted is how many times in a row that is left out where the watch tells
+	// of every change.
+	trusted = 20
 )
 
 // apply makes what the catalogue found the child's configuration. It takes the
@@ -113,18 +116,22 @@ func (r *Reconciler) watchSources() {
 	})
 }
 
-// watchPaths adds the directories that exist to the watch. Adding one twice is
-// harmless; one that is gone leaves by itself.
-func (r *Reconciler) watchPaths(notify *fsnotify.Watcher) {
+// watchPaths adds the directories that exist to the watch, and tells whether all
+// do. Adding one twice is harmless; one that is gone leaves by itself.
+func (r *Reconciler) watchPaths(notify *fsnotify.Watcher) (all bool) {
+	all = true
 	dirs := r.Catalogue.Paths()
 	if file := r.Settings.Server().File; file != "" {
 		dirs = append(dirs, filepath.Dir(file))
 	}
 	for _, dir := range dirs {
-		if err := notify.Add(dir); err != nil && !os.IsNotExist(err) {
+		err := notify.Add(dir)
+		all = all && err == nil
+		if err != nil && !os.IsNotExist(err) {
 			r.Logger.Debug("cannot watch, it is listed every 30 s instead", "dir", dir, "err", err)
 		}
 	}
+	return all
 }
 
 // watchLoop lists the load paths again once events have come to rest. What the
@@ -133,6 +140,7 @@ func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 	quiet := time.NewTimer(relist)
 	defer quiet.Stop()
 	var first time.Time // of the events not yet acted on
+	watched, left := false, 0
 	// Without a watch these are channels that never tell anything.
 	var events chan fsnotify.Event
 	var failures chan error
@@ -154,14 +162,20 @@ func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 			quiet.Reset(min(settle, max(0, first.Add(settleMax).Sub(now))))
 		case err := <-failures:
 			r.Logger.Warn("watch of the load paths", "err", err)
+			left = 0
 			quiet.Reset(0)
 		case <-quiet.C:
-			first = time.Time{}
+			quiet.Reset(relist)
+			if first.IsZero() && watched && left > 0 && r.Catalogue.Watchable() {
+				left--
+				r.refreshSettings()
+				continue
+			}
+			first, left = time.Time{}, trusted
 			r.Refresh()
 			if notify != nil {
-				r.watchPaths(notify)
+				watched = r.watchPaths(notify)
 			}
-			quiet.Reset(relist)
 		}
 	}
 }

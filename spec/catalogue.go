@@ -20,6 +20,7 @@ type Catalogue struct {
 	scan  sync.Mutex
 	dirs  map[string]*listing  // by absolute path
 	files map[string]*readFrom // by path
+	links bool                 // at the last Refresh some file had several names
 
 	// mu owns the rest. It is never held over a system call; whoever takes
 	// both takes scan first.
@@ -131,11 +132,31 @@ func (c *Catalogue) Refresh() (changed []string, problems []Problem) {
 		}
 	}
 	c.dropUnlisted(s)
+	c.links = false
+	for _, f := range c.files {
+		c.links = c.links || f.id.links > 1
+	}
 	problems = append(s.problems(), c.illegal()...)
 	c.mu.Lock()
 	c.problems = problems
 	c.mu.Unlock()
 	return changed, slices.Clone(problems)
+}
+
+// Watchable tells whether whoever watches the load paths has been told of all that
+// changed since the last Refresh. It looks at the directories alone, which costs
+// nothing with thousands of files. A file that has other names, symbolic or hard
+// links, can change without its directory's knowledge, and so can one that another
+// machine writes.
+func (c *Catalogue) Watchable() bool {
+	c.scan.Lock()
+	defer c.scan.Unlock()
+	for _, l := range c.beginScan().listings {
+		if l.links || !l.unchanged() || !l.id.onDisk() {
+			return false
+		}
+	}
+	return !c.links
 }
 
 // Fresh is Lookup after a look at the disk, for this name only: it lists a

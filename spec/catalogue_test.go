@@ -454,3 +454,49 @@ func TestReadFile(t *testing.T) {
 		})
 	}
 }
+
+func TestWatchableIsWhatNoWatchMisses(t *testing.T) {
+	outside, tests := t.TempDir(), []struct {
+		name   string
+		change func(t *testing.T, dir string)
+		want   bool
+	}{
+		{"nothing changed", func(*testing.T, string) {}, true},
+		{"a file came", func(t *testing.T, dir string) { write(t, filepath.Join(dir, "db.yml"), "command: x\n") }, false},
+	}
+	write(t, filepath.Join(outside, "target"), "command: x\n")
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if id, err := statID(dir); err != nil || !id.onDisk() {
+				t.Skip("no disk, so nothing is taken for watched")
+			}
+			write(t, filepath.Join(dir, "web.yml"), "command: x\n")
+			c := catalogueOf(t, dir)
+			tt.change(t, dir)
+			if tt.want {
+				// The clock must have gone on since the directory was made.
+				for !c.Watchable() && t.Context().Err() == nil {
+					c.Refresh()
+				}
+			} else if c.Watchable() {
+				t.Error("is taken for watched")
+			}
+		})
+	}
+	for name, link := range map[string]func(oldname, newname string) error{"symbolic link": os.Symlink, "hard link": os.Link} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := link(filepath.Join(outside, "target"), filepath.Join(dir, "web.yml")); err != nil {
+				t.Fatal(err)
+			}
+			c := catalogueOf(t, dir)
+			for id, err := statID(dir); err == nil && id.racy(time.Now()); id, err = statID(dir) {
+				c.Refresh()
+			}
+			if c.Watchable() {
+				t.Error("is taken for watched")
+			}
+		})
+	}
+}

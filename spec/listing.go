@@ -26,25 +26,31 @@ type listing struct {
 	// names are the file names that a child's could be, sorted. They stay
 	// what they were while err is set.
 	names []string
+	// links: some of them are symbolic links, or of an unknown type.
+	links bool
 	err   error
 }
 
 // listIfChanged trusts the list as long as the directory's time stamps cannot
 // hide a change.
 func (l *listing) listIfChanged() {
-	if id, err := statID(l.abs); err == nil && l.err == nil && id == l.id && !id.racy(l.seen) {
-		return
+	if !l.unchanged() {
+		l.list()
 	}
-	l.list()
+}
+
+func (l *listing) unchanged() bool {
+	id, err := statID(l.abs)
+	return err == nil && l.err == nil && id == l.id && !id.racy(l.seen)
 }
 
 func (l *listing) list() {
 	seen := time.Now()
-	names, id, err := listNames(l.abs)
+	names, links, id, err := listNames(l.abs)
 	l.err = err
 	switch {
 	case err == nil:
-		l.names, l.id, l.seen = names, id, seen
+		l.names, l.links, l.id, l.seen = names, links, id, seen
 	case errors.Is(err, fs.ErrNotExist):
 		// The directory is gone, and the files with it. Any other error says
 		// nothing about them: a disk that hiccups deletes no children.
@@ -52,26 +58,25 @@ func (l *listing) list() {
 	}
 }
 
-func listNames(dir string) ([]string, fileID, error) {
-	id, err := statID(dir)
-	if err != nil {
-		return nil, fileID{}, err
+func listNames(dir string) (names []string, links bool, id fileID, err error) {
+	if id, err = statID(dir); err != nil {
+		return nil, false, id, err
 	}
 	// Not opened before it is known to be a directory: it could be a FIFO.
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return nil, fileID{}, errors.New("is not a directory")
+		return nil, false, id, errors.New("is not a directory")
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fileID{}, err
+		return nil, false, id, err
 	}
-	var names []string
 	for _, e := range entries {
 		if _, ok := NameOf(e.Name()); ok && !e.IsDir() {
 			names = append(names, e.Name())
+			links = links || !e.Type().IsRegular()
 		}
 	}
-	return names, id, nil
+	return names, links, id, nil
 }
 
 // unlistedError is the Err of a child whose directory cannot be listed now.

@@ -18,6 +18,7 @@ const MaxFileSize = 1 << 20
 // changes within one tick of the file system's clock (see racy).
 type fileID struct {
 	dev, inode   uint64
+	links        uint64
 	size         int64
 	mtime, ctime unix.Timespec
 }
@@ -82,6 +83,7 @@ func idOf(st *unix.Stat_t) fileID {
 	return fileID{
 		dev:   uint64(st.Dev),
 		inode: uint64(st.Ino),
+		links: uint64(st.Nlink),
 		size:  st.Size,
 		mtime: st.Mtim,
 		ctime: st.Ctim,
@@ -110,12 +112,15 @@ func (id fileID) racy(seen time.Time) bool {
 // which goes on at least a hundred times a second (CONFIG_HZ); its ctime, unlike
 // its mtime, cannot be set. The clock of another machine may differ from ours.
 func (id fileID) tick() time.Duration {
-	onDisk := unix.Major(id.dev) != 0
-	if onDisk && id.ctime.Nsec%int64(time.Millisecond) != 0 {
+	if id.onDisk() && id.ctime.Nsec%int64(time.Millisecond) != 0 {
 		return 20 * time.Millisecond
 	}
 	return 2 * time.Second
 }
+
+// onDisk tells whether it is on a disk of this machine: other file systems have
+// no device of their own.
+func (id fileID) onDisk() bool { return unix.Major(id.dev) != 0 }
 
 func ignoringEINTR(call func() error) error {
 	for {
