@@ -17,6 +17,9 @@ const (
 	// quietRoom is how many bytes a quiet server takes until garbage is collected
 	// again. It is as much as the least heap of a Go program.
 	quietRoom = 4 << 20
+	// smallHeap is how many bytes of a heap in which no garbage was collected yet
+	// are left as they are: the collector would take half as much for itself.
+	smallHeap = 2 << 20
 	// busyPercent is how much the heap grows between two collections while there
 	// is much to do, in percent.
 	busyPercent = 100
@@ -49,8 +52,6 @@ func manageMemory(after time.Duration) (end func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.timer = time.AfterFunc(after, m.giveBack)
-	// A server that never has much to do needs no collector: it takes a megabyte.
-	m.timer.Stop()
 	m.rest()
 	m.await()
 	return m.end
@@ -90,7 +91,9 @@ func (m *memory) wake() {
 
 // giveBack gives everything back that is not in use.
 func (m *memory) giveBack() {
-	debug.FreeOSMemory()
+	if readMetric("/gc/cycles/total:gc-cycles") > 0 || readMetric("/memory/classes/heap/objects:bytes") > smallHeap {
+		debug.FreeOSMemory()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.ended {
