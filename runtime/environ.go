@@ -28,42 +28,64 @@ const maxEnvFile = 1 << 20
 // environment is the variables of a process: of two with one name, the later.
 type environment struct {
 	entries []string
-	index   map[string]int
+	// index has where they are; base, where it is not nil, those that index has
+	// not. It is shared by others.
+	index, base map[string]int
+}
+
+func (e *environment) find(name string) (i int, ok bool) {
+	if i, ok = e.index[name]; !ok {
+		i, ok = e.base[name]
+	}
+	return i, ok
 }
 
 func (e *environment) set(name, value string) {
-	if e.index == nil {
-		e.index = map[string]int{}
-	}
 	entry := name + "=" + value
-	if i, ok := e.index[name]; ok {
+	if i, ok := e.find(name); ok {
 		e.entries[i] = entry
 		return
+	}
+	if e.index == nil {
+		e.index = make(map[string]int, 8)
 	}
 	e.index[name] = len(e.entries)
 	e.entries = append(e.entries, entry)
 }
 
 func (e *environment) get(name string) (string, bool) {
-	i, ok := e.index[name]
+	i, ok := e.find(name)
 	if !ok {
 		return "", false
 	}
 	return e.entries[i][len(name)+1:], true
 }
 
-// environ puts the environment of a process together: the server's own without
-// what is addressed to the server alone, then who it runs as, env_file, env
-// and the tokens, each overriding what came before.
-func (h *Host) environ(c *spec.Child, incarnation uint64, as *account) (*environment, error) {
+// over is an environment that begins as e, which must not change any more.
+func (e *environment) over() *environment {
+	const room = 8 // for what a launch adds
+	return &environment{entries: append(make([]string, 0, len(e.entries)+room), e.entries...), base: e.index}
+}
+
+// inherited is what processes inherit of env: all but what is addressed to the
+// server alone.
+func inherited(env []string) *environment {
 	e := &environment{}
-	for _, entry := range h.env {
+	for _, entry := range env {
 		name, value, ok := strings.Cut(entry, "=")
 		if !ok || name == "" || name == envChild || name == envIncarnation || name == envServer || name == envNotify {
 			continue
 		}
 		e.set(name, value)
 	}
+	return e
+}
+
+// environ puts the environment of a process together: the server's own without
+// what is addressed to the server alone, then who it runs as, env_file, env
+// and the tokens, each overriding what came before.
+func (h *Host) environ(c *spec.Child, incarnation uint64, as *account) (*environment, error) {
+	e := h.env.over()
 	if as != nil && as.name != "" {
 		e.set("USER", as.name)
 		e.set("LOGNAME", as.name)

@@ -69,7 +69,7 @@ var errClosed = errors.New("the server is going down")
 type Host struct {
 	sink    Sink
 	log     *slog.Logger
-	env     []string
+	env     *environment
 	id      string
 	cgroups *cgroup.Tree
 	keeper  int
@@ -127,7 +127,6 @@ func New(sink Sink, o Options) *Host {
 	h := &Host{
 		sink:      sink,
 		log:       o.Logger,
-		env:       o.Env,
 		id:        o.ID,
 		cgroups:   o.Cgroups,
 		keeper:    o.Keeper,
@@ -146,9 +145,10 @@ func New(sink Sink, o Options) *Host {
 	if h.log == nil {
 		h.log = slog.Default()
 	}
-	if h.env == nil {
-		h.env = os.Environ()
+	if o.Env == nil {
+		o.Env = os.Environ()
 	}
+	h.env = inherited(o.Env)
 	if err := hideDescriptors(); err != nil {
 		h.log.Warn("children may inherit descriptors of the server", "error", err)
 	}

@@ -112,13 +112,39 @@ type procStat struct {
 // readStat reads /proc/PID/stat. The error is unix.ESRCH or unix.ENOENT when
 // there is no such process.
 func readStat(pid int) (procStat, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	// Longer than the kernel writes it: 52 numbers of 20 digits at most, and a name.
+	var buf [1280]byte
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	text, err := readSmall(path, buf[:])
 	if err != nil {
 		return procStat{}, err
 	}
 	st, err := parseStat(text)
 	st.pid = pid
 	return st, err
+}
+
+// readSmall reads a file of /proc that fits into buf and comes in one piece. It
+// asks Go's poller for nothing, as package os would.
+func readSmall(path string, buf []byte) ([]byte, error) {
+	fd, err := retryEINTR(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	n, err := retryEINTR(func() (int, error) { return unix.Read(fd, buf) })
+	if err != nil {
+		return nil, &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return buf[:n], nil
+}
+
+func retryEINTR(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // parseStat parses the text of /proc/PID/stat. The command's name, field 2, may
@@ -128,33 +154,56 @@ func parseStat(text []byte) (procStat, error) {
 	if end < 0 {
 		return procStat{}, errors.New("/proc/PID/stat has no command")
 	}
-	// fields[0] is field 3.
-	fields := bytes.Fields(text[end+1:])
-	if len(fields) < 20 || len(fields[0]) != 1 {
+	var st procStat
+	field := 3
+	for word := range bytes.FieldsSeq(text[end+1:]) {
+		if err := st.set(field, word); err != nil {
+			return st, fmt.Errorf("/proc/PID/stat: field %d: %w", field, err)
+		}
+		field++
+	}
+	if field < 3+20 {
 		return procStat{}, errors.New("/proc/PID/stat has too few fields")
 	}
-	var failed error
-	number := func(field int) uint64 {
-		n, err := strconv.ParseInt(string(fields[field-3]), 10, 64)
-		if err != nil && failed == nil {
-			failed = fmt.Errorf("/proc/PID/stat: field %d: %w", field, err)
+	return st, nil
+}
+
+// set takes a field over, if it is one of those that are kept.
+func (st *procStat) set(field int, word []byte) error {
+	var number uint64
+	switch field {
+	case 3:
+		if len(word) != 1 {
+			return fmt.Errorf("%q is no state", word)
 		}
-		return uint64(n)
+		st.state = word[0]
+		return nil
+	case 4, 5, 6, 14, 15, 20, 22, 52:
+		n, err := strconv.ParseInt(string(word), 10, 64)
+		if err != nil {
+			return err
+		}
+		number = uint64(n)
 	}
-	st := procStat{
-		state:      fields[0][0],
-		parent:     int(number(4)),
-		group:      int(number(5)),
-		session:    int(number(6)),
-		userTicks:  number(14),
-		kernTicks:  number(15),
-		threads:    int(number(20)),
-		startTicks: number(22),
+	switch field {
+	case 4:
+		st.parent = int(number)
+	case 5:
+		st.group = int(number)
+	case 6:
+		st.session = int(number)
+	case 14:
+		st.userTicks = number
+	case 15:
+		st.kernTicks = number
+	case 20:
+		st.threads = int(number)
+	case 22:
+		st.startTicks = number
+	case 52:
+		st.exitCode = uint32(number)
 	}
-	if len(fields) > 52-3 {
-		st.exitCode = uint32(number(52))
-	}
-	return st, failed
+	return nil
 }
 
 // adopt opens a pidfd on the process that id means and verifies that it is the
