@@ -2,7 +2,6 @@ package reconciler
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"maps"
 	goruntime "runtime"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kita/reconciler/plan"
+	"kita/reconciler/store"
 	"kita/spec"
 )
 
@@ -108,20 +108,47 @@ func (r *Reconciler) restore() map[string]spec.Desired {
 		}
 		r.entry(name).desired = d
 	}
-	for name, f := range facts {
-		e := r.entry(name)
-		if err := json.Unmarshal(f.Data, &e.obs); err != nil {
-			r.Logger.Warn("saved state of a child is unusable", "child", name, "err", err)
-			e.obs = plan.Observed{}
-		}
-		if p := e.obs.Process; p != nil && e.child == nil {
-			e.child = p.Config
-		}
-	}
+	r.restoreFacts(facts)
 	for _, e := range r.children {
 		r.recoverWish(e, changes)
 	}
 	return changes
+}
+
+// restoreFacts reads what was last seen of each child, on all processors. mu is
+// held.
+func (r *Reconciler) restoreFacts(facts map[string]store.Facts) {
+	type saved struct {
+		e    *entry
+		data []byte
+	}
+	next := make(chan saved, 64)
+	var readers sync.WaitGroup
+	for range goruntime.GOMAXPROCS(0) {
+		readers.Go(func() {
+			for s := range next {
+				r.restoreEntry(s.e, s.data)
+			}
+		})
+	}
+	for name, f := range facts {
+		next <- saved{r.entry(name), f.Data}
+	}
+	close(next)
+	readers.Wait()
+}
+
+// restoreEntry reads what was last seen of one child. Where its process has the
+// configuration that its file has, it is kept once. mu is held by the caller of
+// restoreFacts.
+func (r *Reconciler) restoreEntry(e *entry, data []byte) {
+	if err := e.obs.ReadJSON(data, e.child); err != nil {
+		r.Logger.Warn("saved state of a child is unusable", "child", e.name, "err", err)
+		e.obs = plan.Observed{}
+	}
+	if p := e.obs.Process; p != nil && e.child == nil {
+		e.child = p.Config
+	}
 }
 
 // recoverWish wants a child to run whose process was wanted and whose desired

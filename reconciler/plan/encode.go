@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -67,6 +68,32 @@ func (o *Observed) AppendJSON(b []byte) ([]byte, error) {
 		e.time("since", o.Since)
 	}
 	return append(e.b, '}'), e.err
+}
+
+// ReadJSON makes o what AppendJSON wrote. Where the process has been started with
+// child as it is, which may be nil, child is taken and not a copy of it.
+func (o *Observed) ReadJSON(data []byte, child *spec.Child) error {
+	var own []byte
+	if child != nil {
+		var err error
+		if own, err = json.Marshal(child); err != nil {
+			return err
+		}
+		own = append([]byte(`"config":`), append(own, `,"started_at":`...)...)
+	}
+	at := bytes.Index(data, own)
+	if child == nil || at < 0 {
+		return json.Unmarshal(data, o)
+	}
+	// No text in data can look like this: a quote in a text is escaped.
+	rest := append(bytes.Clone(data[:at]), data[at+len(own)-len(`"started_at":`):]...)
+	if err := json.Unmarshal(rest, o); err != nil {
+		return err
+	}
+	if o.Process != nil && o.Process.Config == nil {
+		o.Process.Config = child
+	}
+	return nil
 }
 
 // encoder appends the members of JSON objects.

@@ -27,6 +27,41 @@ func TestAppendJSONIsWhatMarshalMakes(t *testing.T) {
 	}
 }
 
+func TestReadJSONIsWhatUnmarshalMakes(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 500 {
+		var o, want Observed
+		fill(random, reflect.ValueOf(&o).Elem())
+		data, err := o.AppendJSON(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantErr := json.Unmarshal(data, &want)
+		children := []*spec.Child{nil, newChild()}
+		if o.Process != nil && o.Process.Config != nil {
+			same := *o.Process.Config
+			children = append(children, &same)
+		}
+		for i, child := range children {
+			var got Observed
+			if err := got.ReadJSON(data, child); (err == nil) != (wantErr == nil) {
+				t.Fatalf("error %v, want %v", err, wantErr)
+			} else if err != nil {
+				continue
+			}
+			if i == 2 {
+				if got.Process.Config != child {
+					t.Fatalf("the configuration is a copy: %s", data)
+				}
+				got.Process.Config = want.Process.Config
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("got  %+v\nwant %+v", got, want)
+			}
+		}
+	}
+}
+
 func TestAppendJSONSaysWhatCannotBeWritten(t *testing.T) {
 	o := Observed{Since: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)}
 	if _, err := o.AppendJSON(nil); err == nil {
