@@ -104,6 +104,17 @@ func (f *fleet) start() {
 	}
 }
 
+// settle waits until the output of all is left alone.
+func (f *fleet) settle() {
+	if !f.output {
+		return
+	}
+	awaitThat(f.b, "quiet files", func() (string, bool) {
+		busy := f.host.outputs.files.Busy()
+		return fmt.Sprint(busy), busy == 0
+	})
+}
+
 // stop ends all of them.
 func (f *fleet) stop() {
 	for n := range f.started.Load() {
@@ -194,5 +205,62 @@ func BenchmarkEnd(b *testing.B) {
 			}
 			b.StopTimer()
 		})
+	}
+}
+
+// BenchmarkIdle is what a child costs that does nothing: bytes of heap and of
+// stacks of its host. Kept are neither the goroutines that started it nor what they
+// left to the collector.
+func BenchmarkIdle(b *testing.B) {
+	for _, how := range []struct {
+		name            string
+		cgroups, output bool
+	}{{"plain", false, false}, {"cgroup", true, false}, {"cgroup+output", true, true}} {
+		b.Run(how.name, func(b *testing.B) {
+			f := newFleet(b, how.cgroups, how.output)
+			f.makeOutputs(b.N)
+			before := inUse()
+			for range b.N {
+				f.start()
+			}
+			f.settle()
+			b.ReportMetric(float64(inUse()-before)/float64(b.N), "B/child")
+		})
+	}
+}
+
+// inUse is how many bytes of heap and stacks are in use.
+func inUse() int64 {
+	goruntime.GC()
+	goruntime.GC()
+	var m goruntime.MemStats
+	goruntime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+func TestIdleChildrenAreSmall(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		output bool
+		most   int64 // bytes a child, with those of its file in this test
+	}{{"without output", false, 1300}, {"with output", true, 4500}} {
+		t.Run(tt.name, func(t *testing.T) { idleChildrenAreSmall(t, tt.output, tt.most) })
+	}
+}
+
+func idleChildrenAreSmall(t *testing.T, output bool, most int64) {
+	const children = 300
+	f := newFleet(t, true, output)
+	f.makeOutputs(children)
+	before, goroutines := inUse(), goruntime.NumGoroutine()
+	for range children {
+		f.start()
+	}
+	f.settle()
+	if each := (inUse() - before) / children; each > most {
+		t.Errorf("an idle child costs %d bytes, at most %d are meant", each, most)
+	}
+	if grown := goruntime.NumGoroutine() - goroutines; grown > 10 {
+		t.Errorf("%d idle children have %d goroutines", children, grown)
 	}
 }

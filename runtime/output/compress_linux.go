@@ -269,5 +269,8 @@ func (f *File) swap(p *place, a archive, name string, size uint64) error {
 func (f *File) leave(seq uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.stuck == nil {
+		f.stuck = map[uint64]bool{}
+	}
 	f.stuck[seq] = true
 }

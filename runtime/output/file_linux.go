@@ -116,7 +116,7 @@ type File struct {
 // whose it is, nil: the server's own. What a crash interrupted is finished; where
 // that cannot be, or the record cannot be read, there is a File and an error.
 func (s *shared) open(path string, owner *Owner) (*File, error) {
-	f := &File{shared: s, path: path, turn: make(chan struct{}, 1), stuck: map[uint64]bool{}}
+	f := &File{shared: s, path: path, turn: make(chan struct{}, 1)}
 	f.rec = record{Path: path, Owner: owner, Next: 1}
 	rec, err := s.records.load(path)
 	if rec != nil {

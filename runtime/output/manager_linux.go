@@ -362,6 +362,10 @@ func (m *Manager) Close() {
 	}
 }
 
+// Busy counts the files that are looked at within the next seconds, since they are
+// written to or are new. One that is being looked at right now may be left out.
+func (m *Manager) Busy() int { return m.watch.unsettled(time.Now()) }
+
 // ownerOf is whose file an output is; nil is the server's own.
 func ownerOf(o spec.Output) *Owner {
 	if o.UID == nil || o.GID == nil {

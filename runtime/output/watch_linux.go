@@ -348,6 +348,20 @@ func (w *watcher) arm(e *entry, r report, mask uint32) bool {
 	return true
 }
 
+// unsettled counts the files that are being looked at, or are due within the time
+// that a file is looked at while it is not idle.
+func (w *watcher) unsettled(now time.Time) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.arming
+	for _, e := range w.heap {
+		if e.look.due.Before(now.Add(crowdWait)) {
+			n++
+		}
+	}
+	return n
+}
+
 // next is when an entry is looked at after a look; zero for never.
 func (w *watcher) next(e *entry, r report, now time.Time) time.Time {
 	at := r.deadline
