@@ -16,6 +16,7 @@ type queue struct {
 	order  []string        // to be given out, oldest first
 	dirty  map[string]bool // in order, or added while in work
 	inWork map[string]bool
+	burst  int // the most that were dirty since all was done
 	wakes  wakeHeap
 	byName map[string]*wake
 	timer  *time.Timer // fires at the earliest wake
@@ -48,6 +49,7 @@ func (q *queue) add(name string) {
 		return
 	}
 	q.dirty[name] = true
+	q.burst = max(q.burst, len(q.dirty))
 	if !q.inWork[name] {
 		q.order = append(q.order, name)
 		q.ready.Signal()
@@ -125,8 +127,18 @@ func (q *queue) Done(name string) (idle bool) {
 		q.order = append(q.order, name)
 		q.ready.Signal()
 	}
-	return len(q.order) == 0 && len(q.inWork) == 0
+	if len(q.order) > 0 || len(q.inWork) > 0 {
+		return false
+	}
+	if q.burst > smallBurst {
+		// Maps keep the room they once needed.
+		q.dirty, q.inWork, q.order, q.burst = map[string]bool{}, map[string]bool{}, nil, 0
+	}
+	return true
 }
+
+// smallBurst is a number of names that wait for which the room is kept.
+const smallBurst = 256
 
 // Len is the number of names that wait for a worker.
 func (q *queue) Len() int {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -142,7 +143,8 @@ func (d draft) finish() (*Child, error) {
 		return nil, fmt.Errorf("directory of %s: %w", c.File, err)
 	}
 	c.Command = append(append([]string{}, d.words...), d.args...)
-	c.Dir = within(home, c.Dir)
+	// Thousands of children mostly have one.
+	c.Dir = unique.Make(within(home, c.Dir)).Value()
 	if c.EnvFile != "" {
 		c.EnvFile = within(home, c.EnvFile)
 	}

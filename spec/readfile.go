@@ -3,9 +3,8 @@ package spec
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,25 +40,59 @@ func readFile(path string) ([]byte, fileID, error) {
 	if err := mustBeRegular(path, &st); err != nil {
 		return nil, fileID{}, err
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	// Without os.File, which would ask the poller first whether it may block.
+	fd, err := open(path)
 	if err != nil {
 		return nil, fileID{}, fmt.Errorf("read: %w", err)
 	}
-	defer f.Close()
-	if err := ignoringEINTR(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
+	defer unix.Close(fd)
+	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &st) }); err != nil {
 		return nil, fileID{}, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	if err := mustBeRegular(path, &st); err != nil {
 		return nil, fileID{}, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	data, err := readAll(fd, st.Size)
 	if err != nil {
-		return nil, fileID{}, fmt.Errorf("read: %w", err)
+		return nil, fileID{}, fmt.Errorf("read: %w", &fs.PathError{Op: "read", Path: path, Err: err})
 	}
 	if len(data) > MaxFileSize {
 		return nil, fileID{}, fmt.Errorf("read %s: larger than 1 MiB, which no configuration file may be", printable(path))
 	}
 	return data, idOf(&st), nil
+}
+
+func open(path string) (fd int, err error) {
+	err = ignoringEINTR(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+// readAll reads a file that is likely to have size bytes, and at most a few more
+// than MaxFileSize.
+func readAll(fd int, size int64) ([]byte, error) {
+	data := make([]byte, 0, min(size, MaxFileSize)+1)
+	for len(data) <= MaxFileSize {
+		data = slices.Grow(data, 1)
+		n := 0
+		err := ignoringEINTR(func() (err error) {
+			n, err = unix.Read(fd, data[len(data):cap(data)])
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			break
+		}
+		data = data[:len(data)+n]
+	}
+	return data, nil
 }
 
 func mustBeRegular(path string, st *unix.Stat_t) error {

@@ -39,7 +39,8 @@ type Store struct {
 	log                          *slog.Logger
 	locks, given                 []*os.File
 
-	// As the journal was when it was opened; not written afterwards.
+	// As the journal was when it was opened; not written afterwards, but for
+	// opened.desired, which is guarded by mu.
 	opened state
 	damage error
 
@@ -159,8 +160,13 @@ func (s *Store) tidy() {
 	}
 }
 
-// Desired returns the desired state as it was at Open.
-func (s *Store) Desired() map[string]spec.Desired { return maps.Clone(s.opened.desired) }
+// Desired returns the desired state as it was at Open. It is kept until Begin, and
+// nil afterwards.
+func (s *Store) Desired() map[string]spec.Desired {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.opened.desired)
+}
 
 // SameBoot tells whether the server before this one began in this boot.
 func (s *Store) SameBoot() bool { return s.opened.boot == s.bootID }
@@ -203,6 +209,9 @@ func (s *Store) Forget(names ...string) error {
 
 // Begin writes that a server runs, in this boot.
 func (s *Store) Begin() error {
+	s.mu.Lock()
+	s.opened.desired = nil
+	s.mu.Unlock()
 	return s.commit(context.Background(), record{Boot: s.bootID})
 }
 
