@@ -104,7 +104,7 @@ const (
 func (s stat) launched() bool { return s.flags&forkNoExec == 0 && s.command != shimCommand }
 
 func readStat(pid int) (s stat, err error) {
-	text, err := os.ReadFile(procFile(pid, "stat"))
+	text, err := readProc(procFile(pid, "stat"))
 	if err != nil {
 		return s, err
 	}
@@ -128,6 +128,32 @@ func readStat(pid int) (s stat, err error) {
 	return s, err
 }
 
+// readProc is os.ReadFile with four system calls in place of eleven. A keeper that
+// looks at ten thousand orphans makes hardly any others.
+func readProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 0, 4096)
+	for {
+		if len(text) == cap(text) {
+			text = append(text, 0)[:len(text)]
+		}
+		n, err := unix.Read(fd, text[len(text):cap(text)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return text, nil
+		default:
+			text = text[:len(text)+n]
+		}
+	}
+}
+
 func procFile(pid int, name string) string {
 	return filepath.Join("/proc", strconv.Itoa(pid), name)
 }
@@ -141,7 +167,7 @@ func children() []int {
 	}
 	var pids []int
 	for _, list := range lists {
-		text, err := os.ReadFile(list)
+		text, err := readProc(list)
 		if err != nil {
 			continue
 		}
@@ -192,7 +218,7 @@ type run struct {
 
 // runByCgroup reads whose a process is from its cgroup, which a zombie has too.
 func runByCgroup(pid int) (run, bool) {
-	text, err := os.ReadFile(procFile(pid, "cgroup"))
+	text, err := readProc(procFile(pid, "cgroup"))
 	if err != nil {
 		return run{}, false
 	}
@@ -203,7 +229,7 @@ func runByCgroup(pid int) (run, bool) {
 // runByEnviron reads whose a live process is from the tokens that its server
 // gave it.
 func runByEnviron(pid int) (r run, ok bool) {
-	text, err := os.ReadFile(procFile(pid, "environ"))
+	text, err := readProc(procFile(pid, "environ"))
 	if err != nil {
 		return r, false
 	}
