@@ -75,11 +75,12 @@ func (o *Observed) AppendJSON(b []byte) ([]byte, error) {
 func (o *Observed) ReadJSON(data []byte, child *spec.Child) error {
 	var own []byte
 	if child != nil {
-		var err error
-		if own, err = json.Marshal(child); err != nil {
-			return err
+		e := encoder{b: []byte(`"config":`)}
+		e.child(child)
+		if e.err != nil {
+			return e.err
 		}
-		own = append([]byte(`"config":`), append(own, `,"started_at":`...)...)
+		own = append(e.b, `,"started_at":`...)
 	}
 	at := bytes.Index(data, own)
 	if child == nil || at < 0 {
@@ -115,7 +116,8 @@ func (e *encoder) process(p *Process) {
 	if len(p.Outputs) > 0 {
 		e.any("outputs", p.Outputs)
 	}
-	e.any("config", p.Config)
+	e.key("config")
+	e.child(p.Config)
 	e.time("started_at", p.StartedAt)
 	e.trueOmit("adopted", p.Adopted)
 	if p.Exit != nil {
@@ -205,18 +207,26 @@ func (e *encoder) time(name string, t time.Time) {
 }
 
 func (e *encoder) text(name, s string) {
+	e.key(name)
+	e.string(s)
+}
+
+func (e *encoder) string(s string) {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			e.any(name, s)
+			e.value(s)
 			return
 		}
 	}
-	e.key(name)
 	e.b = append(append(append(e.b, '"'), s...), '"')
 }
 
 func (e *encoder) any(name string, v any) {
 	e.key(name)
+	e.value(v)
+}
+
+func (e *encoder) value(v any) {
 	data, err := json.Marshal(v)
 	if err != nil && e.err == nil {
 		e.err = err

@@ -108,7 +108,7 @@ func fill(random *rand.Rand, v reflect.Value) {
 	case reflect.Uint64:
 		v.SetUint(random.Uint64())
 	case reflect.Float64:
-		v.SetFloat(random.Float64())
+		v.SetFloat([]float64{1e-9, 0.5, 1.5, 2, 100, 1e22}[random.IntN(6)])
 	}
 }
 
