@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"kita/spec"
 )
@@ -203,7 +204,7 @@ func (r *jsonReader) object(member func(key string)) {
 		key := r.string()
 		r.must(':')
 		// encoding/json takes keys in any case.
-		if r.bad = r.bad || strings.ToLower(key) != key; r.bad {
+		if r.bad = r.bad || !isPlainKey(key); r.bad {
 			return
 		}
 		member(key)
@@ -212,6 +213,16 @@ func (r *jsonReader) object(member func(key string)) {
 			return
 		}
 	}
+}
+
+// isPlainKey: nothing in it has another case.
+func isPlainKey(key string) bool {
+	for i := range len(key) {
+		if c := key[i]; c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *jsonReader) array(element func()) {
@@ -265,7 +276,7 @@ func (r *jsonReader) oddString(begin int) (s string) {
 func (r *jsonReader) token() string {
 	r.space()
 	begin := r.at
-	for r.at < len(r.text) && !strings.ContainsRune(",]} \n\t\r", rune(r.text[r.at])) {
+	for r.at < len(r.text) && strings.IndexByte(",]} \n\t\r", r.text[r.at]) < 0 {
 		r.at++
 	}
 	return r.text[begin:r.at]

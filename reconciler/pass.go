@@ -244,6 +244,7 @@ func (r *Reconciler) forget(s *step) {
 	stale := !s.e.gone || len(s.e.mailbox) > 0 || s.e.desired != s.desired && !r.ending
 	if !stale {
 		delete(r.children, name)
+		r.byName = nil
 		s.e.removed = true
 		// Before anybody can see that it is gone: its series go with it.
 		r.Observer.Forgotten(name)

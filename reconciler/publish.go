@@ -59,12 +59,19 @@ func (r *Reconciler) List() []spec.View {
 	r.refreshSettings()
 	r.mu.Lock()
 	views := make([]spec.View, 0, len(r.children))
-	for _, e := range r.children {
+	for _, e := range r.sorted() {
 		views = append(views, e.view())
 	}
 	r.mu.Unlock()
-	slices.SortFunc(views, func(a, b spec.View) int { return strings.Compare(a.Name, b.Name) })
 	return views
+}
+
+// sorted has every child, by name. mu is held.
+func (r *Reconciler) sorted() []*entry {
+	if r.byName == nil {
+		r.byName = slices.SortedFunc(maps.Values(r.children), func(a, b *entry) int { return strings.Compare(a.name, b.name) })
+	}
+	return r.byName
 }
 
 // Get returns one child; false when there is none of that name.

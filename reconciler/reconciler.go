@@ -104,6 +104,7 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	children map[string]*entry     // guarded by mu
+	byName   []*entry              // guarded by mu: children by name, nil until they are listed
 	watchers map[*watcher]struct{} // guarded by mu
 	ending   bool                  // guarded by mu: Kill was called
 	ended    chan struct{}         // closed once Kill has done what can be done
@@ -219,6 +220,7 @@ func (r *Reconciler) entry(name string) *entry {
 		e = &entry{name: name, gone: true}
 		e.status = plan.For(nil, false, e.desired, &e.obs, time.Now()).Status
 		r.children[name] = e
+		r.byName = nil
 	}
 	return e
 }

@@ -58,7 +58,7 @@ func (p *program) writeDetail(w io.Writer, d detail, prefix string) error {
 		phase.rest = ", since " + instant(s.Since, p.now())
 	}
 	f = append(f, phase)
-	if why := reason(v); why != "" {
+	if why := reason(&v); why != "" {
 		f.add("reason", why)
 	}
 	for _, warning := range warningsOf(d) {
@@ -75,7 +75,7 @@ func (p *program) writeDetail(w io.Writer, d detail, prefix string) error {
 		f.add("next start", instant(*s.NextStart, p.now()))
 	}
 	p.addDesired(&f, v.Desired, s)
-	if c := current(v); c != nil {
+	if c := current(&v); c != nil {
 		addConfig(&f, c, v.Spec)
 	}
 	if s.RepeatAt != nil {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"kita/spec"
 )
@@ -16,16 +17,19 @@ func (p *program) writeTable(w io.Writer, views []spec.View, wide bool, prefix s
 	}
 	// The column of reasons is there only where something is wrong.
 	wrong := false
-	for _, v := range views {
-		wrong = wrong || remarks(v) != ""
+	for i := range views {
+		wrong = wrong || remarks(&views[i]) != ""
 	}
 	if wrong {
 		t.heading = append(t.heading, "REASON")
 	}
-	for _, v := range views {
-		row := p.row(v)
+	t.rows = make([][]cell, 0, len(views))
+	now := p.now()
+	for i := range views {
+		v := &views[i]
+		row := appendRow(make([]cell, 0, len(t.heading)), v, now)
 		if wide {
-			row = append(row, p.wideCells(v)...)
+			row = append(row, wideCells(v, now)...)
 		}
 		if wrong {
 			row = append(row, cell{text: remarks(v)})
@@ -37,29 +41,29 @@ func (p *program) writeTable(w io.Writer, views []spec.View, wide bool, prefix s
 
 const nothing = "-"
 
-func (p *program) row(v spec.View) []cell {
-	s := v.Status
+func appendRow(row []cell, v *spec.View, now time.Time) []cell {
+	s := &v.Status
 	pid, uptime, exit := nothing, nothing, nothing
 	if s.Process != nil {
 		pid = strconv.Itoa(s.Process.PID)
-		uptime = ago(p.now().Sub(s.Process.StartedAt))
+		uptime = ago(now.Sub(s.Process.StartedAt))
 	}
 	if s.LastExit != nil {
-		exit = exitText(*s.LastExit) + ", " + ago(p.now().Sub(s.LastExit.At)) + " ago"
+		exit = exitText(*s.LastExit) + ", " + ago(now.Sub(s.LastExit.At)) + " ago"
 	}
-	return []cell{
-		{text: v.Name},
-		{text: string(s.Phase), colour: phaseColour(s.Phase)},
-		{text: pid}, {text: uptime},
-		{text: strconv.FormatUint(s.Restarts, 10)},
-		{text: exit},
-	}
+	return append(row,
+		cell{text: v.Name},
+		cell{text: string(s.Phase), colour: phaseColour(s.Phase)},
+		cell{text: pid}, cell{text: uptime},
+		cell{text: strconv.FormatUint(s.Restarts, 10)},
+		cell{text: exit},
+	)
 }
 
-func (p *program) wideCells(v spec.View) []cell {
+func wideCells(v *spec.View, now time.Time) []cell {
 	next, repeat, file, command := nothing, nothing, nothing, nothing
 	if at := v.Status.NextStart; at != nil {
-		next = "in " + ago(at.Sub(p.now()))
+		next = "in " + ago(at.Sub(now))
 	}
 	if c := current(v); c != nil {
 		file, command = c.File, c.CommandLine
@@ -68,7 +72,7 @@ func (p *program) wideCells(v spec.View) []cell {
 		}
 	}
 	if at := v.Status.RepeatAt; at != nil {
-		repeat += ", next in " + ago(at.Sub(p.now()))
+		repeat += ", next in " + ago(at.Sub(now))
 	}
 	return []cell{
 		{text: strconv.FormatUint(v.Desired.Generation, 10)},
@@ -78,7 +82,7 @@ func (p *program) wideCells(v spec.View) []cell {
 
 // current is the configuration in force: that of the live process, else that
 // of the file; nil when there is neither.
-func current(v spec.View) *spec.Child {
+func current(v *spec.View) *spec.Child {
 	if v.Status.Process != nil && v.Status.Process.Config != nil {
 		return v.Status.Process.Config
 	}
@@ -89,7 +93,7 @@ func repeatText(r *spec.Repeat) string { return string(r.Action) + " after " + r
 
 // remarks are the reason, and of each warning what it is about: why it is so can
 // be long, and stands in the detail.
-func remarks(v spec.View) string {
+func remarks(v *spec.View) string {
 	var parts []string
 	if why := reason(v); why != "" {
 		parts = append(parts, why)
@@ -103,7 +107,10 @@ func remarks(v spec.View) string {
 
 // reason is what is wrong with a child or awaited, in one line; empty when
 // there is nothing to say.
-func reason(v spec.View) string {
+func reason(v *spec.View) string {
+	if v.Status.Reason == "" && v.Status.Failure == nil && v.FileError == "" && !v.Stale {
+		return ""
+	}
 	var parts []string
 	say := func(text string) {
 		for _, said := range parts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 
 	"kita/control"
@@ -111,6 +112,10 @@ func doneText(out spec.Outcome) string {
 	return out.Child + " " + done
 }
 
+// mostGarbage is what the memory of a listing may come to, in bytes, before garbage
+// is looked for.
+const mostGarbage = 128 << 20
+
 // checked is what `check` learned from one host.
 type checked struct {
 	views    []spec.View
@@ -121,6 +126,11 @@ type checked struct {
 func (p *program) check(ctx context.Context, r request) error {
 	if r.child != "" && r.child != spec.All {
 		return p.checkOne(ctx, r)
+	}
+	if p.isProcess && len(r.hosts) == 1 {
+		// A list, read and printed once: what it takes is free when the program ends.
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(mostGarbage)
 	}
 	return fanOut(ctx, p, r, showing[checked]{
 		text: func(w io.Writer, c checked, prefix string) error {

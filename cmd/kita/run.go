@@ -23,6 +23,8 @@ type program struct {
 	// screen is where progress is shown; nil where stderr is no terminal.
 	screen *screen
 	now    func() time.Time
+	// isProcess: the process runs this one command, and ends with it.
+	isProcess bool
 	// through is set in a server that carries out a command itself: the way to
 	// its own API, and to nothing else.
 	through control.Opener
@@ -32,7 +34,7 @@ type program struct {
 
 // run is the whole program; args begin with the name it was called by.
 func run(args []string, out, err io.Writer) int {
-	p := &program{name: "kita", colour: wantsColour(out), screen: newScreen(err), now: time.Now, defaultSocket: localSocket}
+	p := &program{name: "kita", isProcess: true, colour: wantsColour(out), screen: newScreen(err), now: time.Now, defaultSocket: localSocket}
 	p.out, p.err = p.screen.over(out), p.screen.over(err)
 	var rest []string
 	if len(args) > 0 {

@@ -39,7 +39,14 @@ func (t *table) write(w io.Writer, p *program, prefix string) error {
 	for i, title := range t.heading {
 		heading[i].text = title
 	}
-	for _, row := range append([][]cell{heading}, t.rows...) {
+	line := len(prefix) + 1
+	for _, width := range widths {
+		line += width + 2
+	}
+	b.Grow(min(line*(1+len(t.rows)), 16<<20))
+	b.WriteString(prefix)
+	writeRow(&b, p, heading, widths)
+	for _, row := range t.rows {
 		b.WriteString(prefix)
 		writeRow(&b, p, row, widths)
 	}
@@ -56,7 +63,9 @@ func writeRow(b *strings.Builder, p *program, row []cell, widths []int) {
 	for i, c := range row[:last+1] {
 		b.WriteString(p.paint(c.colour, c.text))
 		if i < last {
-			b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
+			for range widths[i] - utf8.RuneCountInString(c.text) + 2 {
+				b.WriteByte(' ')
+			}
 		}
 	}
 	b.WriteByte('\n')

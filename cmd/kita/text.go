@@ -18,6 +18,9 @@ import (
 // printable is s with everything escaped that a terminal would act on rather
 // than show: children and files can hold any text.
 func printable(s string) string {
+	if isPlain(s) {
+		return s
+	}
 	if strings.IndexFunc(s, isOdd) < 0 && utf8.ValidString(s) {
 		return s
 	}
@@ -35,6 +38,16 @@ func printable(s string) string {
 		i += size
 	}
 	return b.String()
+}
+
+// isPlain: it has nothing but printable ASCII.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 func isOdd(r rune) bool { return !unicode.IsPrint(r) }
