@@ -37,12 +37,12 @@ func (b *neighbours) memory(ctx context.Context) error {
 	if !b.wants(b.n, figureMemory, figureThreads) {
 		return nil
 	}
-	// The burst of the start is over when the processor is idle.
-	if err := b.settle(ctx); err != nil {
-		return err
-	}
+	// The server gives back what the burst of the start needed once it is quiet.
 	pids, err := b.server.processes(ctx, b.bin("kita"))
 	if err != nil {
+		return err
+	}
+	if err := b.settle(ctx); err != nil {
 		return err
 	}
 	var kita, floor, threads []float64
@@ -76,23 +76,26 @@ func (b *neighbours) memory(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until keeper and server have used no processor time for a second,
-// at most 20.
+// quiet is longer than the server waits before it gives back what a burst needed.
+const quiet = 8 * time.Second
+
+// settle waits until keeper and server have used no processor time for as long as
+// quiet, or for a minute.
 func (b *neighbours) settle(ctx context.Context) error {
 	pids, err := b.server.processes(ctx, b.bin("kita"))
 	if err != nil {
 		return err
 	}
-	for range 20 {
-		before, err := ticks(pids)
+	used, since := -1.0, now()
+	for begin := now(); now()-since < quiet && now()-begin < time.Minute; {
+		n, err := ticks(pids)
 		if err != nil {
 			return err
 		}
-		if err := sleep(ctx, time.Second); err != nil {
-			return err
+		if n != used {
+			used, since = n, now()
 		}
-		after, err := ticks(pids)
-		if err != nil || after == before {
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -118,15 +121,11 @@ func (b *neighbours) idleness(ctx context.Context) error {
 	if !b.wants(b.n, figureTicks, figureWakeups) {
 		return nil
 	}
-	if err := b.settle(ctx); err != nil {
-		return err
-	}
 	pids, err := b.server.processes(ctx, b.bin("kita"))
 	if err != nil {
 		return err
 	}
-	// The question for the PIDs has woken the server.
-	if err := sleep(ctx, 2*time.Second); err != nil {
+	if err := b.settle(ctx); err != nil {
 		return err
 	}
 	usedBefore, err1 := ticks(pids)
