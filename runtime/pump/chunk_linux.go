@@ -1,5 +1,7 @@
 package pump
 
+import "runtime/debug"
+
 const (
 	// chunkSize is the size of the large buffers: what is read at once, and about
 	// what is written at once. More does not fit into the caches of a processor.
@@ -8,6 +10,9 @@ const (
 	// take those of a sync.Pool away, and making them anew costs as much as
 	// writing what is in them.
 	spareChunks = 32
+	// quietChunks are kept also when nothing has been written for a while: for a
+	// line now and then.
+	quietChunks = 4
 )
 
 // spare are the chunks that nobody uses.
@@ -32,4 +37,18 @@ func giveChunk(buf []byte) {
 	case spare <- (*[chunkSize]byte)(buf[:chunkSize]):
 	default:
 	}
+}
+
+// giveBackChunks gives the memory of a burst back to the kernel.
+func giveBackChunks() {
+	if len(spare) <= quietChunks {
+		return
+	}
+	for len(spare) > quietChunks {
+		select {
+		case <-spare:
+		default:
+		}
+	}
+	debug.FreeOSMemory()
 }

@@ -9,13 +9,15 @@ import (
 const (
 	// tellPause is how long the servers are told nothing after they were.
 	tellPause = 250 * time.Millisecond
+	// quietAfter is how long there has been nothing to tell when a burst is over.
+	quietAfter = 5 * time.Second
 	// statsPerMessage keeps a message short enough.
 	statsPerMessage = 200
 )
 
 // tell tells the servers what has changed, until the pump is empty.
 func (h *house) tell() {
-	pause := time.NewTimer(0)
+	pause, quiet := time.NewTimer(0), time.NewTimer(quietAfter)
 	for {
 		select {
 		case <-h.empty:
@@ -25,10 +27,15 @@ func (h *house) tell() {
 		select {
 		case <-h.empty:
 			return
+		case <-quiet.C:
+			giveBackChunks()
+			pause.Reset(0)
+			continue
 		case <-h.news:
 		}
 		h.tellNews()
 		pause.Reset(tellPause)
+		quiet.Reset(quietAfter)
 	}
 }
 
