@@ -175,21 +175,33 @@ func (c *Client) Get(ctx context.Context, name string) (spec.View, error) {
 // the server does not tell of them.
 func (c *Client) GetWithOutput(ctx context.Context, name string) (spec.View, []spec.OutputFile, error) {
 	var (
-		view   spec.View
+		view   viewAnswer
 		output outputAnswer
 	)
-	ofView, err := viewQuestion(name, &view)
+	ofView, err := viewQuestion(name, &view.View)
 	if err != nil {
-		return view, nil, err
+		return view.View, nil, err
 	}
+	ofView.answer = &view
 	ofFiles, err := outputQuestion(name, &output)
 	if err != nil {
-		return view, nil, err
+		return view.View, nil, err
 	}
 	if err, _ = c.callTwo(ctx, ofView, ofFiles); err != nil {
-		return view, nil, err
+		return spec.View{}, nil, err
 	}
-	return view, output.Files, nil
+	return view.View, output.Files, nil
+}
+
+// viewAnswer is a view that reads itself.
+type viewAnswer struct{ spec.View }
+
+func (a *viewAnswer) read(content []byte) error {
+	if decodeView(string(content), &a.View) {
+		return nil
+	}
+	a.View = spec.View{}
+	return json.Unmarshal(content, &a.View)
 }
 
 func viewQuestion(name string, view *spec.View) (question, error) {

@@ -94,13 +94,43 @@ func FuzzSummaries(f *testing.F) {
 		if err := json.Unmarshal([]byte(text), &answer); err != nil {
 			t.Fatalf("%q is read, and is no such JSON: %v", text, err)
 		}
-		for i := range answer.Children {
-			answer.Children[i] = summaryOf(answer.Children[i])
-		}
 		if len(views)+len(answer.Children) > 0 && !reflect.DeepEqual(views, answer.Children) {
 			t.Errorf("%q\nread %+v\nencoding/json reads %+v", text, views, answer.Children)
 		}
 	})
+}
+
+// FuzzView is FuzzSummaries for one child.
+func FuzzView(f *testing.F) {
+	for _, v := range append(oddViews(), manyViews(1)...) {
+		text, _ := json.Marshal(v)
+		f.Add(string(text))
+	}
+	f.Add(`{"name":"a","spec":{"command":null}}`)
+	f.Add(`{"name":"a","spec":{"env":[]}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var got, want spec.View
+		if !decodeView(text, &got) {
+			return
+		}
+		if err := json.Unmarshal([]byte(text), &want); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q\nread %+v\nencoding/json reads %+v, %v", text, got, want, err)
+		}
+	})
+}
+
+// TestAViewIsReadQuickly: that of a plain child needs no encoding/json.
+func TestAViewIsReadQuickly(t *testing.T) {
+	want := manyViews(1)[0]
+	want.Status.History = []spec.Exit{{Known: true, Code: 3, At: controltest.Started}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got spec.View
+	if !decodeView(string(text), &got) || !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v of %s", got, text)
+	}
 }
 
 // TestSummariesAreAskedFor: a server that does not know of them is asked for views.

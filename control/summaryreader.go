@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -10,25 +11,34 @@ import (
 	"kita/spec"
 )
 
-// decodeSummaries reads what appendSummaries writes, in any order and with any
-// further members. It returns false where it meets what encoding/json alone can
-// judge.
+// decodeSummaries reads the answer of the children. It returns false where it meets
+// what encoding/json has to judge: what is not JSON or seldom there, and members
+// that it does not know.
 func decodeSummaries(text string) (views []spec.View, ok bool) {
 	r := jsonReader{text: text}
 	r.object(func(key string) {
-		if key != "children" {
-			r.skip()
-			return
-		}
-		r.bad = r.bad || views != nil
+		r.bad = r.bad || key != "children" || views != nil
 		views = make([]spec.View, 0, 1+len(text)/300)
 		r.array(func() {
 			views = append(views, spec.View{})
 			r.view(&views[len(views)-1])
 		})
 	})
+	return views, r.isDone()
+}
+
+// decodeView reads the answer of one child, as decodeSummaries does: a client that
+// asks once would spend more time on what encoding/json learns of the types.
+func decodeView(text string, v *spec.View) bool {
+	r := jsonReader{text: text}
+	r.view(v)
+	return r.isDone()
+}
+
+// isDone: all was read, and nothing follows.
+func (r *jsonReader) isDone() bool {
 	r.space()
-	return views, !r.bad && r.at == len(r.text)
+	return !r.bad && r.at == len(r.text)
 }
 
 func (r *jsonReader) view(v *spec.View) {
@@ -36,6 +46,9 @@ func (r *jsonReader) view(v *spec.View) {
 		switch key {
 		case "name":
 			v.Name = r.string()
+		case "spec":
+			v.Spec = made(v.Spec)
+			r.child(v.Spec)
 		case "desired":
 			r.desired(&v.Desired)
 		case "status":
@@ -45,7 +58,7 @@ func (r *jsonReader) view(v *spec.View) {
 		case "stale":
 			v.Stale = r.boolean()
 		default:
-			r.skip()
+			r.bad = true
 		}
 	})
 }
@@ -59,8 +72,16 @@ func (r *jsonReader) desired(d *spec.Desired) {
 			d.Generation = r.uint()
 		case "restart_generation":
 			d.RestartGeneration = r.uint()
+		case "posthook":
+			d.Posthook = r.uint()
+		case "cause":
+			d.Cause = spec.Cause(r.string())
+		case "by":
+			d.By = r.string()
+		case "at":
+			d.At = r.time()
 		default:
-			r.skip()
+			r.bad = true
 		}
 	})
 }
@@ -84,6 +105,13 @@ func (r *jsonReader) status(s *spec.Status) {
 		case "last_exit":
 			s.LastExit = made(s.LastExit)
 			r.exit(s.LastExit)
+		case "history":
+			r.bad = r.bad || s.History != nil
+			s.History = []spec.Exit{}
+			r.array(func() {
+				s.History = append(s.History, spec.Exit{})
+				r.exit(&s.History[len(s.History)-1])
+			})
 		case "reason":
 			s.Reason = r.string()
 		case "next_start":
@@ -96,10 +124,9 @@ func (r *jsonReader) status(s *spec.Status) {
 			s.Failure = made(s.Failure)
 			r.failure(s.Failure)
 		case "warnings":
-			s.Warnings = []string{}
-			r.array(func() { s.Warnings = append(s.Warnings, r.string()) })
+			s.Warnings = r.strings()
 		default:
-			r.skip()
+			r.bad = true
 		}
 	})
 }
@@ -123,8 +150,11 @@ func (r *jsonReader) process(p *spec.Process) {
 			p.StartedAt = r.time()
 		case "adopted":
 			p.Adopted = r.boolean()
+		case "config":
+			p.Config = made(p.Config)
+			r.child(p.Config)
 		default:
-			r.skip()
+			r.bad = true
 		}
 	})
 }
@@ -139,8 +169,7 @@ func (r *jsonReader) exit(e *spec.Exit) {
 		case "code":
 			e.Code = int(r.uint())
 		case "signal":
-			text := r.string()
-			r.bad = r.bad || e.Signal.UnmarshalText([]byte(text)) != nil
+			r.parse(&e.Signal)
 		case "core_dumped":
 			e.CoreDumped = r.boolean()
 		case "oom_killed":
@@ -148,7 +177,7 @@ func (r *jsonReader) exit(e *spec.Exit) {
 		case "at":
 			e.At = r.time()
 		default:
-			r.skip()
+			r.bad = true
 		}
 	})
 }
@@ -163,9 +192,98 @@ func (r *jsonReader) failure(f *spec.Failure) {
 		case "message":
 			f.Message = r.string()
 		default:
-			r.skip()
+			r.bad = true
 		}
 	})
+}
+
+func (r *jsonReader) child(c *spec.Child) {
+	r.object(func(key string) {
+		switch key {
+		case "name":
+			c.Name = r.string()
+		case "file":
+			c.File = r.string()
+		case "load_path":
+			c.LoadPath = r.string()
+		case "command_line":
+			c.CommandLine = r.string()
+		case "command":
+			c.Command = r.strings()
+		case "dir":
+			c.Dir = r.string()
+		case "env_file":
+			c.EnvFile = r.string()
+		case "user":
+			c.User = r.string()
+		case "group":
+			c.Group = r.string()
+		case "stop":
+			r.object(func(key string) {
+				switch key {
+				case "signal":
+					r.parse(&c.Stop.Signal)
+				case "grace":
+					r.parse(&c.Stop.Grace)
+				default:
+					r.bad = true
+				}
+			})
+		case "restart":
+			r.restart(&c.Restart)
+		case "hash":
+			c.Hash = r.string()
+		default:
+			r.bad = true
+		}
+	})
+}
+
+func (r *jsonReader) restart(to *spec.Restart) {
+	r.object(func(key string) {
+		switch key {
+		case "policy":
+			to.Policy = spec.Policy(r.string())
+		case "backoff":
+			r.object(func(key string) {
+				switch key {
+				case "initial":
+					r.parse(&to.Backoff.Initial)
+				case "max":
+					r.parse(&to.Backoff.Max)
+				case "factor":
+					to.Backoff.Factor = float64(r.uint())
+				default:
+					r.bad = true
+				}
+			})
+		case "limit":
+			r.object(func(key string) {
+				switch key {
+				case "starts":
+					to.Limit.Starts = int(r.uint())
+				case "within":
+					r.parse(&to.Limit.Within)
+				default:
+					r.bad = true
+				}
+			})
+		default:
+			r.bad = true
+		}
+	})
+}
+
+// parse reads a string that v makes something of.
+func (r *jsonReader) parse(v encoding.TextUnmarshaler) {
+	text := r.string()
+	r.bad = r.bad || v.UnmarshalText([]byte(text)) != nil
+}
+
+func (r *jsonReader) strings() []string {
+	list := []string{}
+	r.array(func() { list = append(list, r.string()) })
+	return list
 }
 
 // jsonReader reads JSON values one after the other. Its strings are parts of the
@@ -301,23 +419,4 @@ func (r *jsonReader) time() time.Time {
 	t, err := time.Parse(time.RFC3339, text)
 	r.bad = r.bad || err != nil
 	return t
-}
-
-// skip leaves a value to encoding/json.
-func (r *jsonReader) skip() {
-	r.space()
-	if r.bad || r.at == len(r.text) {
-		r.bad = true
-		return
-	}
-	switch r.text[r.at] {
-	case '"':
-		_ = r.string()
-	case '{':
-		r.object(func(string) { r.skip() })
-	case '[':
-		r.array(r.skip)
-	default:
-		r.bad = r.bad || !json.Valid([]byte(r.token()))
-	}
 }
