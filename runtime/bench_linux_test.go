@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -48,7 +49,7 @@ type fleet struct {
 	// exits counts what the host tells of ends, started what was started.
 	exits, started atomic.Int64
 	output         bool
-	launched       []spec.Launch
+	options        Options
 }
 
 func (f *fleet) Exited(string, uint64, spec.Exit, bool) { f.exits.Add(1) }
@@ -69,6 +70,7 @@ func newFleet(b testing.TB, cgroups, output bool) *fleet {
 			b.Skipf("needs cgroups: %v", o.Cgroups)
 		}
 	}
+	f.options = o
 	f.host = New(f, o)
 	b.Cleanup(f.stop)
 	return f
@@ -98,10 +100,12 @@ func (f *fleet) makeOutputs(n int) {
 }
 
 // start starts the next child.
-func (f *fleet) start() {
-	if _, err := f.host.Start(f.child(f.started.Add(1)), 1); err != nil {
+func (f *fleet) start() spec.Launch {
+	l, err := f.host.Start(f.child(f.started.Add(1)), 1)
+	if err != nil {
 		f.b.Error(err)
 	}
+	return l
 }
 
 // settle waits until the output of all is left alone.
@@ -206,6 +210,44 @@ func BenchmarkEnd(b *testing.B) {
 			b.StopTimer()
 		})
 	}
+}
+
+// BenchmarkAdopt takes the children of a former host over, on all processors, and
+// looks for others, as a new server does.
+func BenchmarkAdopt(b *testing.B) {
+	f := newFleet(b, true, false)
+	launches := make([]spec.Launch, b.N)
+	for i := range launches {
+		launches[i] = f.start()
+	}
+	f.host.Close()
+	b.ReportAllocs()
+	b.ResetTimer()
+	f.host = New(f, f.options)
+	next := atomic.Int64{}
+	var adopters sync.WaitGroup
+	for range goruntime.GOMAXPROCS(0) {
+		adopters.Go(func() {
+			for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
+				if err := f.host.Adopt(f.child(i+1).Name, launches[i]); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	adopters.Wait()
+	b.Log("adopted", b.Elapsed())
+	if found, err := f.host.Found(); len(found) > 0 || err != nil {
+		b.Errorf("found %d others (%v)", len(found), err)
+	}
+	b.Log("found", b.Elapsed())
+	if _, err := f.host.Ended(); err != nil {
+		b.Error(err)
+	}
+	b.Log("ended", b.Elapsed())
+	f.host.Tidy()
+	b.Log("tidied", b.Elapsed())
+	b.StopTimer()
 }
 
 // BenchmarkIdle is what a child costs that does nothing: bytes of heap and of

@@ -329,7 +329,11 @@ func (h *Host) Tidy() {
 	// One that cannot be looked for now goes at the next start.
 	pids, _ := childrenOf(os.Getpid())
 	for _, pid := range pids {
-		if st, err := readStat(pid); err == nil && st.state == 'Z' && !h.leads(pid) {
+		// After an upgrade these are all children: most need no look.
+		if h.leads(pid) {
+			continue
+		}
+		if st, err := readStat(pid); err == nil && st.state == 'Z' {
 			reapPID(pid)
 		}
 	}

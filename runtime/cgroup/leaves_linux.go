@@ -50,15 +50,22 @@ func (t *Tree) hierarchyOf(path string) (found hierarchy, ok bool) {
 // server made while it was elsewhere in the tree. With an error it returns what
 // it could find.
 func (t *Tree) Leaves() ([]*Leaf, error) {
+	leaves, _, err := t.leaves()
+	return leaves, err
+}
+
+// leaves is Leaves, and returns the base directories, too: a look for them goes
+// through all groups of the machine.
+func (t *Tree) leaves() (leaves []*Leaf, all []string, err error) {
 	if !validID(t.id) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	found := map[string]*Leaf{}
-	var leaves []*Leaf
 	var errs []error
 	for _, h := range t.searched() {
 		bases, err := t.bases(h)
 		errs = append(errs, err)
+		all = append(all, bases...)
 		for _, base := range bases {
 			names, err := subdirectories(base)
 			errs = append(errs, err)
@@ -76,7 +83,7 @@ func (t *Tree) Leaves() ([]*Leaf, error) {
 			}
 		}
 	}
-	return leaves, errors.Join(errs...)
+	return leaves, all, errors.Join(errs...)
 }
 
 // searched are the hierarchies in the order of the directories of a Leaf: what
@@ -142,7 +149,7 @@ func subdirectories(dir string) ([]string, error) {
 // Tidy removes the groups in which nothing lives and which keep refuses, and
 // the bases that are empty then. Groups between Make and Release stay.
 func (t *Tree) Tidy(keep func(child string, incarnation uint64) bool) {
-	leaves, err := t.Leaves()
+	leaves, bases, err := t.leaves()
 	if err != nil {
 		t.log.Warn("cgroups not listed", "error", err)
 	}
@@ -157,14 +164,8 @@ func (t *Tree) Tidy(keep func(child string, incarnation uint64) bool) {
 			t.log.Debug("cgroup not removed", "error", err)
 		}
 	}
-	for _, h := range t.machine.hierarchies {
-		bases, err := t.bases(h)
-		if err != nil || !validID(t.id) {
-			continue
-		}
-		for _, base := range bases {
-			removeBase(base)
-		}
+	for _, base := range bases {
+		removeBase(base)
 	}
 }
 
