@@ -438,7 +438,9 @@ func TestTokensOfAnotherUserAreNotBelieved(t *testing.T) {
 func TestPID1AttributesNothingByElimination(t *testing.T) {
 	st := procStat{pid: -1, startTicks: 100}
 	for _, keeper := range []int{1, 2} {
-		h := &Host{keeper: keeper, strangers: New(make(facts), Options{Keeper: keeper}).strangers, began: 1, lives: []life{{run: run{"web", 1}, from: 50}}}
+		told := New(make(facts), Options{Keeper: keeper})
+		t.Cleanup(told.Close)
+		h := &Host{keeper: keeper, strangers: told.strangers, began: 1, lives: []life{{run: run{"web", 1}, from: 50}}}
 		p := &process{host: h, child: "web", id: spec.Identity{Incarnation: 1}}
 		if got, want := p.isOnlyOwner(st), keeper != 1; got != want {
 			t.Errorf("keeper %d: %v, want %v", keeper, got, want)

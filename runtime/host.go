@@ -120,7 +120,7 @@ type run struct {
 
 func (r run) String() string { return fmt.Sprintf("%s, incarnation %d", r.child, r.incarnation) }
 
-// New makes a Host that reports to sink. Descriptors above 2 that this process
+// New makes a Host that reports to sink; Close ends it. Descriptors above 2 that this process
 // was itself started with are marked close-on-exec, so that no child inherits
 // them by accident.
 func New(sink Sink, o Options) *Host {
