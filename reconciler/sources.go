@@ -134,8 +134,20 @@ func (r *Reconciler) watchPaths(notify *fsnotify.Watcher) (all bool) {
 	return all
 }
 
+// isNoise tells whether only the content of a file has changed that nothing is
+// read from: a log beside server.yml, say, which would have all files looked at
+// for each of its lines.
+func (r *Reconciler) isNoise(event fsnotify.Event) bool {
+	if event.Op&^(fsnotify.Write|fsnotify.Chmod) != 0 {
+		return false
+	}
+	ext := filepath.Ext(event.Name)
+	return ext != ".yml" && ext != ".yaml" && filepath.Base(event.Name) != filepath.Base(r.Settings.Server().File) &&
+		!r.Catalogue.Linked()
+}
+
 // watchLoop lists the load paths again once events have come to rest. What the
-// event said does not matter.
+// event said does not matter, unless it is noise.
 func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 	quiet := time.NewTimer(relist)
 	defer quiet.Stop()
@@ -151,9 +163,12 @@ func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 		select {
 		case <-r.ctx.Done():
 			return
-		case _, ok := <-events:
+		case event, ok := <-events:
 			if !ok {
 				return
+			}
+			if r.isNoise(event) {
+				continue
 			}
 			now := time.Now()
 			if first.IsZero() {

@@ -159,6 +159,18 @@ func (c *Catalogue) Watchable() bool {
 	return !c.links
 }
 
+// Linked tells whether a file that the last Refresh saw has other names.
+func (c *Catalogue) Linked() bool {
+	c.scan.Lock()
+	defer c.scan.Unlock()
+	for _, l := range c.dirs {
+		if l.links {
+			return true
+		}
+	}
+	return c.links
+}
+
 // Fresh is Lookup after a look at the disk, for this name only: it lists a
 // directory only if it may have changed, and reads only the files of the name.
 // changed tells whether the entry is another than before; Refresh will not
