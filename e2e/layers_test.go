@@ -54,7 +54,7 @@ var layers = []struct {
 	}},
 	{"examples", layer{imports: []string{"spec"}}},
 	{"docs", layer{imports: []string{"spec", "metrics"}}},
-	{"bench", layer{imports: []string{"spec", "control"}}},
+	{"bench", layer{imports: []string{"failpoint", "spec", "control"}, modules: []string{"golang.org/x/sys", "golang.org/x/crypto"}}},
 	{"e2e", layer{imports: []string{"failpoint", "spec", "control"}}},
 }
 
