@@ -29,6 +29,7 @@ const closeTime = 3 * time.Second
 // supervise is the server, from its configuration to its end. The children
 // outlive it unless the command kill ended it, or a signal with on_exit: stop.
 func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, logger *slog.Logger) error {
+	nameProcess("kita")
 	catchPipe()
 	reserveThreads(serverThreads)
 	defer manageMemory(quietAfter)()
@@ -96,6 +97,10 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	}
 	return err
 }
+
+// nameProcess sets what `ps -e` and `top` call this process, which was executed by
+// a path that says nothing. Without /proc it stays as it is.
+func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
 // catchPipe keeps a broken pipe on stderr, where the log goes, from ending the
 // server. The signal is caught and not ignored because children would inherit

@@ -51,6 +51,8 @@ func act(version int) int {
 // pump is the pump, from its start to its end.
 func pump(version int) error {
 	unix.CloseOnExec(linkFD)
+	// It was executed by a path that says nothing; ps and top show this.
+	_ = os.WriteFile("/proc/self/comm", []byte(processName), 0)
 	// It ends when it is not needed any more, whatever else is told to end. A
 	// pipe without a reader and the limit of a file's size are errors of a write.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE,
