@@ -1,6 +1,7 @@
 package exitlog
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -267,6 +268,56 @@ func TestReadersBesideAWriter(t *testing.T) {
 	for range 2 {
 		if err := <-found; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// encode returns r as a line; an error for a time that JSON cannot write.
+func encode(r Record) ([]byte, error) {
+	_, err := r.At.MarshalJSON()
+	return appendLine(nil, r), err
+}
+
+func TestRecordsAreJSON(t *testing.T) {
+	for _, r := range []Record{
+		{},
+		end(1),
+		{PID: 1<<31 - 1, StartTicks: 1<<64 - 1, Boot: boot, Incarnation: 1<<64 - 1, Status: 1<<32 - 1, At: time.Now().Round(0)},
+		{Child: "with \"quotes\" and \\ <&> \x01\x7f\u2028 é \xff", At: time.Unix(0, 1)},
+	} {
+		want, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := appendJSON(nil, r); string(got) != string(want) {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestRecordsAreAppendedTogether(t *testing.T) {
+	dir := t.TempDir()
+	w := mustOpen(t, dir, boot)
+	w.max = 4000
+	for n := 1; n <= 20; n += 4 {
+		if err := w.Append(ends(n, n+3)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantAll(t, dir, ends(1, 20))
+}
+
+func BenchmarkAppend(b *testing.B) {
+	w, err := OpenWriter(b.TempDir(), boot)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.Close()
+	r := end(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := w.Append(r); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/crc32"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -40,19 +42,47 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // sumLength is the length of the checksum and the blank in front of a record.
 const sumLength = 9
 
-// encode returns r as a line.
-func encode(r Record) ([]byte, error) {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(text, castagnoli))
-	line := hex.AppendEncode(make([]byte, 0, sumLength+len(text)+1), sum)
-	line = append(line, ' ')
-	return append(append(line, text...), '\n'), nil
+// appendLine appends r to line as a line.
+func appendLine(line []byte, r Record) []byte {
+	from := len(line)
+	line = append(line, "00000000 "...)
+	line = appendJSON(line, r)
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(line[from+sumLength:], castagnoli))
+	hex.Encode(line[from:], sum[:])
+	return append(line, '\n')
 }
 
-// decode is the reverse of encode, for a line without its end.
+// appendJSON appends r as encoding/json encodes it, for which it takes a tenth of
+// the time.
+func appendJSON(b []byte, r Record) []byte {
+	b = strconv.AppendInt(append(b, `{"pid":`...), int64(r.PID), 10)
+	b = strconv.AppendUint(append(b, `,"start":`...), r.StartTicks, 10)
+	b = appendText(append(b, `,"boot":`...), r.Boot)
+	if r.Child != "" {
+		b = appendText(append(b, `,"child":`...), r.Child)
+	}
+	if r.Incarnation != 0 {
+		b = strconv.AppendUint(append(b, `,"incarnation":`...), r.Incarnation, 10)
+	}
+	b = strconv.AppendUint(append(b, `,"status":`...), uint64(r.Status), 10)
+	b = r.At.AppendFormat(append(b, `,"at":"`...), time.RFC3339Nano)
+	return append(b, `"}`...)
+}
+
+// appendText appends s as a JSON string.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, c) >= 0 {
+			// A string can always be encoded.
+			text, _ := json.Marshal(s)
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+// decode is the reverse of appendLine, for a line without its end.
 func decode(line []byte) (r Record, err error) {
 	if len(line) < sumLength || line[sumLength-1] != ' ' {
 		return r, errors.New("no checksum")

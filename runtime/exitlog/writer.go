@@ -13,6 +13,9 @@ import (
 // holds several records even with the longest names.
 const tailSize = 64 << 10
 
+// keptSize is how large a buffer is kept between calls of Append.
+const keptSize = 4 << 10
+
 // Writer appends ends. It is not for concurrent use.
 type Writer struct {
 	path string
@@ -22,6 +25,8 @@ type Writer struct {
 	size int64
 	// torn: something unfinished lies at the end that could not be cut off.
 	torn bool
+	// buf is where Append makes its lines.
+	buf []byte
 }
 
 // OpenWriter opens the file in dir, which must exist, and makes it with mode
@@ -76,21 +81,25 @@ func (w *Writer) takeOver(boot string) error {
 	return nil
 }
 
-// Append writes r behind all others. When it returns nil, every later reader
-// finds r, though not after a crash of the machine. When it returns an error,
-// there is nothing of r in the file that a reader would take.
-func (w *Writer) Append(r Record) error {
-	line, err := encode(r)
-	if err != nil {
-		return fmt.Errorf("append to the log of ends: %w", err)
+// Append writes records behind all others, in one write. When it returns nil,
+// every later reader finds them, though not after a crash of the machine. When it
+// returns an error, there is nothing of any in the file that a reader would take.
+func (w *Writer) Append(records ...Record) error {
+	lines := append(w.buf[:0], '\n')
+	for _, r := range records {
+		lines = appendLine(lines, r)
 	}
-	if w.size > 0 && w.size+int64(len(line)) > w.max {
+	w.buf = nil
+	if cap(lines) <= keptSize {
+		w.buf = lines
+	}
+	if w.size > 0 && w.size+int64(len(lines)-1) > w.max {
 		w.rotate()
 	}
-	if w.torn {
-		line = append([]byte{'\n'}, line...)
+	if !w.torn {
+		lines = lines[1:]
 	}
-	n, err := w.file.Write(line)
+	n, err := w.file.Write(lines)
 	if err != nil {
 		w.cut(n)
 		return fmt.Errorf("append to the log of ends: %w", err)
