@@ -1,9 +1,6 @@
 package cgroup
 
 import (
-	"bufio"
-	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,34 +152,3 @@ func unescapeMount(s string) string {
 
 // has tells whether the v1 hierarchy h has the controller.
 func (h hierarchy) has(controller string) bool { return slices.Contains(h.controllers, controller) }
-
-// readFile is for the small files of a group.
-func readFile(dir, file string) ([]byte, error) { return os.ReadFile(filepath.Join(dir, file)) }
-
-// writeFile never makes the file: a group has it or has it not.
-func writeFile(dir, file, text string) error {
-	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	return err
-}
-
-// readKey finds a line "key number" in a file of a group.
-func readKey(dir, file, key string) (uint64, error) {
-	text, err := readFile(dir, file)
-	if err != nil {
-		return 0, err
-	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), key+" "); ok {
-			return strconv.ParseUint(value, 10, 64)
-		}
-	}
-	return 0, fmt.Errorf("%s has no line %q", filepath.Join(dir, file), key)
-}

@@ -126,11 +126,14 @@ func (t *Tree) bases(h hierarchy) (bases []string, err error) {
 	return bases, errors.Join(errs...)
 }
 
+// childless is how many links the directory of a group has with no other below it.
+const childless = 2
+
 // subdirectories lists them; a directory that is gone has none. The kernel
 // counts them in the links of a group's directory, so that most are not read.
 func subdirectories(dir string) ([]string, error) {
 	var stat unix.Stat_t
-	if err := unix.Lstat(dir, &stat); err == nil && stat.Nlink == 2 {
+	if err := unix.Lstat(dir, &stat); err == nil && stat.Nlink == childless {
 		return nil, nil
 	}
 	entries, err := os.ReadDir(dir)

@@ -179,7 +179,35 @@ func (t *Tree) enable(h hierarchy, controller string) (offered bool, err error) 
 			return false, err
 		}
 	}
+	if controller == "memory" {
+		t.oom.Store(oomCounted)
+	}
 	return true, nil
+}
+
+// What is known of who counts the processes that were killed for want of memory.
+const (
+	oomUnknown = iota
+	oomCounted
+	oomNotCounted
+)
+
+// countsOOM tells whether the kernel may count in d, a directory of cgroup2, which
+// processes it killed for want of memory: where the server has switched that on.
+func (t *Tree) countsOOM(d dir) bool {
+	if filepath.Dir(d.path) != t.base(d.hierarchy) {
+		return true
+	}
+	known := t.oom.Load()
+	if known == oomUnknown {
+		known = oomCounted
+		on, err := listed(filepath.Dir(d.path), "cgroup.subtree_control", "memory")
+		if err == nil && !on {
+			known = oomNotCounted
+		}
+		t.oom.CompareAndSwap(oomUnknown, known)
+	}
+	return known == oomCounted
 }
 
 // moveAside moves the server out of its own group, into one beside its runs.

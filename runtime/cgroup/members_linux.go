@@ -82,6 +82,35 @@ func (d dir) empty() (bool, error) {
 	return err == nil && !lives, err
 }
 
+// Others tells whether something may live in l or below it beside the process pid,
+// whose number must be its own still. It costs a fraction of PIDs.
+func (l *Leaf) Others(pid int) bool {
+	for _, d := range l.dirs {
+		var buf [64]byte
+		text, err := readInto(buf[:], d.path, "cgroup.procs")
+		if gone(err) {
+			continue
+		}
+		if err != nil || len(text) > 0 && !isLine(text, pid) {
+			return true
+		}
+		// After the look at the processes: what moves below from then on was
+		// among them.
+		var stat unix.Stat_t
+		if err := unix.Lstat(d.path, &stat); !gone(err) && (err != nil || stat.Nlink != childless) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLine tells whether text is the line of a number.
+func isLine(text []byte, n int) bool {
+	var buf [20]byte
+	line := append(strconv.AppendInt(buf[:0], int64(n), 10), '\n')
+	return string(text) == string(line)
+}
+
 // Signal sends sig to every process in l and below it, and again to those that
 // began meanwhile, a bounded number of times. No process outside is hit, even
 // where a PID is used anew.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -54,6 +55,8 @@ type Tree struct {
 	holders []hierarchy
 	// why says why kind is None.
 	why string
+	// oom is what countsOOM knows.
+	oom atomic.Int32
 
 	mu sync.Mutex
 	// launching has, under mu, the groups that were made and not released.
