@@ -106,18 +106,24 @@ func (f *fakeRuntime) Witnessed() bool { return f.witnessed }
 
 func (f *fakeRuntime) Tidy() { f.tidied = true }
 
-func (f *fakeRuntime) Signal(child string, incarnation uint64, sig spec.Signal) error {
+func (f *fakeRuntime) Signal(child string, incarnation uint64, sigs ...spec.Signal) error {
+	for _, sig := range sigs {
+		f.signal(child, incarnation, sig)
+	}
+	return nil
+}
+
+func (f *fakeRuntime) signal(child string, incarnation uint64, sig spec.Signal) {
 	f.mu.Lock()
 	id, ok := f.live[child]
 	deadly := sig == spec.Signal(unix.SIGKILL) || sig == spec.Signal(unix.SIGTERM) && !f.ignores[child]
 	if !ok || id.Incarnation != incarnation || !deadly || f.frozen[child] {
 		f.mu.Unlock()
-		return nil
+		return
 	}
 	delete(f.live, child)
 	f.mu.Unlock()
 	f.sink.Exited(child, incarnation, spec.Exit{Known: true, Signal: sig, At: time.Now()}, true)
-	return nil
 }
 
 func (f *fakeRuntime) Survivors(child string, _ uint64) []int {

@@ -162,8 +162,7 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 	case plan.Start:
 		r.start(s, a)
 	case plan.Signal:
-		r.signal(name, a.Incarnation, a.Signal)
-		r.signal(name, a.Incarnation, spec.Signal(unix.SIGCONT))
+		r.signal(name, a.Incarnation, a.Signal, spec.Signal(unix.SIGCONT))
 		o.Signalled(s.grace(), time.Now())
 		r.Logger.Info("stopping", "child", name, "incarnation", a.Incarnation, "signal", a.Signal.String())
 	case plan.Kill:
@@ -219,9 +218,9 @@ func (r *Reconciler) start(s *step, a plan.Start) {
 	}
 }
 
-func (r *Reconciler) signal(name string, incarnation uint64, sig spec.Signal) {
-	if err := r.runtime.Signal(name, incarnation, sig); err != nil {
-		r.Logger.Error("cannot signal", "child", name, "incarnation", incarnation, "signal", sig.String(), "err", err)
+func (r *Reconciler) signal(name string, incarnation uint64, sigs ...spec.Signal) {
+	if err := r.runtime.Signal(name, incarnation, sigs...); err != nil {
+		r.Logger.Error("cannot signal", "child", name, "incarnation", incarnation, "signal", sigs[0].String(), "err", err)
 	}
 }
 

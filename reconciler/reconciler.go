@@ -26,8 +26,8 @@ const saveAgain = time.Second
 type Runtime interface {
 	// Start launches a child's process and returns who it is.
 	Start(c *spec.Child, incarnation uint64) (spec.Launch, error)
-	// Signal reaches everything of one incarnation.
-	Signal(child string, incarnation uint64, sig spec.Signal) error
+	// Signal reaches everything of one incarnation with all of sigs, in order.
+	Signal(child string, incarnation uint64, sigs ...spec.Signal) error
 	// Survivors are the PIDs of one incarnation that still live.
 	Survivors(child string, incarnation uint64) []int
 	// Configure tells what a child's file says now, of what is in force without

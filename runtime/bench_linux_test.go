@@ -200,9 +200,7 @@ func BenchmarkEnd(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for n := range int64(b.N) {
-				name := f.child(n + 1).Name
-				f.host.Signal(name, 1, spec.Signal(unix.SIGTERM))
-				f.host.Signal(name, 1, spec.Signal(unix.SIGCONT))
+				f.host.Signal(f.child(n+1).Name, 1, spec.Signal(unix.SIGTERM), spec.Signal(unix.SIGCONT))
 			}
 			for f.exits.Load() < int64(b.N) {
 				goruntime.Gosched()

@@ -221,14 +221,14 @@ func (h *Host) adoptWith(child string, l spec.Launch,
 	return nil
 }
 
-// Signal sends sig to everything of that run. A run that has ended is not an
-// error.
-func (h *Host) Signal(child string, incarnation uint64, sig spec.Signal) error {
+// Signal sends sigs to everything of that run, to each process in their order. A
+// run that has ended is not an error.
+func (h *Host) Signal(child string, incarnation uint64, sigs ...spec.Signal) error {
 	p := h.lookup(run{child, incarnation})
 	if p == nil {
 		return nil
 	}
-	return p.signal(sig)
+	return p.signal(sigs...)
 }
 
 // Survivors returns the PIDs of that run that live, sorted.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,29 +17,48 @@ import (
 // its leader. Where there is no cgroup: the group, what descends from it, and
 // what bears the run's tokens; see escape_linux.go.
 
-// signal sends sig to all of the run.
-func (p *process) signal(sig spec.Signal) error {
-	err := p.signalGroup(unix.Signal(sig))
-	if err == unix.ESRCH {
-		err = nil
+// signal sends sigs to all of the run: each process gets them in that order.
+func (p *process) signal(sigs ...spec.Signal) error {
+	var err error
+	for _, sig := range sigs {
+		if failed := p.signalGroup(unix.Signal(sig)); failed != unix.ESRCH {
+			err = worse(err, failed)
+		}
 	}
 	if group, gerr := unix.Getpgid(p.id.PID); gerr == nil && group != p.id.PID {
 		// Through the pidfd, so it does not matter whose PID that is now.
-		p.pidfd.do(func(fd int) { err = worse(err, unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0)) })
+		p.pidfd.do(func(fd int) { err = worse(err, sendAll(fd, sigs)) })
 	}
-	if sig == spec.Signal(unix.SIGKILL) && p.leaf != nil {
+	if p.leaf != nil && slices.Contains(sigs, spec.Signal(unix.SIGKILL)) {
 		err = worse(err, p.leaf.Kill())
 	} else {
-		err = worse(err, p.signalOutside(unix.Signal(sig)))
+		err = worse(err, p.signalOutside(sigs))
 	}
 	switch err {
 	case nil:
 		return nil
 	case unix.EPERM:
 		return fmt.Errorf("signal %v to process group %d: %w (its processes run as a user the server may not signal)",
-			sig, p.id.PID, err)
+			names(sigs), p.id.PID, err)
 	}
-	return fmt.Errorf("signal %v to process group %d: %w", sig, p.id.PID, err)
+	return fmt.Errorf("signal %v to process group %d: %w", names(sigs), p.id.PID, err)
+}
+
+// sendAll sends sigs to the process behind a pidfd.
+func sendAll(pidfd int, sigs []spec.Signal) error {
+	var err error
+	for _, sig := range sigs {
+		err = worse(err, unix.PidfdSendSignal(pidfd, unix.Signal(sig), nil, 0))
+	}
+	return err
+}
+
+func names(sigs []spec.Signal) string {
+	var all []string
+	for _, sig := range sigs {
+		all = append(all, sig.String())
+	}
+	return strings.Join(all, ", ")
 }
 
 // worse is the error to report of two; that somebody was gone already is none.
@@ -49,20 +69,23 @@ func worse(a, b error) error {
 	return b
 }
 
-// signalOutside sends sig to the members that have left the process group. A
+// signalOutside sends sigs to the members that have left the process group. A
 // process that forks meanwhile is met by the next round.
-func (p *process) signalOutside(sig unix.Signal) error {
+func (p *process) signalOutside(sigs []spec.Signal) error {
+	if p.alone() {
+		return nil
+	}
 	var failed error
 	sent := map[int]bool{}
 	for range rounds {
-		g := p.outside(sig == unix.SIGKILL)
+		g := p.outside(slices.Contains(sigs, spec.Signal(unix.SIGKILL)))
 		news := false
 		for pid, f := range g.members {
 			if sent[pid] {
 				continue
 			}
 			sent[pid], news = true, true
-			onFD(f, func(fd int) { failed = worse(failed, unix.PidfdSendSignal(fd, sig, nil, 0)) })
+			onFD(f, func(fd int) { failed = worse(failed, sendAll(fd, sigs)) })
 		}
 		p.release(g)
 		if !news {
@@ -71,6 +94,23 @@ func (p *process) signalOutside(sig unix.Signal) error {
 	}
 	return failed
 }
+
+// alone tells, at little cost, that nothing but the leader lives in the cgroup.
+func (p *process) alone() bool {
+	if p.leaf == nil || p.leaf.Others(p.id.PID) {
+		return false
+	}
+	// What has the leader's number is the leader, if nobody has reaped that yet.
+	pinned := false
+	p.pidfd.do(func(fd int) {
+		_, mine := peek(fd)
+		pinned = mine || !ended(fd)
+	})
+	return pinned || !p.leaf.Others(nobody)
+}
+
+// nobody is the PID of no process.
+const nobody = -1
 
 // outside finds the members that live and are not in the process group.
 func (p *process) outside(thorough bool) group {
