@@ -30,7 +30,7 @@ const closeTime = 3 * time.Second
 // outlive it unless the command kill ended it, or a signal with on_exit: stop.
 func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, logger *slog.Logger) error {
 	nameProcess("kita")
-	catchPipe()
+	catchIgnored()
 	reserveThreads(serverThreads)
 	defer manageMemory(quietAfter)()
 	before, err := takeHandover()
@@ -101,11 +101,6 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 // nameProcess sets what `ps -e` and `top` call this process, which was executed by
 // a path that says nothing. Without /proc it stays as it is.
 func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
-
-// catchPipe keeps a broken pipe on stderr, where the log goes, from ending the
-// server. The signal is caught and not ignored because children would inherit
-// that.
-func catchPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 func openStore(dirs keeper.Dirs, id string, before *handover, logger *slog.Logger) (*store.Store, error) {
 	boot, err := runtime.BootID()
