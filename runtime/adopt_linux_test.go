@@ -144,7 +144,7 @@ func TestHiddenExitIsAwaited(t *testing.T) {
 	settled := true
 	p.pidfd.do(func(fd int) { _, settled = exitOfStranger(fd, id.PID, id.Incarnation) })
 	_, werr := w.WriteString("\n")
-	got, ok := p.takeExit()
+	got, ok := p.exitOfStranger()
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, root, root, keep); errno != 0 {
 		t.Fatal(errno)
 	}

@@ -68,14 +68,15 @@ func newEnds() (*ends, error) {
 // events are those that are taken at once.
 const events = 128
 
-// follow calls ended for each process that may have ended, until close. It is
+// follow calls ended with the processes that may have ended, until close. It is
 // the goroutine of the epoll.
-func (e *ends) follow(ended func(*process)) {
+func (e *ends) follow(ended func([]*process)) {
 	raw, err := e.file.SyscallConn()
 	if err != nil {
 		return
 	}
 	var buf [events]unix.EpollEvent
+	var leaders []*process
 	// The error is that the file was closed.
 	_ = raw.Read(func(fd uintptr) bool {
 		for {
@@ -83,24 +84,26 @@ func (e *ends) follow(ended func(*process)) {
 			if err != nil && err != unix.EINTR || err == nil && n <= 0 {
 				return false
 			}
-			for _, event := range buf[:max(n, 0)] {
-				if p := e.take(event); p != nil {
-					ended(p)
-				}
-			}
+			leaders = e.take(leaders[:0], buf[:max(n, 0)])
+			ended(leaders)
+			clear(leaders)
 		}
 	})
 }
 
-// take returns the process that an event is about; nil if it is of none that is
-// waited for.
-func (e *ends) take(event unix.EpollEvent) *process {
-	number := uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32
+// take appends the processes that events are about to those given. Some may be of
+// none that is waited for.
+func (e *ends) take(to []*process, events []unix.EpollEvent) []*process {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p := e.waiting[number]
-	delete(e.waiting, number)
-	return p
+	for _, event := range events {
+		number := uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32
+		if p := e.waiting[number]; p != nil {
+			to = append(to, p)
+		}
+		delete(e.waiting, number)
+	}
+	return to
 }
 
 // await has follow told once when p may have ended. False: the kernel refuses to
@@ -140,12 +143,8 @@ func (e *ends) close() {
 	}
 }
 
-// follow has watch called with each leader that ends. It is a goroutine of h.
-func (h *Host) follow() {
-	h.ends.follow(func(p *process) {
-		h.running.Go(func() { h.watchEnd(p) })
-	})
-}
+// follow watches for leaders that end. It is a goroutine of h.
+func (h *Host) follow() { h.ends.follow(h.watchEnds) }
 
 // await has p watched to its end.
 func (h *Host) await(p *process) {
@@ -165,7 +164,7 @@ func (h *Host) awaitPolling(p *process) {
 			return
 		}
 		if is {
-			h.watchEnd(p)
+			h.watchEnds([]*process{p})
 			return
 		}
 		select {

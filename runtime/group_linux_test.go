@@ -380,7 +380,9 @@ func TestLeaderThatTheKernelDoesNotTellOfIsWatched(t *testing.T) {
 func TestHostThatLooksAgainAndAgainCanBeClosed(t *testing.T) {
 	h, f := newHost(t)
 	refuseToTell(h)
-	start(t, h, child(t, "sleep", "600"))
+	id := start(t, h, child(t, "sleep", "600"))
+	defer reapPID(id.PID)
+	defer unix.Kill(id.PID, unix.SIGKILL)
 	h.Close()
 	if len(f) > 0 {
 		t.Errorf("a fact: %+v", <-f)

@@ -156,6 +156,14 @@ func (h *Host) holders(r run) []int {
 	return pids
 }
 
+// attached tells whether a run has output that is looked after.
+func (s *outputs) attached(r run) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.live[r]
+	return known
+}
+
 // detach ends it: nothing of the run is left.
 func (s *outputs) detach(r run) {
 	s.mu.Lock()

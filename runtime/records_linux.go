@@ -38,10 +38,10 @@ func newRecords(runDir string) *records {
 	return &records{dir: dir, keeper: exitlog.OpenReader(runDir), former: exitlog.OpenReader(dir)}
 }
 
-// append writes the end of a child down. Until that has been done the child
-// must not be reaped: what is lost with a crash is then told by the zombie.
-func (r *records) append(rec exitlog.Record) error {
-	if r.dir == "" {
+// append writes ends of children down. Until that has been done none of them must
+// be reaped: what is lost with a crash is then told by the zombie.
+func (r *records) append(recs []exitlog.Record) error {
+	if r.dir == "" || len(recs) == 0 {
 		return nil
 	}
 	r.mu.Lock()
@@ -50,13 +50,13 @@ func (r *records) append(rec exitlog.Record) error {
 		if err := os.Mkdir(r.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
-		w, err := exitlog.OpenWriter(r.dir, rec.Boot)
+		w, err := exitlog.OpenWriter(r.dir, recs[0].Boot)
 		if err != nil {
 			return err
 		}
 		r.own = w
 	}
-	return r.own.Append(rec)
+	return r.own.Append(recs...)
 }
 
 func (r *records) close() {
@@ -100,19 +100,38 @@ func (r *records) all() ([]exitlog.Record, error) {
 	return append(kept, own...), errors.Join(err, ownErr)
 }
 
-// settle records the end of a child of this process and reaps it then. False:
-// it could not be recorded, and is still a zombie.
-func (p *process) settle(info siginfoChild) bool {
-	failpoint.Hit(failpoint.Record)
-	err := p.host.records.append(exitlog.Record{
-		PID: p.id.PID, StartTicks: p.id.StartTicks, Boot: p.id.BootID,
-		Child: p.child, Incarnation: p.id.Incarnation, Status: uint32(info.waitStatus()), At: time.Now(),
-	})
-	if err != nil {
-		p.host.log.Error("cannot record an exit, the zombie is kept", "child", p.child,
-			"incarnation", p.id.Incarnation, "err", err)
-		return false
+// settle records ends and reaps the leaders then. What cannot be recorded stays a
+// zombie until it can.
+func (h *Host) settle(ends []end) {
+	err := h.record(ends)
+	for _, e := range ends {
+		if err == nil {
+			e.reap()
+			continue
+		}
+		h.tellKept(e, err)
+		e.mu.Lock()
+		e.zombie = true
+		e.mu.Unlock()
+		h.running.Go(func() { h.settleLater(e) })
 	}
+}
+
+// record writes ends down, all or none.
+func (h *Host) record(ends []end) error {
+	recs := make([]exitlog.Record, len(ends))
+	for i, e := range ends {
+		failpoint.Hit(failpoint.Record)
+		recs[i] = exitlog.Record{
+			PID: e.id.PID, StartTicks: e.id.StartTicks, Boot: e.id.BootID,
+			Child: e.child, Incarnation: e.id.Incarnation, Status: uint32(e.info.waitStatus()), At: time.Now(),
+		}
+	}
+	return h.records.append(recs)
+}
+
+// reap has the kernel forget a child whose end is on record.
+func (p *process) reap() {
 	failpoint.Hit(failpoint.Reap)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,24 +139,31 @@ func (p *process) settle(info siginfoChild) bool {
 	// been closed by now.
 	reapPID(p.id.PID)
 	p.reaped = true
-	return true
 }
 
 // settleLater tries again until it succeeds or the host is closed. It is a
 // goroutine of the host.
-func (p *process) settleLater(info siginfoChild) {
-	tick := time.NewTicker(p.host.retry)
+func (h *Host) settleLater(e end) {
+	tick := time.NewTicker(h.retry)
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.host.closing:
+		case <-h.closing:
 			return
 		case <-tick.C:
-			if p.settle(info) {
+			err := h.record([]end{e})
+			if err == nil {
+				e.reap()
 				return
 			}
+			h.tellKept(e, err)
 		}
 	}
+}
+
+func (h *Host) tellKept(e end, err error) {
+	h.log.Error("cannot record an exit, the zombie is kept", "child", e.child,
+		"incarnation", e.id.Incarnation, "err", err)
 }
 
 func reapPID(pid int) {
