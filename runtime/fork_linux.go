@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,9 @@ const (
 // forkers start programs in threads of their own. The zero value does it in the
 // caller's.
 type forkers struct {
+	// keep are descriptors that the threads keep, and with them each process until
+	// it has been executed.
+	keep []int
 	// jobs is nil where no thread can have a table of its own.
 	jobs    chan *forkJob
 	running sync.WaitGroup
@@ -80,7 +84,7 @@ func (f *forkers) begin() error {
 // add makes another thread that takes jobs.
 func (f *forkers) add(jobs <-chan *forkJob) error {
 	ready := make(chan error)
-	f.running.Go(func() { serve(jobs, ready) })
+	f.running.Go(func() { f.serve(jobs, ready) })
 	err := <-ready
 	if err == nil {
 		f.mu.Lock()
@@ -92,7 +96,7 @@ func (f *forkers) add(jobs <-chan *forkJob) error {
 
 // serve does jobs in a thread of its own, which ends with the goroutine, and its
 // table with it. It tells ready once whether it can.
-func serve(jobs <-chan *forkJob, ready chan<- error) {
+func (f *forkers) serve(jobs <-chan *forkJob, ready chan<- error) {
 	goruntime.LockOSThread()
 	if unix.Gettid() == os.Getpid() {
 		// The kernel takes the table of the first thread for that of the process.
@@ -100,7 +104,7 @@ func serve(jobs <-chan *forkJob, ready chan<- error) {
 		chosen, done := make(chan error), make(chan struct{})
 		go func() {
 			defer close(done)
-			serve(jobs, chosen)
+			f.serve(jobs, chosen)
 		}()
 		err := <-chosen
 		goruntime.UnlockOSThread()
@@ -108,7 +112,7 @@ func serve(jobs <-chan *forkJob, ready chan<- error) {
 		<-done
 		return
 	}
-	self, err := ownTable()
+	self, err := ownTable(f.keep)
 	ready <- err
 	if err != nil {
 		return
@@ -210,10 +214,10 @@ func (j *forkJob) run(self int) {
 }
 
 // ownTable gives this thread a descriptor table of its own, for good, and empties
-// it but for 0 to 2 and what the Go runtime polls and is woken by, which it may
+// it but for 0 to 2, those to keep and what the Go runtime polls and is woken by, which it may
 // use on any thread. It returns a pidfd of the process, by which descriptors of
 // the other table can be had.
-func ownTable() (self int, err error) {
+func ownTable(keep []int) (self int, err error) {
 	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 		return -1, os.NewSyscallError("unshare", err)
 	}
@@ -222,7 +226,7 @@ func ownTable() (self int, err error) {
 		return -1, err
 	}
 	for _, fd := range fds {
-		if fd > 2 && !isOfGo(fd) {
+		if fd > 2 && !isOfGo(fd) && !slices.Contains(keep, fd) {
 			unix.Close(fd)
 		}
 	}

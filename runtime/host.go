@@ -59,6 +59,10 @@ type Options struct {
 	// Budget is how many bytes all rotated output files and archives may take; 0 or
 	// nil is any number.
 	Budget func() uint64
+	// Locks are files that are open until the Host is closed. A process has them
+	// open from the fork until it has been executed, so that a later server that
+	// has the locks finds it, by what it is then.
+	Locks []*os.File
 }
 
 // errClosed is what Start and Adopt return after Close.
@@ -151,6 +155,9 @@ func New(sink Sink, o Options) *Host {
 	h.env = inherited(o.Env)
 	if err := hideDescriptors(); err != nil {
 		h.log.Warn("children may inherit descriptors of the server", "error", err)
+	}
+	for _, f := range o.Locks {
+		h.forkers.keep = append(h.forkers.keep, int(f.Fd()))
 	}
 	if err := h.forkers.begin(); err != nil {
 		h.log.Warn("starts take longer with many children", "err", err)

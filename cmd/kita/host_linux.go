@@ -18,6 +18,6 @@ func newHost(sink runtime.Sink, st *store.Store, dirs keeper.Dirs, budget func()
 	tree := cgroup.Open(cgroup.Options{ID: st.ID(), Logger: logger, Self: self})
 	return runtime.New(sink, runtime.Options{
 		Logger: logger, ID: st.ID(), Cgroups: tree, Keeper: link.PID(), Inherits: link.Follows(), Strangers: link.Strangers(),
-		RunDir: dirs.Run, StateDir: dirs.State, Budget: budget,
+		RunDir: dirs.Run, StateDir: dirs.State, Budget: budget, Locks: st.Locks(),
 	}), tree
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -140,6 +141,10 @@ func (s *Store) keepFromCleaners() {
 		s.locks = append(s.locks, d)
 	}
 }
+
+// Locks are the files whose locks keep another server out. They are open until
+// Close, and stay the store's.
+func (s *Store) Locks() []*os.File { return slices.Clone(s.locks) }
 
 func (s *Store) unlock() error {
 	var errs []error
