@@ -100,16 +100,24 @@ func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed []stri
 		switch {
 		case err == nil:
 			wishes = append(wishes, w)
-		case !errors.As(err, &refusal) || !passedOver(refusal.Code):
+		case !errors.As(err, &refusal) || !r.passedOver(name, refusal.Code):
 			failed = append(failed, err.Error())
 		}
 	}
 	return wishes, failed
 }
 
-// passedOver: the command is not for such a child, and that is no failure.
-func passedOver(code spec.Code) bool {
-	return code == spec.AlreadyRunning || code == spec.NotRunning || code == spec.NotFound
+// passedOver: the command is not for such a child, and that is no failure. One
+// without a file is meant all the same as long as it runs.
+func (r *Reconciler) passedOver(child string, code spec.Code) bool {
+	switch code {
+	case spec.AlreadyRunning, spec.NotRunning:
+		return true
+	case spec.NotFound:
+		return !r.isActive(child)
+	default:
+		return false
+	}
 }
 
 // proposeStart is propose for a child whose file is good.

@@ -3,6 +3,8 @@ package reconciler
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -79,6 +81,25 @@ func TestManyRefusalsAreCutShort(t *testing.T) {
 	if err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("; and %d more", 2*maxTold)) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// What runs and cannot be restarted is told of; what is gone altogether is not.
+func TestRestartAllTellsOfARunWithoutAFile(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"a": plain, "b": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, spec.All, "")
+	if err := os.Remove(filepath.Join(w.dir, "children", "a.yml")); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []spec.Verb{spec.VerbRestart, spec.VerbTrystart} {
+		_, err := w.Do(t.Context(), spec.Command{Verb: verb, Child: spec.All})
+		if err == nil || !strings.Contains(err.Error(), "no file a.yml") {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	w.want(spec.VerbStart, spec.All, "")
+	w.want(spec.VerbStop, "a", "")
+	w.want(spec.VerbRestart, spec.All, "")
 }
 
 // A file that came just now belongs to all.

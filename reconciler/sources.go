@@ -120,11 +120,7 @@ func (r *Reconciler) watchSources() {
 // do. Adding one twice is harmless; one that is gone leaves by itself.
 func (r *Reconciler) watchPaths(notify *fsnotify.Watcher) (all bool) {
 	all = true
-	dirs := r.Catalogue.Paths()
-	if file := r.Settings.Server().File; file != "" {
-		dirs = append(dirs, filepath.Dir(file))
-	}
-	for _, dir := range dirs {
+	for _, dir := range r.watchedDirs() {
 		err := notify.Add(dir)
 		all = all && err == nil
 		if err != nil && !os.IsNotExist(err) {
@@ -136,14 +132,29 @@ func (r *Reconciler) watchPaths(notify *fsnotify.Watcher) (all bool) {
 
 // isNoise tells whether only the content of a file has changed that nothing is
 // read from: a log beside server.yml, say, which would have all files looked at
-// for each of its lines.
+// for each of its lines. Nothing is noise where a link may lead to it.
 func (r *Reconciler) isNoise(event fsnotify.Event) bool {
 	if event.Op&^(fsnotify.Write|fsnotify.Chmod) != 0 {
 		return false
 	}
-	ext := filepath.Ext(event.Name)
-	return ext != ".yml" && ext != ".yaml" && filepath.Base(event.Name) != filepath.Base(r.Settings.Server().File) &&
-		!r.Catalogue.Linked()
+	ext, server := filepath.Ext(event.Name), r.Settings.Server().File
+	if ext == ".yml" || ext == ".yaml" || slices.Contains(r.watchedDirs(), event.Name) || r.Catalogue.Linked() {
+		return false
+	}
+	if filepath.Dir(event.Name) != filepath.Dir(server) {
+		return true
+	}
+	st, err := os.Lstat(server)
+	return err == nil && st.Mode().IsRegular() && filepath.Base(event.Name) != filepath.Base(server)
+}
+
+// watchedDirs are the load paths and the directory of server.yml.
+func (r *Reconciler) watchedDirs() []string {
+	dirs := r.Catalogue.Paths()
+	if file := r.Settings.Server().File; file != "" {
+		dirs = append(dirs, filepath.Dir(file))
+	}
+	return dirs
 }
 
 // watchLoop lists the load paths again once events have come to rest. What the
@@ -184,6 +195,9 @@ func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 			if first.IsZero() && watched && left > 0 && r.Catalogue.Watchable() {
 				left--
 				r.refreshSettings()
+				// A directory that was unmounted meanwhile is watched no more, and
+				// nobody says so.
+				watched = r.watchPaths(notify)
 				continue
 			}
 			first, left = time.Time{}, trusted

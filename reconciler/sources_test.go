@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,6 +24,7 @@ func TestWritesToOtherFilesAreNoise(t *testing.T) {
 		{filepath.Join(children, "web.yml"), fsnotify.Write, false},
 		{filepath.Join(children, "web.yaml"), fsnotify.Chmod, false},
 		{filepath.Join(children, "..data"), fsnotify.Create, false},
+		{children, fsnotify.Chmod, false},
 		{filepath.Join(children, "web.log"), fsnotify.Rename, false},
 	} {
 		if got := w.isNoise(fsnotify.Event{Name: tt.name, Op: tt.op}); got != tt.want {
@@ -30,6 +32,13 @@ func TestWritesToOtherFilesAreNoise(t *testing.T) {
 		}
 	}
 	// What is written to may be what a link leads to.
+	server := filepath.Join(w.dir, "server.yml")
+	if err := errors.Join(os.Rename(server, filepath.Join(w.dir, "real")), os.Symlink("real", server)); err != nil {
+		t.Fatal(err)
+	}
+	if w.isNoise(fsnotify.Event{Name: filepath.Join(w.dir, "real"), Op: fsnotify.Write}) {
+		t.Error("a write to what server.yml leads to is noise")
+	}
 	if err := os.Symlink("web.conf", filepath.Join(children, "db.yml")); err != nil {
 		t.Fatal(err)
 	}
