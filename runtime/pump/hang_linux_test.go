@@ -40,6 +40,33 @@ func TestPumpThatHangsIsReplaced(t *testing.T) {
 	checkCount(t, n.finish(t, c), 1)
 }
 
+// The pump before it was killed between the first byte in a FIFO and the ping that
+// follows it.
+func TestPumpThatHangsAfterOneThatWasKilledIsReplaced(t *testing.T) {
+	c := testClient(t, t.TempDir())
+	n := startCounting(t, c, "web")
+	n.grows(t)
+	eventually(t, "the watch has heard of the FIFO", func() bool {
+		c.mu.Lock()
+		l := c.lookout
+		c.mu.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, stirred := range l.watched {
+			if stirred && len(l.stirred) == 0 {
+				return true
+			}
+		}
+		return false
+	})
+	killPump(t, c)
+	n.grows(t)
+	hung := stopPump(t, c)
+	eventually(t, "there is another pump", func() bool { now := c.PID(); return now != 0 && now != hung })
+	n.grows(t)
+	checkCount(t, n.finish(t, c), 2)
+}
+
 // One that has nothing to do is not asked how it is, until there is something in a
 // FIFO again: here long after it began to hang.
 func TestIdlePumpThatHangsIsReplaced(t *testing.T) {

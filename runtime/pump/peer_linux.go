@@ -76,6 +76,9 @@ func (p *peer) ask(ctx context.Context, m message, fds ...int) (message, error) 
 // watch pings the pump until the connection ends, as long as there is something
 // in its FIFOs from time to time. Without a lookout it always does.
 func (p *peer) watch(l *lookout) {
+	// It may have taken the token without a look at what stirred: the next pump's
+	// watch is to have one.
+	defer l.stir()
 	timer := time.NewTimer(pingPause)
 	defer timer.Stop()
 	for {
