@@ -326,7 +326,7 @@ func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
 }
 
 // discard ends what was found alive of a run that is history. Its leader, f, may
-// have ended.
+// have ended, between the look and now too.
 func (r *Reconciler) discard(f spec.Found, live []spec.Found) {
 	incarnation := f.Launch.Identity.Incarnation
 	i := slices.IndexFunc(live, func(l spec.Found) bool {
@@ -338,7 +338,11 @@ func (r *Reconciler) discard(f spec.Found, live []spec.Found) {
 	f = live[i]
 	r.Logger.Warn("processes of a former run are left, they are killed", "child", f.Child,
 		"incarnation", incarnation, "pid", f.Launch.Identity.PID)
-	switch err := r.runtime.AdoptRest(f.Child, f.Launch); {
+	err := r.runtime.Adopt(f.Child, f.Launch)
+	if errors.Is(err, spec.ErrGone) {
+		err = r.runtime.AdoptRest(f.Child, f.Launch)
+	}
+	switch {
 	case err == nil:
 		r.signal(f.Child, incarnation, spec.Signal(unix.SIGKILL))
 	case !errors.Is(err, spec.ErrGone):

@@ -165,6 +165,24 @@ func TestTheRestOfAnOldRunIsKilled(t *testing.T) {
 	}
 }
 
+func TestTheLeaderOfAnOldRunIsKilled(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain})
+	w.mustServe()
+	w.do(spec.VerbStart, "web")
+	l := w.launchOf("web")
+	w.do(spec.VerbStop, "web")
+	w.leave()
+	w.runtime.live["web"] = l.Identity
+	w.runtime.found = []spec.Found{{Child: "web", Launch: l}}
+	w.mustServe()
+	if pid := w.runtime.pid("web"); pid != 0 {
+		t.Errorf("PID %d of a stopped run is alive", pid)
+	}
+	if v := w.view("web"); v.Status.Starts != 1 || len(v.Status.History) != 1 {
+		t.Errorf("status is %+v", v.Status)
+	}
+}
+
 func TestAProcessThatCannotBeAdoptedNowIsNotStartedTwice(t *testing.T) {
 	w := newWorld(t, "", map[string]string{"web": forever})
 	w.mustServe()
