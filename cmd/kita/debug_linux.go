@@ -49,37 +49,37 @@ func serveDebug(addr netip.AddrPort, logger *slog.Logger) (end func()) {
 	}
 }
 
-// debugHandler is net/http/pprof without what changes something or is of no use
-// here. A name that a foreign web page chose for this address gets nothing.
+// debugHandler is net/http/pprof without what is of no use here. A name that a
+// foreign web page chose for this address gets nothing, and no such page sets
+// anything.
 func debugHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("GET /debug/pprof/mutex", sampled("mutex", func(rate int) { goruntime.SetMutexProfileFraction(rate) }))
-	mux.HandleFunc("GET /debug/pprof/block", sampled("block", goruntime.SetBlockProfileRate))
+	mux.HandleFunc("POST /debug/pprof/mutex", setRate(func(rate int) { goruntime.SetMutexProfileFraction(rate) }))
+	mux.HandleFunc("POST /debug/pprof/block", setRate(goruntime.SetBlockProfileRate))
+	ownPages := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopbackName(r.Host) {
 			http.Error(w, "ask 127.0.0.1 or localhost", http.StatusMisdirectedRequest)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		ownPages.ServeHTTP(w, r)
 	})
 }
 
-// sampled is a profile that has something in it only once its rate was set, by
-// rate=N: 0 ends it.
-func sampled(name string, set func(rate int)) http.HandlerFunc {
+// setRate says with rate=N how much of a profile is sampled from here on: without
+// it there is nothing in it, and 0 ends it.
+func setRate(set func(rate int)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if value := r.FormValue("rate"); value != "" {
-			rate, err := strconv.Atoi(value)
-			if err != nil || rate < 0 {
-				http.Error(w, "rate is no number from 0 on", http.StatusBadRequest)
-				return
-			}
-			set(rate)
+		rate, err := strconv.Atoi(r.URL.Query().Get("rate"))
+		if err != nil || rate < 0 {
+			http.Error(w, "rate is no number from 0 on", http.StatusBadRequest)
+			return
 		}
-		pprof.Handler(name).ServeHTTP(w, r)
+		set(rate)
+		w.WriteHeader(http.StatusNoContent)
 	}
 }
 
