@@ -23,9 +23,11 @@ import (
 
 const (
 	// mostForkers bounds the threads that fork; beginners is how many there are
-	// from the beginning.
+	// from the beginning. Each mostly waits, for the program to be executed or for a
+	// lock of the kernel's control groups: two of them leave two processors idle
+	// for a third of the time.
 	mostForkers = 16
-	beginners   = 2
+	beginners   = 6
 	// forkerPatience is how long a launch waits for one of them before there is
 	// another: all may be held up by a file system that does not answer.
 	forkerPatience = 20 * time.Millisecond
