@@ -111,7 +111,7 @@ func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, er
 func (c *Client) List(ctx context.Context) ([]spec.View, error) {
 	var answer childrenAnswer
 	q := answer.question()
-	err := c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound)
+	err := c.ask(ctx, q)
 	return answer.Children, err
 }
 
@@ -166,7 +166,7 @@ func (c *Client) Get(ctx context.Context, name string) (spec.View, error) {
 	var view spec.View
 	q, err := viewQuestion(name, &view)
 	if err == nil {
-		err = c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound)
+		err = c.ask(ctx, q)
 	}
 	return view, err
 }
@@ -222,7 +222,7 @@ func childPath(verb spec.Verb, name, below string) (string, error) {
 func (c *Client) Info(ctx context.Context) (spec.Info, error) {
 	var answer infoAnswer
 	q := answer.question()
-	if err := c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound); err != nil {
+	if err := c.ask(ctx, q); err != nil {
 		return spec.Info{}, err
 	}
 	return answer.info(), nil
@@ -360,6 +360,8 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		return refusal
 	case errors.As(err, &unreachable):
 		return unreachable
+	case errors.Is(err, errLongHead):
+		return &NotHTTP{Target: c.target, Reason: err.Error()}
 	}
 	if errors.As(err, &other) {
 		return &NotHTTP{Target: c.target, Reason: other.describe(), OldServer: !other.isSSH()}

@@ -4,14 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 )
 
-// maxHead bounds the head of an answer.
+// maxHead bounds the head of an answer, with those of the class 1xx before it.
 const maxHead = 1 << 20
+
+// errLongHead: the head is longer than maxHead.
+var errLongHead = fmt.Errorf("the head of its answer is longer than %d bytes", maxHead)
 
 // question is a request without a body, and what is wanted of its answer; see
 // Client.call.
@@ -21,7 +26,12 @@ type question struct {
 	sound  func() bool
 }
 
-// callTwo is call with two questions over one connection: the second is on its way
+// ask is call with a question.
+func (c *Client) ask(ctx context.Context, q question) error {
+	return c.call(ctx, http.MethodGet, q.path, nil, q.answer, q.sound)
+}
+
+// callTwo is ask with two questions over one connection: the second is on its way
 // while the answer to the first is read. It is not asked where the first fails.
 func (c *Client) callTwo(ctx context.Context, first, second question) (firstErr, secondErr error) {
 	one, err := c.request(ctx, http.MethodGet, first.path, nil)
@@ -41,11 +51,20 @@ func (c *Client) callTwo(ctx context.Context, first, second question) (firstErr,
 	if response, err = c.success(response); err != nil {
 		return err, nil
 	}
-	sending := conn.send(two)
-	if err := c.decode(ctx, response, first.answer, first.sound); err != nil {
+	// A server that closes with a question unread resets the connection, and the rest
+	// of its answer may be lost.
+	isLast := response.Close
+	sent := !isLast && conn.send(two) == nil
+	err = c.decode(ctx, response, first.answer, first.sound)
+	var lost *Unreachable
+	if !isLast && errors.As(err, &lost) {
+		sent = false
+		err = c.ask(ctx, first)
+	}
+	if err != nil {
 		return err, nil
 	}
-	if sending == nil && !response.Close {
+	if sent {
 		if response, err = conn.receive(two); err == nil {
 			if response, err = c.success(response); err != nil {
 				return nil, err
@@ -54,7 +73,7 @@ func (c *Client) callTwo(ctx context.Context, first, second question) (firstErr,
 		}
 	}
 	// The server ends with the first answer, or another one has taken over.
-	return nil, c.call(ctx, http.MethodGet, second.path, nil, second.answer, second.sound)
+	return nil, c.ask(ctx, second)
 }
 
 // roundTrip sends a request over a connection of its own and returns both it and
@@ -102,15 +121,18 @@ func newClientConn(ctx context.Context, nc net.Conn) *clientConn {
 // receive reads the head of an answer. The body closes the connection where the
 // request was the last.
 func (c *clientConn) receive(request *http.Request) (*http.Response, error) {
+	c.head.N = maxHead
 	for {
-		c.head.N = maxHead
 		response, err := http.ReadResponse(c.in, request)
+		if err != nil && c.head.N <= 0 {
+			return nil, errLongHead
+		}
 		if err != nil {
 			return nil, err
 		}
-		c.head.N = math.MaxInt64
 		// Those of the class 1xx come before the answer.
 		if response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols {
+			c.head.N = math.MaxInt64
 			response.Body = &clientBody{ReadCloser: response.Body, conn: c, isLast: request.Close}
 			return response, nil
 		}

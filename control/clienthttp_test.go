@@ -1,14 +1,19 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"kita/spec"
 )
@@ -104,6 +109,112 @@ func TestTwoQuestionsOverOneConnection(t *testing.T) {
 			}
 			if n := conns.Load(); n != tt.conns {
 				t.Errorf("%d connections, want %d", n, tt.conns)
+			}
+		})
+	}
+}
+
+// conversation has say answer every connection, whose number is i, and closes it.
+func conversation(t *testing.T, say func(nc net.Conn, i int)) Target {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		for i := 0; ; i++ {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			say(nc, i)
+			nc.Close()
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		served.Wait()
+	})
+	return Target{TCP: ln.Addr().String()}
+}
+
+// hears reads one question.
+func hears(t *testing.T, nc net.Conn) (path string) {
+	r, err := http.ReadRequest(bufio.NewReader(nc))
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	return r.URL.Path
+}
+
+// A question that nobody reads would end the connection with a reset, before the
+// end of the answer.
+func TestNoSecondQuestionToAServerThatCloses(t *testing.T) {
+	target := conversation(t, func(nc net.Conn, _ int) {
+		path := hears(t, nc)
+		_, _ = io.WriteString(nc, "HTTP/1.0 200 OK\r\n\r\n")
+		// Long enough for what must not come.
+		_ = nc.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if n, _ := nc.Read(make([]byte, 1)); n > 0 {
+			t.Error("another question came after the answer had said that it is the last")
+		}
+		if path == "/v1/info" {
+			_, _ = io.WriteString(nc, `{"pid":1}`)
+		} else {
+			_, _ = io.WriteString(nc, `{"children":[{"name":"web"}]}`)
+		}
+	})
+	views, info, err := Dial(target).Overview(t.Context(), true)
+	if err != nil || len(views) != 1 || info.PID != 1 {
+		t.Errorf("%v, PID %d, %v", views, info.PID, err)
+	}
+}
+
+func TestAnAnswerLostToTheSecondQuestionIsAskedForAgain(t *testing.T) {
+	const files, view = `{"files":[{"path":"/log"}]}`, `{"name":"web"}`
+	target := conversation(t, func(nc net.Conn, i int) {
+		text := files
+		if hears(t, nc) == "/v1/children/web" {
+			text = view
+		}
+		_, _ = fmt.Fprintf(nc, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(text))
+		if i == 0 {
+			text = text[:5]
+			_, _ = io.WriteString(nc, text)
+			// The rest of the second question makes the close a reset.
+			_, _ = nc.Read(make([]byte, 1))
+			return
+		}
+		_, _ = io.WriteString(nc, text)
+	})
+	v, got, err := Dial(target).GetWithOutput(t.Context(), "web")
+	if err != nil || v.Name != "web" || len(got) != 1 {
+		t.Errorf("%q with %d files, %v", v.Name, len(got), err)
+	}
+}
+
+func TestTheHeadOfAnAnswerHasALimit(t *testing.T) {
+	for name, text := range map[string]string{
+		"one line":        strings.Repeat("x", 4096),
+		"many lines":      strings.Repeat("A: b\r\n", 1000),
+		"interim answers": strings.Repeat("b\r\n\r\nHTTP/1.1 100 Continue\r\nA: ", 1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := conversation(t, func(nc net.Conn, _ int) {
+				hears(t, nc)
+				_, err := io.WriteString(nc, "HTTP/1.1 100 Continue\r\nA: ")
+				for err == nil {
+					_, err = io.WriteString(nc, text)
+				}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := Dial(target).Get(ctx, "web")
+			var other *NotHTTP
+			if !errors.As(err, &other) || !strings.Contains(err.Error(), "longer than 1048576 bytes") {
+				t.Errorf("error %v", err)
 			}
 		})
 	}
