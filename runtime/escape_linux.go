@@ -35,7 +35,7 @@ func (p *process) escaped(thorough bool) ([]procStat, error) {
 			return orphans, nil
 		}
 	}
-	groups, err := p.host.scanner.scan()
+	groups, err := p.host.scan()
 	if err != nil {
 		return nil, err
 	}
@@ -135,11 +135,15 @@ func (p *process) strays() []int {
 }
 
 // orphans are the live children of the keeper that lead no run. The pump of a
-// former server is one, too, and of no run.
+// former server is one, too, and of no run. The result is shared: do not change it.
 func (h *Host) orphans() ([]procStat, error) {
 	if h.keeper == 0 {
 		return nil, nil
 	}
+	return h.orphanage.look(h.lookForOrphans)
+}
+
+func (h *Host) lookForOrphans() ([]procStat, error) {
 	pump := h.pumpPID()
 	pids, err := childrenOf(h.keeper)
 	if err != nil {

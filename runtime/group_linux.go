@@ -4,7 +4,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,7 +98,7 @@ func (p *process) liveGroup() group {
 		if p.signalGroup(0) == unix.ESRCH {
 			return group{}
 		}
-		groups, err := p.host.scanner.scan()
+		groups, err := p.host.scan()
 		if err != nil {
 			p.host.log.Warn("cannot read /proc", "error", err)
 			return group{hidden: true}
@@ -193,46 +192,9 @@ func (p *process) release(g group) {
 	}
 }
 
-// scanner reads the whole of /proc, once for all who ask at the same time: with
-// hundreds of children told to stop together, each would read it for itself.
-type scanner struct {
-	// reading is held by the one who reads.
-	reading sync.Mutex
-	mu      sync.Mutex
-	// next, guarded by mu, is the scan that has not begun: one who asks now
-	// may share it, because it will see what is true now or later.
-	next *scan
-}
-
-type scan struct {
-	done   chan struct{}
-	groups map[int][]procStat
-	err    error
-}
-
 // scan returns every process, by its process group. The result is shared: do
 // not change it.
-func (s *scanner) scan() (map[int][]procStat, error) {
-	s.mu.Lock()
-	sc := s.next
-	if sc != nil {
-		s.mu.Unlock()
-		<-sc.done
-		return sc.groups, sc.err
-	}
-	sc = &scan{done: make(chan struct{})}
-	s.next = sc
-	s.mu.Unlock()
-
-	s.reading.Lock()
-	s.mu.Lock()
-	s.next = nil
-	s.mu.Unlock()
-	sc.groups, sc.err = readGroups()
-	s.reading.Unlock()
-	close(sc.done)
-	return sc.groups, sc.err
-}
+func (h *Host) scan() (map[int][]procStat, error) { return h.scans.look(readGroups) }
 
 func readGroups() (map[int][]procStat, error) {
 	dir, err := os.Open("/proc")

@@ -81,7 +81,8 @@ type Host struct {
 	strangers, inherits bool
 	records             *records
 	outputs             *outputs
-	scanner             scanner
+	scans               shared[map[int][]procStat]
+	orphanage           shared[[]procStat]
 	ends                *ends
 	forkers             forkers
 	// retry is how long to wait before looking again at a group that could not
