@@ -96,6 +96,8 @@ func TestPumpIsNotLedElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A directory with another name is no event of the file; a write to it is.
+	r.write(t, "line\n")
 	awaitFault(t, told, errUnsafe.Error())
 	if n := namesIn(t, victim); n != 0 {
 		t.Errorf("root's directory has %d files", n)
