@@ -55,8 +55,7 @@ type wish struct {
 func (r *Reconciler) proposeStops(c spec.Command) (wishes []wish) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, name := range r.names() {
-		e := r.children[name]
+	for _, e := range r.sorted() {
 		if !e.stoppable() {
 			continue
 		}
@@ -75,32 +74,22 @@ func (r *Reconciler) proposeStops(c spec.Command) (wishes []wish) {
 	return wishes
 }
 
-// names are those of all children, sorted. mu is held.
-func (r *Reconciler) names() []string {
-	names := make([]string, 0, len(r.children))
-	for name := range r.children {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // proposeStarts reads the load paths and puts in force, in memory, what start,
 // restart or trystart wishes of each child. It returns why some are left out.
 func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed []string) {
 	r.Refresh()
 	r.mu.Lock()
-	names := r.names()
+	children := slices.Clone(r.sorted())
 	r.mu.Unlock()
-	for _, name := range names {
+	for _, e := range children {
 		q := request{Command: c}
-		q.Child = name
+		q.Child = e.name
 		w, err := r.proposeStart(q)
 		var refusal *spec.Refusal
 		switch {
 		case err == nil:
 			wishes = append(wishes, w)
-		case !errors.As(err, &refusal) || !r.passedOver(name, refusal.Code):
+		case !errors.As(err, &refusal) || !r.passedOver(e.name, refusal.Code):
 			failed = append(failed, err.Error())
 		}
 	}

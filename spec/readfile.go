@@ -145,7 +145,7 @@ func (id fileID) racy(seen time.Time) bool {
 // which goes on at least a hundred times a second (CONFIG_HZ); its ctime, unlike
 // its mtime, cannot be set. The clock of another machine may differ from ours.
 func (id fileID) tick() time.Duration {
-	if id.onDisk() && id.ctime.Nsec%int64(time.Millisecond) != 0 {
+	if id.onDisk() && time.Duration(id.ctime.Nano())%time.Millisecond != 0 {
 		return 20 * time.Millisecond
 	}
 	return 2 * time.Second
