@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -61,7 +62,13 @@ func newEnds() (*ends, error) {
 		unix.Close(fd)
 		return e, os.NewSyscallError("fcntl", err)
 	}
-	e.file = os.NewFile(uintptr(fd), "pidfds")
+	file := os.NewFile(uintptr(fd), "pidfds")
+	// A file that Go's poller was refused is one that nobody waits for.
+	if err := file.SetReadDeadline(time.Time{}); err != nil {
+		file.Close()
+		return e, fmt.Errorf("poll the pidfds: %w", err)
+	}
+	e.file = file
 	return e, nil
 }
 
