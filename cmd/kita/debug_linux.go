@@ -36,6 +36,7 @@ func serveDebug(addr netip.AddrPort, logger *slog.Logger) (end func()) {
 		logger.Error("there are no profiles", "err", err)
 		return func() {}
 	}
+	keepProfile()
 	logger.Warn("every user of this host can read profiles of the server", "url", fmt.Sprintf("http://%s/debug/pprof/", ln.Addr()))
 	server := &http.Server{Handler: debugHandler(), ReadHeaderTimeout: debugPatience, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	ended := make(chan struct{})

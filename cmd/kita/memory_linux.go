@@ -23,7 +23,25 @@ const (
 	// busyPercent is how much the heap grows between two collections while there
 	// is much to do, in percent.
 	busyPercent = 100
+	// sampling is how many bytes are allocated between two samples of a memory
+	// profile: the default of runtime.MemProfileRate.
+	sampling = 512 << 10
 )
+
+// forgoProfile has no memory profile kept: its samples take up to 0.4 MB in each
+// process, and there is nobody to show them to. What GODEBUG says goes first.
+func forgoProfile() {
+	if goruntime.MemProfileRate == sampling {
+		goruntime.MemProfileRate = 0
+	}
+}
+
+// keepProfile has one kept from here on.
+func keepProfile() {
+	if goruntime.MemProfileRate == 0 {
+		goruntime.MemProfileRate = sampling
+	}
+}
 
 // memory gives back what the program needs no more once it is quiet, and keeps the
 // Go runtime from collecting garbage every two minutes where there is none. It
