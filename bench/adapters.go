@@ -13,10 +13,11 @@ import (
 
 // adapter is how a system is used: its configuration for the children of a run,
 // the command that is its supervisor, or starts one, the one that stops all
-// children, and the one that shows them.
+// children, and the one that shows them. finish is one that ends the supervisor
+// where that must not be killed.
 type adapter struct {
-	prepare             func(*peerRun) error
-	start, stop, status func(*peerRun) []string
+	prepare                     func(*peerRun) error
+	start, stop, status, finish func(*peerRun) []string
 }
 
 // adapters by the name of the system. What each of them needs besides its
@@ -31,6 +32,8 @@ var adapters = map[string]adapter{
 		start:  func(p *peerRun) []string { return []string{p.binary, "serve", filepath.Join(p.dir, "server.yml")} },
 		stop:   func(p *peerRun) []string { return []string{p.binary, "stop", "all"} },
 		status: func(p *peerRun) []string { return []string{p.binary, "check"} },
+		// Its control group would be left.
+		finish: func(p *peerRun) []string { return []string{p.binary, "kill"} },
 	},
 	"supervisord": {
 		prepare: func(p *peerRun) error {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -54,6 +55,10 @@ func main() {
 	flag.StringVar(&o.also, "beside", "nothing else", "what else runs on the machine, for its description")
 	flag.BoolVar(&o.smoke, "smoke", false, "a few figures only; fails if one is more than twice as bad as its goal")
 	flag.Parse()
+	if err := o.check(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -62,16 +67,38 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, o options) (err error) {
-	if o.buildOnly {
-		if o.bins == "" {
-			return errors.New("-build needs -bin")
-		}
-		return errors.Join(os.MkdirAll(o.bins, 0o755), build(ctx, o.bins))
+// check tells what is wrong with the command line.
+func (o options) check(args []string) error {
+	switch {
+	case len(args) > 0:
+		return fmt.Errorf("%q is no flag, there are only flags", args[0])
+	case o.n < 1:
+		return fmt.Errorf("-n is %d, at least one child is needed", o.n)
+	case o.rounds < 1:
+		return fmt.Errorf("-rounds is %d, at least one is needed", o.rounds)
+	case o.idle <= 0:
+		return fmt.Errorf("-idle is %v, it has to be longer than nothing", o.idle)
+	case o.buildOnly && o.bins == "":
+		return errors.New("-build needs -bin")
 	}
-	only, err := regexp.Compile(o.only)
-	if err != nil {
+	if _, err := regexp.Compile(o.only); err != nil {
 		return fmt.Errorf("-only: %w", err)
+	}
+	return nil
+}
+
+func run(ctx context.Context, o options) (err error) {
+	// Other supervisors are run in directories of their own.
+	for _, path := range []*string{&o.bins, &o.dir, &o.runDir, &o.kita} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+	}
+	if o.buildOnly {
+		return errors.Join(os.MkdirAll(o.bins, 0o755), build(ctx, o.bins))
 	}
 	if err := roomFor(o.n); err != nil {
 		return err
@@ -85,7 +112,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer w.end()
-	w.only, w.rounds, w.kita, w.runDir, w.bins = only, o.rounds, o.kita, o.runDir, o.bins
+	w.only, w.rounds, w.kita, w.runDir, w.bins = regexp.MustCompile(o.only), o.rounds, o.kita, o.runDir, o.bins
 	w.idle = o.idle
 	if !o.smoke {
 		w.progress = os.Stderr

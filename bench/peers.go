@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -110,23 +111,26 @@ func (w *world) peer(ctx context.Context, name, binary string, n int, v *peerVal
 		p.names = append(p.names, fmt.Sprintf("c%05d", i))
 	}
 	defer os.RemoveAll(p.dir)
+	defer p.watching.Wait()
 	defer buryChildren()
 	a := adapters[name]
+	defer p.finish(a)
 	if err := a.prepare(p); err != nil {
 		return err
 	}
 	begin := now()
-	if err := p.launch(ctx, a.start(p)); err != nil {
+	lives, err := p.launch(ctx, a.start(p))
+	if err != nil {
 		return err
 	}
-	all, err := marks.await(ctx, n)
+	all, err := marks.await(lives, n)
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, p.lastLines())
+		return p.explain(lives, err)
 	}
 	v.start = append(v.start, ms(latest(all)-begin))
 	// Some watch a child for a while before they count it as started.
-	if err := sleep(ctx, 2*time.Second); err != nil {
-		return err
+	if err := sleep(lives, 2*time.Second); err != nil {
+		return p.explain(lives, err)
 	}
 	memory, tasks := supervisors()
 	v.memory, v.tasks = append(v.memory, memory/1e6), append(v.tasks, tasks)
@@ -139,9 +143,9 @@ func (w *world) peer(ctx context.Context, name, binary string, n int, v *peerVal
 	}
 	pids := pidsOf(all)
 	for i := range peerCrashes {
-		took, err := crash(ctx, marks, pids, i%n)
+		took, err := crash(lives, marks, pids, i%n)
 		if err != nil {
-			return err
+			return p.explain(lives, err)
 		}
 		v.crash = append(v.crash, ms(took))
 	}
@@ -157,6 +161,8 @@ type peerRun struct {
 	names   []string // of its children
 	child   []string // what each child is
 	process *exec.Cmd
+	// watching waits for the process.
+	watching sync.WaitGroup
 }
 
 // tool is another program of the system.
@@ -177,21 +183,52 @@ func (p *peerRun) write(name, text string, mode os.FileMode) error {
 	return os.WriteFile(path, []byte(text), mode)
 }
 
-func (p *peerRun) launch(ctx context.Context, words []string) error {
+// launch starts the supervisor. lives is ctx until that is found dead; its cause
+// is how it ended.
+func (p *peerRun) launch(ctx context.Context, words []string) (lives context.Context, err error) {
 	log, err := os.Create(filepath.Join(p.dir, "log"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
-	p.process = exec.CommandContext(ctx, words[0], words[1:]...)
+	p.process = exec.Command(words[0], words[1:]...)
 	p.process.Env, p.process.Dir = p.environment(), p.dir
 	p.process.Stdout, p.process.Stderr = log, log
 	p.process.SysProcAttr = ownGroup()
-	return p.process.Start()
+	if err := p.process.Start(); err != nil {
+		return nil, err
+	}
+	lives, dies := context.WithCancelCause(ctx)
+	p.watching.Go(func() {
+		err := p.process.Wait()
+		// Some start what they are in the background: this process inherits it.
+		if err == nil && hasLivingChild() {
+			return
+		}
+		dies(fmt.Errorf("the supervisor has ended: %v", p.process.ProcessState))
+	})
+	return lives, nil
 }
 
-// end has the system end all children, and returns how long that took. Then the
-// supervisor itself is ended.
+// hasLivingChild tells whether any child of this process has not ended.
+func hasLivingChild() bool {
+	return slices.ContainsFunc(childrenOf(os.Getpid()), func(pid int) bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, state, _ := strings.Cut(string(text), ") ")
+		return err == nil && !strings.HasPrefix(state, "Z")
+	})
+}
+
+// explain is err, or how the supervisor ended where that is why, with the last
+// lines of its log.
+func (p *peerRun) explain(lives context.Context, err error) error {
+	if cause := context.Cause(lives); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("%w: %s", err, p.lastLines())
+}
+
+// end has the system end all children, and returns how long that took.
 func (p *peerRun) end(ctx context.Context, a adapter, pids []int) (time.Duration, error) {
 	begin := now()
 	words := a.stop(p)
@@ -203,10 +240,30 @@ func (p *peerRun) end(ctx context.Context, a adapter, pids []int) (time.Duration
 		}
 		took = now() - begin
 	}
-	_ = p.process.Process.Kill()
-	_ = p.process.Wait()
 	return took, err
 }
+
+// finish ends the supervisor, by its own command where it leaves something behind
+// otherwise.
+func (p *peerRun) finish(a adapter) {
+	if p.process == nil || p.process.Process == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), finishLimit)
+	defer cancel()
+	// What does not end in time is killed.
+	stop := context.AfterFunc(ctx, func() { _ = p.process.Process.Kill() })
+	defer stop()
+	if a.finish == nil {
+		cancel()
+	} else if _, err := runProcess(ctx, p.environment(), a.finish(p)[0], a.finish(p)[1:]...); err != nil {
+		cancel()
+	}
+	p.watching.Wait()
+}
+
+// finishLimit is how long a supervisor may take to end.
+const finishLimit = 30 * time.Second
 
 // alive tells whether a child of a system lives. One whose supervisor has ended
 // before it is left to this process, which reaps it.

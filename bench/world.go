@@ -55,6 +55,9 @@ const slowKita = "kita-failpoint"
 
 // build builds the programs into dir as `make build` does.
 func build(ctx context.Context, dir string) error {
+	if module, _ := exec.CommandContext(ctx, "go", "list", "-m").Output(); strings.TrimSpace(string(module)) != "kita" {
+		return errors.New("the programs can only be built within the module kita: name built ones with -bin, without -build")
+	}
 	for _, p := range programs {
 		tags := ""
 		if p.name == slowKita {
