@@ -89,7 +89,8 @@ func (s *Store) ensureLoaded() {
 }
 
 // adoptFiles takes over the files of single children that an older version
-// wrote, and removes them. factsMu is held.
+// wrote. Each stays for as long as it says what the table does: the older version
+// may come back, and reads nothing else. factsMu is held.
 func (s *Store) adoptFiles(facts map[string]Facts) []error {
 	entries, err := os.ReadDir(s.childrenDir())
 	if err != nil {
@@ -106,18 +107,20 @@ func (s *Store) adoptFiles(facts map[string]Facts) []error {
 			errs = appendErr(errs, os.Remove(path))
 			continue
 		}
+		if name, ok := unescape(e.Name()); ok && s.table.holds(name) && fileName(name) == e.Name() {
+			s.oldFiles[name] = false
+			continue
+		}
 		name, f, err := s.readFacts(path)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("facts in %s are not used: %w", path, errors.Join(err, os.Remove(path))))
 			continue
 		}
-		s.oldFiles[name] = path
-		if _, later := facts[name]; !later {
+		s.oldFiles[name] = false
+		if !s.table.holds(name) {
 			facts[name] = f
-			errs = appendErr(errs, s.put(name, f.Data))
-		}
-		if _, saved := s.table.slots[name]; saved {
-			errs = appendErr(errs, s.removeFile(name))
+			_, err := s.table.put(name, factsLine(name, f.Data))
+			errs = appendErr(errs, err)
 		}
 	}
 	return errs
@@ -197,18 +200,22 @@ func newLine(b []byte, name string) []byte {
 	return append(b, ' ')
 }
 
-// putLine is put for a whole line.
-func (s *Store) putLine(name string, line []byte) error {
-	s.ensureLoaded()
-	if err := s.table.put(name, line); err != nil {
-		return err
-	}
-	return s.removeFile(name)
+// factsLine is a line of the table, of facts that are JSON on one line.
+func factsLine(name string, data []byte) []byte {
+	return append(append(newLine(nil, name), data...), '\n')
 }
 
-// put saves facts that are JSON on one line. factsMu is held.
-func (s *Store) put(name string, data []byte) error {
-	return s.putLine(name, append(append(newLine(nil, name), data...), '\n'))
+// putLine saves a line of the table. factsMu is held.
+func (s *Store) putLine(name string, line []byte) error {
+	s.ensureLoaded()
+	changed, err := s.table.put(name, line)
+	if old, there := s.oldFiles[name]; there {
+		s.oldFiles[name] = old || changed
+	}
+	if s.oldFiles[name] {
+		err = errors.Join(err, s.removeFile(name))
+	}
+	return err
 }
 
 // RemoveFacts removes the facts of a child; that there are none is no error.
@@ -216,7 +223,12 @@ func (s *Store) RemoveFacts(name string) error {
 	s.factsMu.Lock()
 	defer s.factsMu.Unlock()
 	s.ensureLoaded()
-	if err := errors.Join(s.table.remove(name), s.removeFile(name)); err != nil {
+	// The table goes last, as its word counts where both are there.
+	err := s.removeFile(name)
+	if err == nil {
+		err = s.table.remove(name)
+	}
+	if err != nil {
 		return fmt.Errorf("remove facts of %s: %w", name, err)
 	}
 	return nil
@@ -225,10 +237,10 @@ func (s *Store) RemoveFacts(name string) error {
 // removeFile removes the file of a single child, if there is one. factsMu is
 // held.
 func (s *Store) removeFile(name string) error {
-	path, ok := s.oldFiles[name]
-	if !ok {
+	if _, there := s.oldFiles[name]; !there {
 		return nil
 	}
+	path := filepath.Join(s.childrenDir(), fileName(name))
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

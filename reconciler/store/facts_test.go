@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,12 +102,82 @@ func TestOldFilesThatCannotBeUsedAreRemovedAndReported(t *testing.T) {
 	if !reflect.DeepEqual(got, wantErrs) {
 		t.Errorf("errors %q", got)
 	}
-	if left, _ := os.ReadDir(d.factsPath("")); len(left) != 1 || left[0].Name() != tableName {
+	if left := d.files(t); !reflect.DeepEqual(left, []string{"good", "other", tableName}) {
 		t.Errorf("left: %v", left)
 	}
 	mustClose(t, s)
-	if facts, errs := d.open(t, "2").Facts(); !reflect.DeepEqual(facts, want) || errs != nil {
+	s = d.open(t, "2")
+	if facts, errs := s.Facts(); !reflect.DeepEqual(facts, want) || errs != nil {
 		t.Errorf("the next server reads %v, %v", facts, errs)
+	}
+	mustSave(t, s, "good", `1`)
+	mustSave(t, s, "other", `2`)
+	if left := d.files(t); !reflect.DeepEqual(left, []string{tableName}) {
+		t.Errorf("left after a change: %v", left)
+	}
+}
+
+// files are the names of what is kept of the children.
+func (d *dirs) files(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(d.factsPath(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// An older version reads these files alone, when it comes back.
+func TestOldFileStaysUntilFactsChange(t *testing.T) {
+	d := newDirs(t)
+	mustClose(t, d.open(t, "1"))
+	long := strings.Repeat("l", 200) + strings.Repeat("/", 20)
+	for _, name := range []string{"job", "web", "gone", long} {
+		d.oldFile(t, "1", name, `"<old>"`)
+	}
+	all := []string{"gone", "job", "web", fileName(long), tableName}
+	slices.Sort(all)
+	var s *Store
+	for range 2 {
+		s = d.open(t, "1")
+		facts, errs := s.Facts()
+		if len(facts) != 4 || string(facts[long].Data) != `"<old>"` || errs != nil {
+			t.Fatalf("facts %v, %v", facts, errs)
+		}
+		for name := range facts {
+			mustSave(t, s, name, `"<old>"`)
+		}
+		if left := d.files(t); !reflect.DeepEqual(left, all) {
+			t.Fatalf("left: %v", left)
+		}
+		mustClose(t, s)
+	}
+	s = d.open(t, "1")
+	if _, errs := s.Facts(); errs != nil {
+		t.Fatal(errs)
+	}
+	mustSave(t, s, "web", `"new"`)
+	if err := s.RemoveFacts("gone"); err != nil {
+		t.Fatal(err)
+	}
+	mustSave(t, s, long, `"new"`)
+	if left := d.files(t); !reflect.DeepEqual(left, []string{"job", tableName}) {
+		t.Errorf("left after changes: %v", left)
+	}
+	mustClose(t, s)
+	if got, errs := d.read(t, "1"); errs != nil ||
+		!reflect.DeepEqual(got, map[string]string{"job": `"<old>"`, "web": `"new"`, long: `"new"`}) {
+		t.Errorf("read %v, %v", got, errs)
+	}
+	if err := os.Remove(d.factsPath(tableName)); err != nil {
+		t.Fatal(err)
+	}
+	if got, errs := d.read(t, "1"); !reflect.DeepEqual(got, map[string]string{"job": `"<old>"`}) || errs != nil {
+		t.Errorf("without the table: %v, %v", got, errs)
 	}
 }
 

@@ -105,6 +105,38 @@ func TestFullDiskInside(t *testing.T) {
 			t.Fatalf("set: %v", err)
 		}
 	})
+	t.Run("what a killed writer left needs no room", func(t *testing.T) {
+		mustClose(t, s)
+		info, err := os.Stat(d.factsPath(tableName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, d.factsPath(tableName), []byte(strings.Repeat("torn", 200)))
+		free := fill(t, base)
+		defer free()
+		s = d.open(whole, "b")
+		if facts, errs := s.Facts(); string(facts["web"].Data) != `"saved"` || len(errs) != 1 {
+			t.Errorf("facts %v, %v", facts, errs)
+		}
+		for _, data := range []string{`"saved"`, `"again"`, `"saved"`} {
+			if err := s.SaveFacts("web", Facts{Data: []byte(data)}); err != nil {
+				t.Errorf("save %s: %v", data, err)
+			}
+		}
+		if now, err := os.Stat(d.factsPath(tableName)); err != nil || now.Size() != info.Size() {
+			t.Errorf("the table has %d bytes, want %d (%v)", now.Size(), info.Size(), err)
+		}
+	})
+	t.Run("a worn table is used where there is no room for another", func(t *testing.T) {
+		s.table.worn = true
+		free := fill(t, base)
+		defer free()
+		for _, data := range []string{`"again"`, `"saved"`} {
+			if err := s.SaveFacts("web", Facts{Data: []byte(data)}); err != nil {
+				t.Errorf("save %s: %v", data, err)
+			}
+		}
+	})
 	t.Run("room again", func(t *testing.T) {
 		mustSet(t, s, big)
 		if err := s.SaveFacts("web", Facts{Data: []byte(`"new"`)}); err != nil {

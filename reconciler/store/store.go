@@ -60,9 +60,9 @@ type Store struct {
 	factsMu sync.Mutex
 	table   table // factsMu
 	loaded  bool  // factsMu: the table has been read
-	// oldFiles are the files of single children, of an older version, that
-	// could not be removed yet.
-	oldFiles map[string]string // factsMu
+	// oldFiles are the children with a file of their own, of an older version;
+	// true: it does not say what the table does, and could not be removed yet.
+	oldFiles map[string]bool // factsMu
 }
 
 // Open locks the directories and reads the desired state. The error is a
@@ -74,7 +74,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		stateDir: o.StateDir, runDir: o.RunDir, bootID: o.BootID, log: o.Logger,
-		disk: make(chan struct{}, 1), open: newBatch(), oldFiles: map[string]string{},
+		disk: make(chan struct{}, 1), open: newBatch(), oldFiles: map[string]bool{},
 		journal: journal{dir: o.StateDir, sync: syncData},
 	}
 	s.table = table{dir: s.childrenDir(), boot: o.BootID}

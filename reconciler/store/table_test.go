@@ -3,12 +3,16 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"kita/spec"
 )
@@ -153,12 +157,59 @@ func TestAllFactsComeBackWhenTheTableWasRemoved(t *testing.T) {
 	}
 }
 
+// Somebody may have made a copy by a hard link, or put a copy back.
+func TestTableIsKnownByItsPath(t *testing.T) {
+	d := newDirs(t)
+	s := d.open(t, "1")
+	mustSave(t, s, "web", `1`)
+	mustSave(t, s, "db", `1`)
+	path, copied := d.factsPath(tableName), filepath.Join(d.run, "copy")
+	for step := range 4 {
+		if step >= 2 {
+			s.Rest()
+		}
+		awaitTick(t, path)
+		var err error
+		if step%2 == 0 {
+			err = errors.Join(os.Link(path, copied), os.Remove(path))
+		} else {
+			err = os.Rename(copied, path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := fmt.Sprint(step + 2)
+		mustSave(t, s, "web", value)
+		next := table{dir: filepath.Dir(path), boot: "1"}
+		facts, torn, err := next.load()
+		next.close()
+		if string(facts["web"]) != value || string(facts["db"]) != `1` || torn != 0 || err != nil {
+			t.Errorf("step %d: the next server reads %q, %v", step, facts, err)
+		}
+	}
+}
+
+// awaitTick returns once the kernel gives a change of path another time than that
+// of the last write.
+func awaitTick(t *testing.T, path string) {
+	t.Helper()
+	for {
+		var st unix.Stat_t
+		if err := errors.Join(os.Chmod(path, 0o600), unix.Stat(path, &st)); err != nil {
+			t.Fatal(err)
+		}
+		if st.Ctim != st.Mtim {
+			return
+		}
+	}
+}
+
 func FuzzTable(f *testing.F) {
 	d := table{dir: f.TempDir(), boot: "b"}
 	d.slots, d.free, d.end = map[string]pair{}, map[uint16][]uint32{}, 1
 	for i := range 3 {
 		line := append(newLine(nil, fmt.Sprint("c", i%2)), fmt.Sprintf("{\"n\":%d}\n", i)...)
-		if err := d.put(fmt.Sprint("c", i%2), line); err != nil {
+		if _, err := d.put(fmt.Sprint("c", i%2), line); err != nil {
 			f.Fatal(err)
 		}
 	}
