@@ -135,16 +135,9 @@ func (w *world) coldStart(ctx context.Context) error {
 	}
 	var kita, floor []float64
 	err := pairs(w.rounds*2, func() error {
-		s, err := w.prepare(setup{})
-		if err != nil {
-			return err
-		}
-		defer s.end()
-		if err := s.launch(ctx, w.bin("kita")); err != nil {
-			return err
-		}
-		kita = append(kita, ms(now()-s.begun))
-		return nil
+		took, err := w.coldOnce(ctx)
+		kita = append(kita, ms(took))
+		return err
 	}, func() error {
 		took, err := runProcess(ctx, os.Environ(), w.bin("line"))
 		floor = append(floor, ms(took))
@@ -152,6 +145,19 @@ func (w *world) coldStart(ctx context.Context) error {
 	})
 	w.add(figure{name: figureCold, unit: "ms", kita: kita, floor: floor})
 	return err
+}
+
+// coldOnce is one cold start.
+func (w *world) coldOnce(ctx context.Context) (time.Duration, error) {
+	s, err := w.prepare(setup{})
+	if err != nil {
+		return 0, err
+	}
+	defer s.end()
+	if err := s.launch(ctx, w.bin("kita")); err != nil {
+		return 0, err
+	}
+	return now() - s.begun, nil
 }
 
 // binarySize tells the size of the binary, built as `make build` does.

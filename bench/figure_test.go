@@ -27,6 +27,31 @@ func TestAFigureIsJudgedByItsPairs(t *testing.T) {
 	}
 }
 
+func TestTheSmokeTestAllowsWhatIsWithinItsLimits(t *testing.T) {
+	ratio := figure{name: "start", kita: []float64{4}, floor: []float64{1}, goal: times(2)}
+	count := figure{name: "threads", kita: []float64{4}, goal: under(2)}
+	none := figure{name: "idle", kita: []float64{0}, goal: under(0)}
+	time := figure{name: "adopt", kita: []float64{400}, floor: []float64{100}, goal: under(1)}
+	for _, tt := range []struct {
+		figure figure
+		limit  limit
+		worst  float64 // that it allows
+	}{
+		{ratio, limit{goals: 2}, 4},
+		{count, limit{goals: 2}, 4},
+		{none, limit{goals: 2}, 0},
+		{time, limit{ratio: 4}, 400},
+	} {
+		f := tt.figure
+		if f.kita[0] = tt.worst; !tt.limit.allows(f.result()) {
+			t.Errorf("%s: %v is more than %v", f.name, tt.worst, tt.limit)
+		}
+		if f.kita[0] = tt.worst + 1; tt.limit.allows(f.result()) {
+			t.Errorf("%s: %v is not more than %v", f.name, tt.worst+1, tt.limit)
+		}
+	}
+}
+
 func TestPercentiles(t *testing.T) {
 	var values []float64
 	for i := range 200 {

@@ -80,8 +80,12 @@ func (b *neighbours) memory(ctx context.Context) error {
 const quiet = 8 * time.Second
 
 // settle waits until keeper and server have used no processor time for as long as
-// quiet, or for a minute.
+// quiet, or for a minute, unless it has done so.
 func (b *neighbours) settle(ctx context.Context) error {
+	if b.settled {
+		return nil
+	}
+	b.settled = true
 	pids, err := b.server.processes(ctx, b.bin("kita"))
 	if err != nil {
 		return err

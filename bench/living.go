@@ -18,6 +18,8 @@ type neighbours struct {
 	// pids and bare are the processes of the two; those of kita change when one is
 	// started anew by a command.
 	pids, bare []int
+	// settled: nothing was done since the server became quiet.
+	settled bool
 }
 
 // living measures what happens beside n running children.
