@@ -48,9 +48,9 @@ func (r *Reconciler) beginEnd() (all []*entry, first bool) {
 	for _, e := range r.children {
 		all = append(all, e)
 		e.wasAlive = e.obs.Process != nil
-		if e.cancelHook != nil {
-			e.cancelHook()
-		}
+	}
+	for _, cancel := range r.hooks {
+		cancel()
 	}
 	return all, true
 }
@@ -82,7 +82,11 @@ func (r *Reconciler) tellUnstopped(all []*entry) {
 	var names []string
 	for _, e := range all {
 		r.mu.Lock()
-		incarnation, reason, pids := e.obs.Incarnation, e.status.Reason, e.obs.Strays.PIDs
+		incarnation, reason := e.obs.Incarnation, e.status.Reason
+		var pids []int
+		if e.obs.Strays != nil {
+			pids = e.obs.Strays.PIDs
+		}
 		// What was left by a stop before that has been told then.
 		isPending, isLeft := e.obs.Process != nil, isUnkillable(e.status) && e.wasAlive
 		r.mu.Unlock()

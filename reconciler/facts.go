@@ -124,7 +124,10 @@ func (r *Reconciler) post(name string, f fact) {
 	r.mu.Lock()
 	e := r.children[name]
 	if e != nil {
-		e.mailbox = append(e.mailbox, f)
+		if e.mailbox == nil {
+			e.mailbox = new([]fact)
+		}
+		*e.mailbox = append(*e.mailbox, f)
 	}
 	r.mu.Unlock()
 	if e == nil {

@@ -17,7 +17,7 @@ func (r *Reconciler) runHook(s *step, a plan.RunHook) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	s.obs.HookStarted(plan.HookRun{Kind: a.Kind, Hook: a.Hook, For: a.For, Deadline: time.Now().Add(plan.HookTimeout)})
 	r.mu.Lock()
-	s.e.cancelHook = cancel
+	r.hooks[name] = cancel
 	if r.ending {
 		cancel()
 	}
@@ -29,6 +29,10 @@ func (r *Reconciler) runHook(s *step, a plan.RunHook) {
 		if err := r.hook(ctx, name, a); err != nil {
 			message = fmt.Sprintf("%s %q: %v", a.Kind, a.Hook, err)
 		}
+		// Before the fact, after which there may be another one.
+		r.mu.Lock()
+		delete(r.hooks, name)
+		r.mu.Unlock()
 		if r.ctx.Err() != nil {
 			return // this server stops, the next one runs the hook again
 		}

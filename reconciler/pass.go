@@ -89,7 +89,10 @@ func (r *Reconciler) decide(name string, done *plan.Observed) (*step, plan.Plan,
 	if r.ending {
 		s.desired.Run, s.desired.Posthook = spec.Stopped, 0
 	}
-	facts := e.mailbox
+	var facts []fact
+	if e.mailbox != nil {
+		facts = *e.mailbox
+	}
 	taken := facts[:0]
 	for _, f := range facts {
 		asked := e.obs.Process != nil && e.obs.Process.Stop != nil
@@ -166,9 +169,11 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 		o.Signalled(s.grace(), time.Now())
 		r.Logger.Info("stopping", "child", name, "incarnation", a.Incarnation, "signal", a.Signal.String())
 	case plan.Kill:
-		pids := o.Killed.PIDs
+		var pids []int
 		if o.Process.Stop == nil || o.Process.Stop.Kills == 0 {
 			pids = r.runtime.Survivors(name, a.Incarnation)
+		} else if o.Killed != nil {
+			pids = o.Killed.PIDs
 		}
 		r.signal(name, a.Incarnation, spec.Signal(unix.SIGKILL))
 		o.KillSent(pids, time.Now())
@@ -177,9 +182,11 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 		r.runHook(s, a)
 	case plan.CancelHook:
 		r.mu.Lock()
-		cancel := s.e.cancelHook
+		cancel := r.hooks[name]
 		r.mu.Unlock()
-		cancel()
+		if cancel != nil { // else it is done, and its fact on the way
+			cancel()
+		}
 		o.HookCancelled()
 	case plan.SkipPosthook:
 		o.PosthookSkipped(a.Generation)
@@ -240,7 +247,7 @@ func (r *Reconciler) forget(s *step) {
 		return
 	}
 	r.mu.Lock()
-	stale := !s.e.gone || len(s.e.mailbox) > 0 || s.e.desired != s.desired && !r.ending
+	stale := !s.e.gone || s.e.mailbox != nil || s.e.desired != s.desired && !r.ending
 	if !stale {
 		delete(r.children, name)
 		r.byName = nil

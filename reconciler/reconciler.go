@@ -109,6 +109,8 @@ type Reconciler struct {
 	ending   bool                  // guarded by mu: Kill was called
 	ended    chan struct{}         // closed once Kill has done what can be done
 	ready    chan struct{}         // closed once the startup mode has been carried out
+	// hooks, guarded by mu, end the hooks in flight, by the names of their children.
+	hooks map[string]context.CancelFunc
 	// exitStatus and unstopped are guarded by mu; see ExitStatus and Unstopped.
 	exitStatus int
 	unstopped  []string
@@ -123,24 +125,23 @@ type Reconciler struct {
 type entry struct {
 	name    string
 	child   *spec.Child // the last good version of its file
-	gone    bool        // there is no such file
 	fileErr error
 	desired spec.Desired
 	obs     plan.Observed
 	status  spec.Status
-	mailbox []fact
+	// mailbox has the facts of which no pass knows yet; nil where there are none.
+	mailbox *[]fact
 	// changed is closed when the entry changes; nil while nobody waits.
 	changed chan struct{}
-	removed bool
+	// configured is the child that the runtime was last told of; only the pass
+	// uses it.
+	configured *spec.Child
+	gone       bool // there is no file of this child
+	removed    bool
 	// atRest: the server is ending, and nothing of the child is left to stop.
 	atRest bool
 	// wasAlive: something of it lived when the end began.
 	wasAlive bool
-	// cancelHook ends the hook in flight.
-	cancelHook context.CancelFunc
-	// configured is the child that the runtime was last told of; only the pass
-	// uses it.
-	configured *spec.Child
 	// unsaved: the latest state is not on disk; only the pass uses it.
 	unsaved bool
 	// unadopted: whether the process of a former server lives could not be
@@ -165,6 +166,7 @@ func New(o Options) *Reconciler {
 		children: map[string]*entry{},
 		watchers: map[*watcher]struct{}{},
 		ready:    make(chan struct{}),
+		hooks:    map[string]context.CancelFunc{},
 		ended:    make(chan struct{}),
 		debts:    newDebts(),
 	}

@@ -145,7 +145,7 @@ func TestAHookCutShortByStopIsNoFailure(t *testing.T) {
 	w.cancel() // what Stop does before it closes the queue
 	w.Reconciler.Stop()
 	e := w.children["web"]
-	if len(e.mailbox) > 0 || e.obs.Failure != nil {
+	if e.mailbox != nil || e.obs.Failure != nil {
 		t.Errorf("web: %v, %v", e.mailbox, e.obs.Failure)
 	}
 	w.leave()

@@ -52,10 +52,10 @@ func (o *Observed) AppendJSON(b []byte) ([]byte, error) {
 	if o.Repeat != nil {
 		e.any("repeat", o.Repeat)
 	}
-	if o.Killed.Incarnation != 0 || o.Killed.PIDs != nil {
+	if o.Killed != nil {
 		e.any("killed", o.Killed)
 	}
-	if o.Strays.Incarnation != 0 || o.Strays.PIDs != nil || o.Strays.Suspected {
+	if o.Strays != nil {
 		e.any("strays", o.Strays)
 	}
 	if o.LastLines != nil {

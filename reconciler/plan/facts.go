@@ -155,7 +155,7 @@ func (o *Observed) Strayed(incarnation uint64, pids []int, suspected bool) bool 
 	if o.Process == nil || o.Incarnation != incarnation {
 		return false
 	}
-	o.Strays = Strays{Members: Members{Incarnation: incarnation, PIDs: pids}, Suspected: suspected}
+	o.Strays = &Strays{Members: Members{Incarnation: incarnation, PIDs: pids}, Suspected: suspected}
 	return true
 }
 
@@ -174,7 +174,7 @@ func (o *Observed) KillSent(pids []int, now time.Time) {
 	s.Kills++
 	s.KillAt = now.Add(rekill)
 	if s.Kills == 1 {
-		o.Killed = Members{Incarnation: o.Incarnation, PIDs: pids}
+		o.Killed = &Members{Incarnation: o.Incarnation, PIDs: pids}
 	}
 }
 

@@ -206,6 +206,9 @@ func deepCopy(o *Observed) Observed {
 	}
 	c.LastExit, c.End, c.Failure = clone(o.LastExit), clone(o.End), clone(o.Failure)
 	c.Repeat, c.Hook = clone(o.Repeat), clone(o.Hook)
-	c.Window, c.Killed.PIDs = slices.Clone(o.Window), slices.Clone(o.Killed.PIDs)
+	c.Window = slices.Clone(o.Window)
+	if c.Killed, c.Strays = clone(o.Killed), clone(o.Strays); c.Killed != nil {
+		c.Killed.PIDs = slices.Clone(o.Killed.PIDs)
+	}
 	return c
 }

@@ -55,10 +55,11 @@ type Observed struct {
 	// runs it again.
 	Hook *HookRun `json:"-"`
 	// Killed says who outlived the grace period of the latest stop that had to
-	// use SIGKILL.
-	Killed Members `json:"killed,omitzero"`
-	// Strays are processes that may be of the latest run and live on.
-	Strays Strays `json:"strays,omitzero"`
+	// use SIGKILL; nil before one had to.
+	Killed *Members `json:"killed,omitempty"`
+	// Strays are processes that may be of the latest run and live on; nil where
+	// there were none. Neither is changed in place: copies share them.
+	Strays *Strays `json:"strays,omitempty"`
 
 	// LastLines are the last that the latest run wrote; nil before it failed.
 	LastLines *spec.LastLines `json:"last_lines,omitempty"`

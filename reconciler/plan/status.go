@@ -92,8 +92,8 @@ func pids(list []int) string {
 // killed, and who may have outlived even that; or "".
 func (o *Observed) KilledNote(incarnation uint64) string {
 	note := ""
-	if o.Killed.Incarnation == incarnation && len(o.Killed.PIDs) > 0 {
-		note = "still alive after its grace period, killed: " + pids(o.Killed.PIDs)
+	if k := o.Killed; k != nil && k.Incarnation == incarnation && len(k.PIDs) > 0 {
+		note = "still alive after its grace period, killed: " + pids(k.PIDs)
 	}
 	if strays := o.strayNote(incarnation); strays != "" {
 		return strings.TrimPrefix(note+"; "+strays, "; ")
@@ -103,12 +103,13 @@ func (o *Observed) KilledNote(incarnation uint64) string {
 
 // strayNote says which processes may be left of an incarnation; or "".
 func (o *Observed) strayNote(incarnation uint64) string {
-	if o.Strays.Incarnation != incarnation || len(o.Strays.PIDs) == 0 {
+	s := o.Strays
+	if s == nil || s.Incarnation != incarnation || len(s.PIDs) == 0 {
 		return ""
 	}
-	if o.Strays.Suspected {
-		return pids(o.Strays.PIDs) + " may be left of it: orphans outside its process group and with another environment"
+	if s.Suspected {
+		return pids(s.PIDs) + " may be left of it: orphans outside its process group and with another environment"
 	}
-	return "not fully killed: " + pids(o.Strays.PIDs) +
+	return "not fully killed: " + pids(s.PIDs) +
 		" may be of it or of another child, having left its process group and cleared its environment"
 }
