@@ -151,27 +151,29 @@ func TestFaultsLeaveWhatWasInForce(t *testing.T) {
 
 // A removal that fails half-way must not bring back what was so before.
 func TestFailedRemovalLeavesWhatWasInForce(t *testing.T) {
-	d := newDirs(t)
-	s := d.open(t, "1")
-	plan := &faults{fail: -1, kill: -1}
-	s.table.wrap = func(o output) output { return faulty{o, plan} }
-	mustSave(t, s, "web", `"older"`)
-	mustSave(t, s, "web", `"newer"`)
-	plan.fail = 0
-	if err := s.RemoveFacts("web"); !errors.Is(err, errFaulty) {
-		t.Fatalf("removed: %v", err)
-	}
-	next := table{dir: s.table.dir, boot: "1"}
-	facts, _, err := next.load()
-	next.close()
-	if !bytes.Equal(facts["web"], []byte(`"newer"`)) || err != nil {
-		t.Errorf("the next server reads %q, %v", facts, err)
-	}
-	if err := s.RemoveFacts("web"); err != nil {
-		t.Fatal(err)
-	}
-	mustClose(t, s)
-	if got, errs := d.read(t, "1"); len(got) != 0 || errs != nil {
-		t.Errorf("read %v, %v after the removal", got, errs)
+	for passed := range 2 {
+		d := newDirs(t)
+		s := d.open(t, "1")
+		plan := &faults{fail: -1, kill: -1}
+		s.table.wrap = func(o output) output { return faulty{o, plan} }
+		mustSave(t, s, "web", `"older"`)
+		mustSave(t, s, "web", `"newer"`)
+		plan.fail = passed
+		if err := s.RemoveFacts("web"); !errors.Is(err, errFaulty) {
+			t.Fatalf("removed: %v", err)
+		}
+		next := table{dir: s.table.dir, boot: "1"}
+		facts, _, err := next.load()
+		next.close()
+		if !bytes.Equal(facts["web"], []byte(`"newer"`)) || err != nil {
+			t.Errorf("after %d writes the next server reads %q, %v", passed, facts, err)
+		}
+		if err := s.RemoveFacts("web"); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+		if got, errs := d.read(t, "1"); len(got) != 0 || errs != nil {
+			t.Errorf("read %v, %v after the removal", got, errs)
+		}
 	}
 }
