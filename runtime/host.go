@@ -108,8 +108,8 @@ type Host struct {
 	// being launched or adopted.
 	closed    bool
 	processes map[run]*process
-	// leaders, guarded by mu, are the PIDs of processes.
-	leaders map[int]run
+	// leaders, guarded by mu, are processes by their PIDs.
+	leaders map[int]*process
 	// lives, guarded by mu, are those of the runs without a cgroup.
 	lives []life
 	// began is when this server began, as ticksNow has it; born the same.
@@ -142,7 +142,7 @@ func New(sink Sink, o Options) *Host {
 		patience:  time.Second,
 		closing:   make(chan struct{}),
 		processes: map[run]*process{},
-		leaders:   map[int]run{},
+		leaders:   map[int]*process{},
 		began:     ticksNow(),
 		born:      time.Now(),
 		bornOdd:   bornOdd(),
@@ -295,7 +295,7 @@ func (h *Host) begin(r run, p *process, watch func(*process)) {
 	closed := h.closed
 	if !closed {
 		h.processes[r] = p
-		h.leaders[p.id.PID] = r
+		h.leaders[p.id.PID] = p
 		h.live(r, p)
 	}
 	h.mu.Unlock()
@@ -309,7 +309,7 @@ func (h *Host) begin(r run, p *process, watch func(*process)) {
 func (h *Host) forget(r run) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p := h.processes[r]; p != nil && h.leaders[p.id.PID] == r {
+	if p := h.processes[r]; p != nil && h.leaders[p.id.PID] == p {
 		delete(h.leaders, p.id.PID)
 	}
 	h.die(r)
