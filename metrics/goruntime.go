@@ -3,6 +3,7 @@ package metrics
 import (
 	"runtime"
 	"runtime/debug"
+	runtimemetrics "runtime/metrics"
 	"time"
 )
 
@@ -19,6 +20,7 @@ func goFamilies() []*family {
 		}),
 		plain("go_sched_gomaxprocs_threads", gauge, "The current runtime.GOMAXPROCS setting, or the number of operating system threads that can execute user-level Go code simultaneously.",
 			func() float64 { return float64(runtime.GOMAXPROCS(0)) }),
+		plain("go_gc_gogc_percent", gauge, "Heap size target percentage configured by the user, otherwise 100. -1 where only the memory limit has garbage collected.", collectorPercent),
 		plain("go_gc_gomemlimit_bytes", gauge, "Go runtime memory limit configured by the user, otherwise math.MaxInt64.",
 			func() float64 { return float64(debug.SetMemoryLimit(-1)) }),
 	}
@@ -26,6 +28,13 @@ func goFamilies() []*family {
 		families = append(families, &family{"go_memstats_" + m.name, m.kind, m.help, func(p *page, s *reading) { p.value(m.value(s.memory())) }})
 	}
 	return families
+}
+
+// collectorPercent is -1 for off, where the client library shows 2^64.
+func collectorPercent() float64 {
+	sample := []runtimemetrics.Sample{{Name: "/gc/gogc:percent"}}
+	runtimemetrics.Read(sample)
+	return float64(int64(sample[0].Value.Uint64()))
 }
 
 // plain is a family of one series.
