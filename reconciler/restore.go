@@ -15,7 +15,7 @@ import (
 func (r *Reconciler) restore() map[string]spec.Desired {
 	facts, broken := r.Store.Facts()
 	for _, err := range broken {
-		r.Logger.Warn("saved state of a child is unusable", "err", err)
+		r.Logger.Warn("saved states are not whole", "err", err)
 	}
 	changes := map[string]spec.Desired{}
 	r.mu.Lock()
