@@ -104,6 +104,10 @@ func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, er
 	err := c.call(ctx, http.MethodPost, where, commandBody{NoWait: command.NoWait}, &out, func() bool {
 		return out.Verb == command.Verb && out.Child != ""
 	})
+	if refusal, ok := errors.AsType[*spec.Refusal](err); ok && refusal.Code == codeNoSuchPath {
+		err = spec.Refuse(codeNoSuchPath, command.Verb, command.Child,
+			"cannot %s %s: this server is too old for that, %s each child by its name", command.Verb, command.Child, command.Verb)
+	}
 	return out, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -275,4 +276,19 @@ func TestTooLongAnAnswer(t *testing.T) {
 	}
 	server.Close()
 	<-served
+}
+
+func TestClientTellsThatAServerIsTooOld(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"type":"about:blank","title":"There is no such path","status":404,"code":"no-such-path","detail":"/v1/start is no path of the API, see /openapi.yaml"}`)
+	}))
+	defer server.Close()
+	c := Dial(Target{TCP: server.Listener.Addr().String()})
+	defer c.Close()
+	_, err := c.Do(t.Context(), spec.Command{Verb: spec.VerbStart, Child: spec.All})
+	if want := "cannot start all: this server is too old for that, start each child by its name"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }
