@@ -19,6 +19,9 @@ const (
 	// relist is how often they are listed without being told to, for file
 	// systems that do not notify (NFS) and for events that were lost.
 	relist = 30 * time.Second
+	// firstRelist is when that is done first: a file may have changed between the
+	// first listing and the watch.
+	firstRelist = 2 * time.Second
 	// trusted is how many times in a row that is left out where the watch tells
 	// of every change.
 	trusted = 20
@@ -160,7 +163,7 @@ func (r *Reconciler) watchedDirs() []string {
 // watchLoop lists the load paths again once events have come to rest. What the
 // event said does not matter, unless it is noise.
 func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
-	quiet := time.NewTimer(relist)
+	quiet := time.NewTimer(firstRelist)
 	defer quiet.Stop()
 	var first time.Time // of the events not yet acted on
 	watched, left := false, 0
