@@ -22,12 +22,13 @@ import (
 // nothing.
 
 const (
-	// mostForkers bounds the threads that fork; beginners is how many there are
-	// from the beginning. Each mostly waits, for the program to be executed or for a
+	// Forkers is how many threads a Host has from the beginning to fork in, and
+	// MostForkers bounds them. Each mostly waits, for the program to be executed or for a
 	// lock of the kernel's control groups: two of them leave two processors idle
-	// for a third of the time.
-	mostForkers = 16
-	beginners   = 6
+	// for a third of the time. Meanwhile it keeps its share of GOMAXPROCS from
+	// everybody else.
+	Forkers     = 6
+	MostForkers = 16
 	// forkerPatience is how long a launch waits for one of them before there is
 	// another: all may be held up by a file system that does not answer.
 	forkerPatience = 20 * time.Millisecond
@@ -72,7 +73,7 @@ func (f *forkers) begin() error {
 	r.Close()
 	w.Close()
 	jobs := make(chan *forkJob)
-	for range beginners {
+	for range Forkers {
 		if err := f.add(jobs); err != nil {
 			close(jobs)
 			f.running.Wait()
@@ -173,7 +174,7 @@ func (f *forkers) give(j *forkJob) {
 // there are have to do.
 func (f *forkers) grow() {
 	f.mu.Lock()
-	enough := f.number >= mostForkers
+	enough := f.number >= MostForkers
 	f.mu.Unlock()
 	if !enough {
 		_ = f.add(f.jobs)

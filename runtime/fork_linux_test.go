@@ -74,11 +74,11 @@ func TestForkerThatHangsHoldsNoOtherUp(t *testing.T) {
 	}
 	// Nobody takes what these are to tell, so each keeps its thread.
 	hanging := make(chan struct{})
-	for range beginners {
+	for range Forkers {
 		h.forkers.jobs <- &forkJob{path: "/nowhere", attr: &syscall.ProcAttr{Sys: &syscall.SysProcAttr{}}, done: hanging}
 	}
 	defer func() {
-		for range beginners {
+		for range Forkers {
 			<-hanging
 		}
 	}()

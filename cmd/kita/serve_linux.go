@@ -32,6 +32,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	nameProcess("kita")
 	catchIgnored()
 	reserveThreads(serverThreads)
+	widen()
 	defer manageMemory(quietAfter)()
 	before, err := takeHandover()
 	if err != nil {
