@@ -30,6 +30,7 @@ const (
 // time by itself: each is a ratio of what was measured in turn, an amount of memory
 // or a count.
 var smokeFigures = map[string]limit{
+	"start":                    {goals: gross},
 	figureCrash:                {goals: gross},
 	"check, a process":         {goals: gross},
 	"check NAME, a process":    {goals: gross},
@@ -43,9 +44,8 @@ var smokeFigures = map[string]limit{
 	// server, which is its floor.
 	figureAdopt: {ratio: 4},
 	// These are away from their goals, and may not get further away.
-	"start":          {goals: 2 * gross},
-	"stop":           {goals: 4 * gross},
-	figureSlowCommit: {goals: 3 * gross},
+	"stop":           {goals: 2 * gross},
+	figureSlowCommit: {goals: 2 * gross},
 }
 
 // limit is how bad a figure may be; one of the two is set.
