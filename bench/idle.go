@@ -38,11 +38,8 @@ func (b *neighbours) memory(ctx context.Context) error {
 		return nil
 	}
 	// The server gives back what the burst of the start needed once it is quiet.
-	pids, err := b.server.processes(ctx, b.bin("kita"))
+	pids, err := b.settle(ctx)
 	if err != nil {
-		return err
-	}
-	if err := b.settle(ctx); err != nil {
 		return err
 	}
 	var kita, floor, threads []float64
@@ -80,30 +77,30 @@ func (b *neighbours) memory(ctx context.Context) error {
 const quiet = 8 * time.Second
 
 // settle waits until keeper and server have used no processor time for as long as
-// quiet, or for a minute, unless it has done so.
-func (b *neighbours) settle(ctx context.Context) error {
-	if b.settled {
-		return nil
+// quiet, or for a minute, unless it has done so, and returns who they are. They are
+// not asked afterwards: of many children that would be a burst of its own.
+func (b *neighbours) settle(ctx context.Context) (pids []int, err error) {
+	if b.settled != nil {
+		return b.settled, nil
 	}
-	b.settled = true
-	pids, err := b.server.processes(ctx, b.bin("kita"))
-	if err != nil {
-		return err
+	if pids, err = b.server.processes(ctx, b.bin("kita")); err != nil {
+		return nil, err
 	}
+	b.settled = pids
 	used, since := -1.0, now()
 	for begin := now(); now()-since < quiet && now()-begin < time.Minute; {
 		n, err := ticks(pids)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if n != used {
 			used, since = n, now()
 		}
 		if err := sleep(ctx, 200*time.Millisecond); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return pids, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -125,11 +122,8 @@ func (b *neighbours) idleness(ctx context.Context) error {
 	if !b.wants(b.n, figureTicks, figureWakeups) {
 		return nil
 	}
-	pids, err := b.server.processes(ctx, b.bin("kita"))
+	pids, err := b.settle(ctx)
 	if err != nil {
-		return err
-	}
-	if err := b.settle(ctx); err != nil {
 		return err
 	}
 	usedBefore, err1 := ticks(pids)

@@ -18,8 +18,9 @@ type neighbours struct {
 	// pids and bare are the processes of the two; those of kita change when one is
 	// started anew by a command.
 	pids, bare []int
-	// settled: nothing was done since the server became quiet.
-	settled bool
+	// settled are kita's processes, of which nothing was asked since they became
+	// quiet.
+	settled []int
 }
 
 // living measures what happens beside n running children.
