@@ -50,8 +50,12 @@ type Child struct {
 	Prehook  *Hook `json:"prehook,omitempty"`
 	Posthook *Hook `json:"posthook,omitempty"`
 
+	// Metrics is where the child serves metrics of its own; nil means nowhere.
+	Metrics *Metrics `json:"metrics,omitempty"`
+
 	// Hash identifies the effective configuration: two children with the same
-	// Hash start the same process in the same way. File is not part of it.
+	// Hash start the same process in the same way. File, rotation and Metrics are
+	// not part of it.
 	Hash string `json:"hash"`
 }
 

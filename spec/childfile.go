@@ -165,11 +165,12 @@ func within(dir, path string) string {
 }
 
 // digest is the hash of what is in force for a process: neither where it is
-// written nor how the command is spelled is part of it. Nor is rotation, which
-// needs no new process to change.
+// written nor how the command is spelled is part of it. Nor are rotation and
+// metrics, which need no new process to change.
 func digest(c Child) string {
 	c.File, c.LoadPath, c.CommandLine, c.Hash = "", "", "", ""
 	c.Stdout, c.Stderr = c.Stdout.unrotated(), c.Stderr.unrotated()
+	c.Metrics = nil
 	canonical, err := json.Marshal(c)
 	if err != nil {
 		panic(fmt.Sprintf("spec: a child does not marshal: %v", err))
@@ -178,9 +179,11 @@ func digest(c Child) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// alike tells whether c and other are one configuration, rotation and all.
+// alike tells whether c and other are one configuration, with what the hash
+// leaves out.
 func (c *Child) alike(other *Child) bool {
-	return c.Hash == other.Hash && reflect.DeepEqual(c.Stdout, other.Stdout) && reflect.DeepEqual(c.Stderr, other.Stderr)
+	return c.Hash == other.Hash && reflect.DeepEqual(c.Stdout, other.Stdout) && reflect.DeepEqual(c.Stderr, other.Stderr) &&
+		reflect.DeepEqual(c.Metrics, other.Metrics)
 }
 
 // unrotated is a copy of s without rotation.

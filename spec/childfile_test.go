@@ -100,6 +100,8 @@ hooks:
 			c.Repeat, c.Prehook = &Repeat{VerbTrystart, 5 * second}, &Hook{VerbStop, "db"}
 		}},
 		{"output's mode is create", "command: ./run\noutput: [{stderr: /dev/null}]", func(c *Child) { c.Stderr = &Stream{Path: "/dev/null", Mode: Create} }},
+		{"metrics", "command: ./run\nmetrics: {port: 9100, path: /m/x}", func(c *Child) { c.Metrics = &Metrics{9100, "/m/x"} }},
+		{"metrics by port alone", "command: ./run\nmetrics: {port: \"80\"}", func(c *Child) { c.Metrics = &Metrics{80, "/metrics"} }},
 		{"empty lists and mappings", "command: ./run\noutput: []\nhooks: []\nenv: {}\nargs: []\nlimits: {}\nstop: {}\nrestart: {}", func(*Child) {}},
 		{"an anchor used twice", "command: ./run\nstop: {grace: &g 7s}\nrestart: {backoff: {initial: *g}}", func(c *Child) {
 			c.Stop.Grace, c.Restart.Backoff.Initial = 7*second, 7*second
@@ -143,7 +145,7 @@ func TestParseChildErrors(t *testing.T) {
 		{"two documents, the second broken", ok + "---\na: [\n", "3: yaml: did not find expected node content, correct the indentation or the quotes here"},
 		{"unknown key", ok + "comand: x\n", "2: comand: unknown key, did you mean command?"},
 		{"unknown key, other case", ok + "Output: []\n", "2: Output: unknown key, did you mean output?"},
-		{"unknown key, like no other", ok + "zzzzzzzz: x\n", "2: zzzzzzzz: unknown key, write one of command, args, dir, env, env_file, output, output_dir, rotate, user, group, umask, nice, limits, stop, restart, repeat, hooks"},
+		{"unknown key, like no other", ok + "zzzzzzzz: x\n", "2: zzzzzzzz: unknown key, write one of command, args, dir, env, env_file, output, output_dir, rotate, user, group, umask, nice, limits, stop, restart, repeat, hooks, metrics"},
 		{"unknown key below", ok + "stop:\n  singal: INT\n", "3: stop.singal: unknown key, did you mean signal?"},
 		{"key given twice", ok + "nice: 1\nnice: 2\n", "3: nice: is given twice, first in line 2, leave one out"},
 		{"key given twice below", ok + "stop: {grace: 1s, grace: 2s}\n", "2: stop.grace: is given twice, first in line 2, leave one out"},
@@ -246,6 +248,12 @@ func TestParseChildErrors(t *testing.T) {
 		{"processor time by its old name", ok + "limits: {cpu: {soft: 1, hard: 2}}\n", "2: limits.cpu: is a mapping where text belongs, write cpu: 0.5 for half a processor, or cpu_time: {soft: 60, hard: 90} for RLIMIT_CPU in seconds"},
 		{"no tasks", ok + "limits: {tasks: 0}\n", "2: limits.tasks: 0 tasks would let nothing start, write tasks: 200 or unlimited"},
 		{"limit by half", ok + "limits: {nofile: {soft: 2}}\n", "2: limits.nofile.hard: is missing, write soft and hard"},
+		{"metrics without a port", ok + "metrics: {path: /m}\n", "2: metrics.port: is missing, write port: 9100"},
+		{"metrics on no port", ok + "metrics: {port: 0}\n", `2: metrics.port: "0" is no whole number from 1 to 65535, write port: 9100`},
+		{"metrics as a port", ok + "metrics: 9100\n", "2: metrics: is text where a mapping belongs, write metrics: {port: 9100}"},
+		{"metrics without a slash", ok + "metrics: {port: 1, path: m}\n", `2: metrics.path: "m" does not begin with a slash, write path: /metrics`},
+		{"metrics with a query", ok + "metrics: {port: 1, path: \"/m?x\"}\n", `2: metrics.path: "/m?x" is no path of a URL, leave out blanks, ? and #, as in path: /metrics`},
+		{"metrics of another host", ok + "metrics: {port: 1, host: db}\n", "2: metrics.host: unknown key, did you mean port?"},
 		{"all at once, by line", "nice: 99\nstop: {grace: 5}\nusr: x\n",
 			"1: nice: \"99\" is no whole number from -20 to 19, write nice: 10\n" +
 				"1: command: is missing, write command: ./server --port 80\n" +
@@ -336,11 +344,14 @@ limits: {core: 1}
 restart: {policy: always, limit: {starts: 1, within: 1s}, success: [1]}
 repeat: {seconds: 5}
 hooks: [{prehook: start a}, {posthook: start b}]
+metrics: {port: 1}
 `)
 		return c
 	}
 	notHashed := map[string]bool{".File": true, ".LoadPath": true, ".CommandLine": true, ".Hash": true}
-	isHashed := func(path string) bool { return !notHashed[path] && !strings.Contains(path, ".Rotate.") }
+	isHashed := func(path string) bool {
+		return !notHashed[path] && !strings.Contains(path, ".Rotate.") && !strings.HasPrefix(path, ".Metrics.")
+	}
 	before := digest(*full())
 	seen := 0
 	for i := range leaves(reflect.ValueOf(full()), "") {

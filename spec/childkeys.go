@@ -33,7 +33,10 @@ var childRules = sync.OnceValue(func() []rule[draft] {
 			Doc: "the program and its arguments: text split as a shell splits words, or a list taken as is"}, readCommand},
 		{Key{Name: "args", Forms: []Form{List}, Example: "args: [--port, 80]",
 			Doc: "further arguments, appended to the command"}, readArgs},
-	}, defaultsRules())
+	}, defaultsRules(), []rule[draft]{
+		{Key{Name: "metrics", Forms: []Form{Mapping}, Example: "metrics: {port: 9100}", Keys: keysOf(metricsRules()),
+			Doc: "where the child serves metrics of its own, for who collects them"}, readMetrics},
+	})
 })
 
 // defaultsRules are the keys of a child that can have a default in server.yml.

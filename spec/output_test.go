@@ -194,7 +194,7 @@ func TestOutputErrors(t *testing.T) {
 	}
 }
 
-func TestRotationChangesTheCatalogueAndNotTheHash(t *testing.T) {
+func TestRotationAndMetricsChangeTheCatalogueAndNotTheHash(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "web.yml")
 	const output = "command: x\noutput: [{stdout: a}]\n"
@@ -241,6 +241,10 @@ func TestRotationChangesTheCatalogueAndNotTheHash(t *testing.T) {
 	}
 	c.SetPaths([]string{dir}, defaults("defaults: {rotate: {size: 1000kB}}"))
 	changed("the same in other words", false)
+	replace(output + "rotate: {keep: 2}\nmetrics: {port: 9100}\n")
+	if web := changed("metrics", true); *web.Metrics != (Metrics{9100, "/metrics"}) {
+		t.Errorf("metrics are %+v", web.Metrics)
+	}
 	replace(output)
 	c.SetPaths([]string{dir}, nil)
 	if web := changed("no rotation", true); web.Stdout.Rotate != nil {

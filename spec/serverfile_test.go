@@ -111,6 +111,7 @@ func TestParseServerErrors(t *testing.T) {
 		{"exit_with a file", "exit_with: web.yml", `1: exit_with: the name "web.yml" has a '.', which the name of a child cannot have, write exit_with: web`},
 		{"exit_with a list", "exit_with: [a, b]", `1: exit_with: is a list where text belongs, write exit_with: web`},
 		{"defaults of the command", "defaults: {command: x}", `1: defaults.command: has no default, write it into the file of each child`},
+		{"defaults of metrics", "defaults: {metrics: {port: 1}}", `1: defaults.metrics: has no default, write it into the file of each child`},
 		{"defaults of args", "defaults: {args: [x]}", `1: defaults.args: has no default, write it into the file of each child`},
 		{"wrong defaults", "defaults:\n  stop:\n    grace: 5\n  nicer: 1\n  env: {A: }", "3: defaults.stop.grace: \"5\" has no unit, write 5s\n" +
 			"4: defaults.nicer: unknown key, did you mean nice?\n" + `5: defaults.env.A: has no value, write "" for empty text`},

@@ -59,6 +59,9 @@ func (e *encoder) child(c *spec.Child) {
 	if c.Posthook != nil {
 		e.any("posthook", c.Posthook)
 	}
+	if c.Metrics != nil {
+		e.any("metrics", c.Metrics)
+	}
 	e.text("hash", c.Hash)
 	e.b = append(e.b, '}')
 }
