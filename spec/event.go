@@ -50,6 +50,14 @@ const (
 	EventLost EventType = "lost"
 )
 
+// EventTypes lists every type, in the order in which they are explained.
+func EventTypes() []EventType {
+	return []EventType{
+		EventCommand, EventRefused, EventStarted, EventCannotStart, EventAdopted, EventStopping, EventKilled, EventExited,
+		EventBackOff, EventGaveUp, EventHook, EventConfig, EventForgotten, EventServer, EventLost,
+	}
+}
+
 // ConfigChange says what became of a child's file.
 type ConfigChange string
 
@@ -105,6 +113,9 @@ type Event struct {
 type EventRequest struct {
 	// Children are names, or All alone; All has the server's events too.
 	Children []string `json:"children"`
+	// Types leaves out what is of no type among them; none means any. Tail counts
+	// what is left.
+	Types []EventType `json:"types,omitempty"`
 	// Follow goes on with what happens from now on, until the reader leaves.
 	Follow bool `json:"follow,omitempty"`
 	// Tail is how many of the latest to begin with; nil means all that are kept.
