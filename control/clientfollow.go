@@ -2,18 +2,11 @@ package control
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"maps"
 	"time"
 
 	"kita/spec"
-)
-
-// The waits between the attempts to go on with a stream that broke.
-const (
-	firstRetry = 50 * time.Millisecond
-	lastRetry  = 2 * time.Second
 )
 
 // FollowLogs is Logs with Follow, beyond the end of a stream: it asks again, and
@@ -28,42 +21,26 @@ func (c *Client) FollowLogs(ctx context.Context, r spec.LogRequest, reconnecting
 		f := following{request: r, began: time.Now()}
 		f.request.Follow = true
 		f.request.After = maps.Clone(r.After)
-		for {
-			left := false
-			err := c.streamLogs(ctx, f.next(), watchSilence, func(chunk spec.LogChunk) bool {
+		err := f.goOn(ctx, reconnecting, func() (left bool, err error) {
+			err = c.streamLogs(ctx, f.next(), watchSilence, func(chunk spec.LogChunk) bool {
 				f.note(chunk)
 				left = !yield(chunk, nil)
 				return !left
 			})
-			if left {
-				return
-			}
-			if ctx.Err() != nil || !f.mayRetry(err) {
-				yield(spec.LogChunk{}, err)
-				return
-			}
-			if f.isOut() && reconnecting != nil {
-				reconnecting(err)
-			}
-			if !pause(ctx, f.wait) {
-				yield(spec.LogChunk{}, context.Cause(ctx))
-				return
-			}
+			return left, err
+		})
+		if err != nil {
+			yield(spec.LogChunk{}, err)
 		}
 	}
 }
 
 // following is how far one FollowLogs has come.
 type following struct {
-	request spec.LogRequest
-	began   time.Time
-	// answered: there was an answer, in this attempt or an earlier one.
-	answered bool
+	retries
+	request  spec.LogRequest
+	began    time.Time
 	caughtUp bool
-	// wait is how long to wait before the next attempt.
-	wait time.Duration
-	// failures are the attempts since the last answer.
-	failures int
 }
 
 // next is what is asked for now. Once all that there was has come, a source that
@@ -81,46 +58,12 @@ func (f *following) next() spec.LogRequest {
 
 // note takes down what has arrived.
 func (f *following) note(chunk spec.LogChunk) {
-	f.answered, f.failures = true, 0
+	f.heard(chunk.Text != "" || len(chunk.Bytes) > 0)
 	f.caughtUp = f.caughtUp || chunk.CaughtUp
 	if chunk.Source != "" && chunk.Next != "" {
 		if f.request.After == nil {
 			f.request.After = map[string]string{}
 		}
 		f.request.After[chunk.Source] = chunk.Next
-	}
-	// A stream that only begins and ends must not be asked for in a hurry.
-	if chunk.Text != "" || len(chunk.Bytes) > 0 {
-		f.wait = 0
-	}
-}
-
-// mayRetry tells whether a stream that ended with err may go on, and sets when.
-func (f *following) mayRetry(err error) bool {
-	f.wait = min(max(2*f.wait, firstRetry), lastRetry)
-	f.failures++
-	var (
-		refusal     *spec.Refusal
-		unreachable *Unreachable
-	)
-	if errors.As(err, &refusal) {
-		return f.answered && refusal.Code == spec.Unavailable
-	}
-	return f.answered && errors.As(err, &unreachable)
-}
-
-// isOut: the server has just failed to answer for the first time. The end of a
-// stream alone says nothing: after an upgrade the next server is there at once.
-func (f *following) isOut() bool { return f.failures == 2 }
-
-// pause is false where ctx ended first.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

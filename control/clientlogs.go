@@ -1,25 +1,15 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"time"
 
 	"kita/spec"
 )
-
-// maxLogLine bounds a line of a stream: a chunk of 64 KiB, each byte of which
-// may take six in JSON, and what is said of it.
-const maxLogLine = 1 << 20
-
-// errCut is of a stream that ended before its time, maybe within a line.
-var errCut = errors.New("the stream was cut off")
 
 // Output returns the output files of a child; none where it writes to the
 // server's own output.
@@ -77,69 +67,10 @@ func (c *Client) Logs(ctx context.Context, r spec.LogRequest) iter.Seq2[spec.Log
 // streamLogs calls each until it returns false, and then returns nil, as it does
 // at the end of what does not follow.
 func (c *Client) streamLogs(ctx context.Context, r spec.LogRequest, silence time.Duration, each func(spec.LogChunk) bool) error {
-	reading, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	alarm := time.AfterFunc(silence, func() { cancel(errSilent) })
-	defer alarm.Stop()
-
-	response, err := c.send(reading, http.MethodPost, "/v1/logs", r)
-	if err != nil {
-		return c.endOfLogs(ctx, reading, err)
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, maxLogLine)
-	lines.Split(wholeLines)
 	caughtUp := false
-	for lines.Scan() {
-		alarm.Reset(silence)
-		if len(lines.Bytes()) == 0 {
-			continue
-		}
-		var line struct {
-			spec.LogChunk
-			Problem *Problem `json:"problem"`
-		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return fmt.Errorf("%s: a line of the logs: %w", c.target, err)
-		}
-		if line.Problem != nil {
-			return line.Problem.refusal()
-		}
-		caughtUp = caughtUp || line.CaughtUp
-		// The caller's time with a chunk is not the server's silence.
-		alarm.Stop()
-		if !each(line.LogChunk) {
-			return nil
-		}
-		alarm.Reset(silence)
-	}
-	err = lines.Err()
-	switch {
-	case err == nil && caughtUp && !r.Follow:
-		return nil
-	case err == nil:
-		err = &Unreachable{Host: c.target.String(), Err: errCut}
-	}
-	return c.endOfLogs(ctx, reading, err)
-}
-
-// endOfLogs is endOfWatch, where the time of ctx is what the server has to answer.
-func (c *Client) endOfLogs(ctx, reading context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &Unreachable{Host: c.target.String(), Err: ctx.Err()}
-	}
-	return c.endOfWatch(ctx, reading, err)
-}
-
-// wholeLines is a bufio.SplitFunc of lines that have arrived with their end. What
-// comes after the last of them was cut off.
-func wholeLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
-	if end := bytes.IndexByte(data, '\n'); end >= 0 {
-		return end + 1, data[:end], nil
-	}
-	if atEOF && len(data) > 0 {
-		return 0, nil, errCut
-	}
-	return 0, nil, nil
+	whole := func() bool { return caughtUp && !r.Follow }
+	return streamLines(ctx, c, "/v1/logs", r, silence, whole, func(chunk spec.LogChunk) bool {
+		caughtUp = caughtUp || chunk.CaughtUp
+		return each(chunk)
+	})
 }

@@ -319,7 +319,7 @@ func TestLogsThatEndBeforeTheirTime(t *testing.T) {
 func FuzzLogStream(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n\n", `{"text":"a\n"}` + "\n" + `{"caught_up":true}` + "\n", `{"text":"cut`, `{"problem":{"code":"unavailable"}}` + "\n",
-		`{"problem":null}` + "\n", "[]\n", "null\n", `{"bytes":"!"}` + "\n", "\x00\n", strings.Repeat("x", maxLogLine+1) + "\n",
+		`{"problem":null}` + "\n", "[]\n", "null\n", `{"bytes":"!"}` + "\n", "\x00\n", strings.Repeat("x", maxStreamLine+1) + "\n",
 	} {
 		f.Add(seed)
 	}

@@ -17,6 +17,7 @@ const (
 	verbValidate = "validate"
 	verbUpgrade  = "upgrade"
 	verbLogs     = "logs"
+	verbEvents   = "events"
 	verbRotate   = "rotate"
 	// verbConnect is a connection that came to no command.
 	verbConnect = "connect"
@@ -99,7 +100,7 @@ func kept[T any](list []T, keep func(T) bool) []T {
 // rightTo is the right that a verb takes.
 func rightTo(verb string) spec.Right {
 	switch verb {
-	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics, verbLogs:
+	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics, verbLogs, verbEvents:
 		return spec.Read
 	case string(spec.VerbStart), string(spec.VerbStop), string(spec.VerbRestart), string(spec.VerbTrystart), verbRotate:
 		return spec.Operate
@@ -124,6 +125,10 @@ func denial(access spec.Access, a asker, verb string, right spec.Right, child st
 		what = "read the output of"
 	case verb == verbLogs:
 		what = "read any output"
+	case verb == verbEvents && child != "":
+		what = "read the events of"
+	case verb == verbEvents:
+		what = "read any events"
 	}
 	if named := nameOf(verb, child); named != "" {
 		what += " " + shown(named)
@@ -169,7 +174,7 @@ func shown(child string) string {
 // nameOf is the child as it was named: not every verb names all of them.
 func nameOf(verb, child string) string {
 	switch verb {
-	case verbLogs, verbRotate:
+	case verbLogs, verbEvents, verbRotate:
 		return child
 	}
 	if spec.Verb(verb).Changes() {

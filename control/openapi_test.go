@@ -87,7 +87,8 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"Exit": spec.Exit{}, "Failure": spec.Failure{}, "Hook": spec.Hook{}, "Repeat": spec.Repeat{}, "Child": spec.Child{},
 		"EnvVar": spec.EnvVar{}, "Stream": spec.Stream{}, "Rotate": spec.Rotate{}, "Limit": spec.Limit{}, "LastLines": spec.LastLines{}, "Resources": spec.Resources{}, "Stop": spec.Stop{}, "Restart": spec.Restart{},
 		"Backoff": spec.Backoff{}, "StartLimit": spec.StartLimit{}, "ExitClass": spec.ExitClass{}, "Info": spec.Info{},
-		"LogRequest": spec.LogRequest{}, "LogChunk": spec.LogChunk{}, "LogEnd": logEnd{},
+		"LogRequest": spec.LogRequest{}, "LogChunk": spec.LogChunk{}, "StreamEnd": streamEnd{},
+		"EventRequest": spec.EventRequest{}, "Event": spec.Event{},
 		"OutputFiles": outputAnswer{}, "OutputFile": spec.OutputFile{}, "Archives": rotateAnswer{}, "Archive": spec.Archive{},
 		"ChildMetrics": spec.Metrics{},
 	}
@@ -210,6 +211,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"POST", "/v1/logs", `{"children":["all"],"tail":0}`, 200, `{"caught_up":true}`},
 		{"POST", "/v1/logs", `{"children":["b"]}`, 400, `it has no output file`},
 		{"POST", "/v1/logs", `{"children":["x"]}`, 404, `"verb":"logs","child":"x"`},
+		{"POST", "/v1/events", `{"children":["a"]}`, 200, `"child":"a","type":"started"`},
+		{"POST", "/v1/events", `{"children":["all"],"tail":0}`, 200, `{"seq":2,"type":"caught-up"}`},
+		{"POST", "/v1/events", `{"children":["all"],"types":["server"]}`, 200, `{"seq":2,"time":"2026-01-31T02:11:11Z","type":"server"`},
+		{"POST", "/v1/events", `{"children":["x"]}`, 404, `"verb":"events","child":"x"`},
+		{"POST", "/v1/events", `{"children":["all"],"types":["stopped"]}`, 400, `there are command, refused,`},
 		{"GET", "/v1/children/a/output", "", 200, `{"files":[{"streams":["out"],"path":`},
 		{"GET", "/v1/children/b/output", "", 200, `{"files":[]}`},
 		{"GET", "/v1/children/x/output", "", 404, `not-found`},
@@ -238,6 +244,10 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			svc := testService()
 			svc.Checked, svc.Problems = 4, []string{"b.yml:1: no"}
 			svc.Write("a", "one\n", spec.Out)
+			svc.Record(
+				spec.Event{Child: "a", Type: spec.EventStarted, PID: 80, At: controltest.Started},
+				spec.Event{Type: spec.EventServer, Server: spec.ServerStarted, At: controltest.Started},
+			)
 			w := ask(t, router, svc, request(tt.method, tt.path, tt.body))
 			if w.Code != tt.want || !strings.Contains(w.Body.String(), tt.contains) {
 				t.Errorf("status %d, want %d, and %q in\n%s", w.Code, tt.want, tt.contains, w.Body)

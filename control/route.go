@@ -40,6 +40,7 @@ func (a *api) routes() []route {
 		{method: http.MethodGet, path: "/v1/info", handle: a.info, verb: string(spec.VerbInfo)},
 		{method: http.MethodGet, path: "/v1/watch", handle: a.watch, verb: verbWatch, atOnce: true},
 		{method: http.MethodPost, path: "/v1/logs", handle: a.logs, verb: verbLogs},
+		{method: http.MethodPost, path: "/v1/events", handle: a.events, verb: verbEvents},
 		{method: http.MethodGet, path: "/v1/children/{name}/output", handle: a.output, verb: string(spec.VerbCheck), child: named},
 		{method: http.MethodPost, path: "/v1/children/{name}/rotate", handle: a.rotate, verb: verbRotate, child: named},
 		{method: http.MethodPost, path: "/v1/rotate", handle: a.rotateAll, verb: verbRotate, child: spec.All},

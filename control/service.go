@@ -37,6 +37,12 @@ type Service interface {
 	// it may not is left out of All. An error before the first chunk is answered, a
 	// *spec.Refusal as it is.
 	Logs(ctx context.Context, r spec.LogRequest, readable func(child string) bool, send func(spec.LogChunk) error) error
+	// Events sends the events that r asks for, as Logs does with output: what there
+	// is, oldest first, then one of the type EventCaughtUp, and with r.Follow what
+	// comes. readable is also asked of the child "", for the server's own. The error
+	// is a *spec.Refusal with spec.NotFound where a child that r names does not exist
+	// and has left no event.
+	Events(ctx context.Context, r spec.EventRequest, readable func(child string) bool, send func([]spec.Event) error) error
 	// Output returns the output files of a child: those of its live or last run, and
 	// those that its next one would open besides. There are none where both streams
 	// are the server's own. The error is a *spec.Refusal with spec.NotFound.

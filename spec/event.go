@@ -27,6 +27,9 @@ const (
 	// EventExited: the leader ended. Exit, Ran, Success, and Asked if it had been
 	// told to; LastLines where it failed.
 	EventExited EventType = "exited"
+	// EventOutput: LastLines of a run that failed, where they were known only after
+	// its EventExited: Incarnation.
+	EventOutput EventType = "output"
 	// EventBackOff: the next start is at Next; Attempt counts the failures in a row.
 	EventBackOff EventType = "backoff"
 	// EventGaveUp: it is not started again: Message says why (the start limit).
@@ -43,17 +46,40 @@ const (
 
 	// What follows is about the server, and has no Child.
 
-	// EventServer: Message says what happened to the server: "started", "took
-	// over after a crash", "upgraded from 1.2", "ends, the children go on".
+	// EventServer: Server says what happened to the server, Message the same in
+	// words: "upgraded from 1.2", "ends, the children go on". PID is the server's.
 	EventServer EventType = "server"
 	// EventLost: Lost events before this one could not be written, Message says why.
 	EventLost EventType = "lost"
+
+	// EventCaughtUp is in an answer only, once: all that there was has been sent.
+	// Seq is that of the latest event there is, of whatever child. The methods of
+	// control.Client keep it to themselves.
+	EventCaughtUp EventType = "caught-up"
+)
+
+// ServerChange says what became of the server.
+type ServerChange string
+
+const (
+	// ServerStarted: no server had lived since the boot, or the one before had
+	// stopped all children.
+	ServerStarted ServerChange = "started"
+	// ServerTookOver: the one before had ended, or had been told to, and its
+	// children went on.
+	ServerTookOver ServerChange = "took-over"
+	// ServerRecovered: the one before it was killed, or crashed.
+	ServerRecovered ServerChange = "recovered"
+	// ServerUpgraded: this version took the place of another.
+	ServerUpgraded ServerChange = "upgraded"
+	// ServerEnds: By says who asked, where somebody did.
+	ServerEnds ServerChange = "ends"
 )
 
 // EventTypes lists every type, in the order in which they are explained.
 func EventTypes() []EventType {
 	return []EventType{
-		EventCommand, EventRefused, EventStarted, EventCannotStart, EventAdopted, EventStopping, EventKilled, EventExited,
+		EventCommand, EventRefused, EventStarted, EventCannotStart, EventAdopted, EventStopping, EventKilled, EventExited, EventOutput,
 		EventBackOff, EventGaveUp, EventHook, EventConfig, EventForgotten, EventServer, EventLost,
 	}
 }
@@ -73,9 +99,9 @@ const (
 // not name is zero.
 type Event struct {
 	// Seq numbers the events of a state directory, from 1, in the order in which
-	// they were noticed; it goes on over restarts and reboots.
+	// they were noticed; it goes on over restarts and reboots, with gaps.
 	Seq   uint64    `json:"seq"`
-	At    time.Time `json:"time"`
+	At    time.Time `json:"time,omitzero"`
 	Child string    `json:"child,omitempty"`
 	Type  EventType `json:"type"`
 
@@ -101,6 +127,7 @@ type Event struct {
 	// Hook is "prehook start db" or "posthook start cleanup".
 	Hook   string       `json:"hook,omitempty"`
 	Config ConfigChange `json:"config,omitempty"`
+	Server ServerChange `json:"server,omitempty"`
 	Hash   string       `json:"hash,omitempty"`
 	Code   Code         `json:"code,omitempty"`
 	// Message is for people.

@@ -23,6 +23,8 @@ type Service struct {
 	WatchFunc func(context.Context) <-chan spec.Change
 	// LogsFunc, when set, answers Logs instead.
 	LogsFunc func(context.Context, spec.LogRequest, func(child string) bool, func(spec.LogChunk) error) error
+	// EventsFunc, when set, answers Events instead.
+	EventsFunc func(context.Context, spec.EventRequest, func(child string) bool, func([]spec.Event) error) error
 	// MaxChunk is the most bytes that Logs sends at once; 0 means 64 KiB.
 	MaxChunk int
 	// OutputFiles is what Output returns of each child that is in it, besides the
@@ -44,6 +46,9 @@ type Service struct {
 	wrote    chan struct{}         // owned by mu: closed, and made anew, by each Write
 	asked    []spec.LogRequest     // owned by mu
 	rotated  []string              // owned by mu
+	history  []spec.Event          // owned by mu
+	// wants are the requests that Events was called with. Owned by mu.
+	wants []spec.EventRequest
 }
 
 // New returns a service with these children, none of which runs.
