@@ -117,7 +117,7 @@ func childFamilies(o Options) []*family {
 		{"kita_child_phase", gauge, "1 for the phase the child is in, 0 for the others.", writePhases},
 		ofViews("starts_total", counter, "Processes of the child that were launched, as its status counts them.", func(v *spec.View) float64 { return float64(v.Status.Starts) }),
 		{"kita_child_last_start_timestamp_seconds", gauge, "When the live process of the child was started, since the epoch.", writeLastStarts},
-		ofViews("config_stale", gauge, "1 when the live process was started with another configuration than the file has now.", func(v *spec.View) float64 { return boolean(v.Stale) }),
+		ofViews("config_stale", gauge, "1 when the file has by now what only a new start of the live process puts in force.", func(v *spec.View) float64 { return boolean(v.Stale) }),
 		ofViews("file_invalid", gauge, "1 when the file of the child is not valid now, 0 otherwise.", func(v *spec.View) float64 { return boolean(v.FileError != "") }),
 		ofViews("stop_failed", gauge, "1 when processes of the child are left although they were killed, 0 otherwise.", func(v *spec.View) float64 {
 			return boolean(v.Status.Failure != nil && v.Status.Failure.Code == spec.NotStopped)

@@ -49,7 +49,7 @@ func (e *entry) view() spec.View {
 		v.FileError = "its file is gone"
 	}
 	if p := e.status.Process; p != nil && p.Config != nil && e.child != nil {
-		v.Stale = p.Config.Hash != e.child.Hash
+		v.Stale = spec.Stale(p.Config, e.child)
 	}
 	return v
 }

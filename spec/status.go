@@ -184,8 +184,8 @@ type View struct {
 	Status  Status  `json:"status"`
 	// FileError is what is wrong with the file now, one line per error.
 	FileError string `json:"file_error,omitempty"`
-	// Stale: the live process was started with another configuration than
-	// the file has now.
+	// Stale: the file has by now what only a new start puts in force, see func
+	// Stale.
 	Stale bool `json:"stale,omitempty"`
 }
 

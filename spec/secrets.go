@@ -1,0 +1,142 @@
+package spec
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Mask stands for a secret.
+const Mask = "***"
+
+// secretParts make the name of a variable, an option or a member one of a secret
+// wherever in it they stand, whatever their case. secretWords do so as a whole
+// word of the name alone: PASS is one in DB_PASS, and none in BYPASS.
+var (
+	secretParts = []string{"password", "passwd", "passphrase", "token", "secret", "key", "credential", "auth", "private", "cookie", "signature"}
+	secretWords = []string{"pass", "pwd", "pw", "dsn", "pin", "salt", "jwt", "sas", "cred", "creds", "sig", "session"}
+)
+
+// IsSecretName tells whether what has this name is likely to be a secret. Rather
+// too much is taken for one than too little.
+func IsSecretName(name string) bool {
+	name = strings.ToLower(name)
+	if slices.ContainsFunc(secretParts, func(part string) bool { return strings.Contains(name, part) }) {
+		return true
+	}
+	words := strings.FieldsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	if len(words) == 1 && words[0] == "pwd" || len(words) == 1 && words[0] == "session" {
+		// PWD is where a process works.
+		return false
+	}
+	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(secretWords, word) })
+}
+
+// patterns of secrets within a text. What each keeps is in its first group.
+type patterns struct {
+	// address finds SCHEME://USER:PASSWORD@, login USER:PASSWORD@ without a scheme,
+	// web HTTP://TOKEN@.
+	address, login, web *regexp.Regexp
+	// scheme finds what follows Bearer and its like.
+	scheme *regexp.Regexp
+	// named finds NAME=VALUE, NAME: VALUE and what JSON and YAML make of them.
+	named *regexp.Regexp
+}
+
+// They are made when something is masked first: most commands never do.
+var secretPatterns = sync.OnceValue(func() patterns {
+	return patterns{
+		address: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s:/@'"]*:)[^\s'"]+@`),
+		login:   regexp.MustCompile(`((?:^|[\s'"=,;(])[^\s:/@'"=,;(]+:)[^\s/'"][^\s'"]*@`),
+		web:     regexp.MustCompile(`(?i)(https?://)[^\s:/@'"]+@`),
+		scheme:  regexp.MustCompile(`(?i)\b((?:bearer|basic|digest)\s+)[^\s'"]+`),
+		named:   regexp.MustCompile(`([A-Za-z0-9_.-]+)(["']?\s*[=:]\s*)("(?:\\.|[^"\\])*"?|'[^']*'?|[^\s&]+)`),
+	}
+})
+
+// Masked is text without the secrets that can be told in it, and whether there
+// were any: passwords of addresses (user:PASSWORD@), values that a name of a
+// secret stands before (password=VALUE, Token: VALUE), what follows Bearer, and
+// private keys.
+func Masked(text string) (masked string, hidden bool) {
+	if !strings.ContainsAny(text, "=:@ ") {
+		return text, false
+	}
+	if strings.Contains(text, "-----BEGIN ") {
+		return Mask, true
+	}
+	p := secretPatterns()
+	masked = p.address.ReplaceAllString(text, "${1}"+Mask+"@")
+	masked = p.login.ReplaceAllString(masked, "${1}"+Mask+"@")
+	masked = p.web.ReplaceAllString(masked, "${1}"+Mask+"@")
+	masked = p.scheme.ReplaceAllString(masked, "${1}"+Mask)
+	masked = maskNamed(p.named, masked)
+	return masked, masked != text
+}
+
+// maskNamed masks the values of names of secrets, up to a space or the & of a
+// query, and to the end of the line where spaces stand around the = or after the
+// colon. What follows the name of something else can be such a name itself, so the
+// search goes on in it.
+func maskNamed(named *regexp.Regexp, text string) string {
+	var b strings.Builder
+	for {
+		at := named.FindStringSubmatchIndex(text)
+		if at == nil {
+			b.WriteString(text)
+			return b.String()
+		}
+		b.WriteString(text[:at[6]])
+		if !IsSecretName(text[at[2]:at[3]]) {
+			text = text[at[6]:]
+			continue
+		}
+		b.WriteString(Mask)
+		ends := " \t\n&"
+		if strings.ContainsAny(text[at[4]:at[5]], " \t") {
+			ends = "\n"
+		}
+		rest := text[at[7]:]
+		if end := strings.IndexAny(rest, ends); end >= 0 {
+			text = rest[end:]
+		} else {
+			text = ""
+		}
+	}
+}
+
+// maskedValue is Masked for the value of a variable.
+func maskedValue(name, value string) (masked string, hidden bool) {
+	if value != "" && IsSecretName(name) {
+		return Mask, true
+	}
+	return Masked(value)
+}
+
+// maskedWords is Masked for each word of a command, and for the word after an
+// option that is named as a secret.
+func maskedWords(words []string) (masked []string, hidden bool) {
+	masked = make([]string, len(words))
+	for i, word := range words {
+		text, hid := Masked(word)
+		if option, _, given := strings.Cut(word, "="); given && isSecretOption(option) {
+			text, hid = option+"="+Mask, true
+		}
+		if i > 0 && isSecretOption(words[i-1]) && !strings.HasPrefix(word, "--") && word != "" {
+			text, hid = Mask, true
+		}
+		masked[i], hidden = text, hidden || hid
+	}
+	return masked, hidden
+}
+
+func isSecretOption(word string) bool {
+	return strings.HasPrefix(word, "-") && !strings.ContainsAny(word, "= ") && IsSecretName(word)
+}
+
+// MaskedCommand is the command of c as a line, without secrets.
+func (c *Child) MaskedCommand() string {
+	words, _ := maskedWords(c.Command)
+	return displayWords(words)
+}
