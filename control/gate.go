@@ -19,6 +19,7 @@ const (
 	verbLogs     = "logs"
 	verbEvents   = "events"
 	verbRotate   = "rotate"
+	verbUsage    = "usage"
 	// verbConnect is a connection that came to no command.
 	verbConnect = "connect"
 )
@@ -100,7 +101,7 @@ func kept[T any](list []T, keep func(T) bool) []T {
 // rightTo is the right that a verb takes.
 func rightTo(verb string) spec.Right {
 	switch verb {
-	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics, verbLogs, verbEvents:
+	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics, verbLogs, verbEvents, verbUsage:
 		return spec.Read
 	case string(spec.VerbStart), string(spec.VerbStop), string(spec.VerbRestart), string(spec.VerbTrystart), verbRotate:
 		return spec.Operate

@@ -91,6 +91,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"EventRequest": spec.EventRequest{}, "Event": spec.Event{},
 		"OutputFiles": outputAnswer{}, "OutputFile": spec.OutputFile{}, "Archives": rotateAnswer{}, "Archive": spec.Archive{},
 		"ChildMetrics": spec.Metrics{},
+		"UsageRequest": usageRequest{}, "Usages": usageAnswer{}, "ChildUsage": spec.ChildUsage{},
 	}
 	for name, value := range types {
 		schema := doc.Components.Schemas[name]
@@ -216,6 +217,12 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"POST", "/v1/events", `{"children":["all"],"types":["server"]}`, 200, `{"seq":2,"time":"2026-01-31T02:11:11Z","type":"server"`},
 		{"POST", "/v1/events", `{"children":["x"]}`, 404, `"verb":"events","child":"x"`},
 		{"POST", "/v1/events", `{"children":["all"],"types":["stopped"]}`, 400, `there are command, refused,`},
+		{"POST", "/v1/usage", "", 200, `{"children":[{"name":"a","incarnation":1,"cpu_seconds":80,"memory_bytes":83886080,"processes":1,"sampled_at":`},
+		{"POST", "/v1/usage", `{"children":["a","b","x"]}`, 200, `[{"name":"a",`},
+		{"POST", "/v1/usage", `{"children":["b"]}`, 200, `{"children":[]}`},
+		{"POST", "/v1/usage", `{"children":[]}`, 200, `{"children":[]}`},
+		{"POST", "/v1/usage", `{"children":["all"]}`, 400, `leave ` + "`children`" + ` out`},
+		{"POST", "/v1/usage", `{"child":"a"}`, 400, `unknown field`},
 		{"GET", "/v1/children/a/output", "", 200, `{"files":[{"streams":["out"],"path":`},
 		{"GET", "/v1/children/b/output", "", 200, `{"files":[]}`},
 		{"GET", "/v1/children/x/output", "", 404, `not-found`},

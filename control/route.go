@@ -26,6 +26,9 @@ type route struct {
 	// atOnce: the line is written when it begins, because it does not end by
 	// itself.
 	atOnce bool
+	// quiet: it is asked again and again by who watches, and only its refusals have
+	// a line.
+	quiet bool
 }
 
 // named is the child of the path.
@@ -41,6 +44,7 @@ func (a *api) routes() []route {
 		{method: http.MethodGet, path: "/v1/watch", handle: a.watch, verb: verbWatch, atOnce: true},
 		{method: http.MethodPost, path: "/v1/logs", handle: a.logs, verb: verbLogs},
 		{method: http.MethodPost, path: "/v1/events", handle: a.events, verb: verbEvents},
+		{method: http.MethodPost, path: "/v1/usage", handle: a.usage, verb: verbUsage, quiet: true},
 		{method: http.MethodGet, path: "/v1/children/{name}/output", handle: a.output, verb: string(spec.VerbCheck), child: named},
 		{method: http.MethodPost, path: "/v1/children/{name}/rotate", handle: a.rotate, verb: verbRotate, child: named},
 		{method: http.MethodPost, path: "/v1/rotate", handle: a.rotateAll, verb: verbRotate, child: spec.All},
@@ -104,7 +108,7 @@ func (a *api) perform(w http.ResponseWriter, r *http.Request, op route) {
 		err = a.carryOut(w, r, op)
 	}
 	switch {
-	case err == nil && op.atOnce, errors.Is(err, errHandedOver), errors.Is(err, errRecorded):
+	case err == nil && (op.atOnce || op.quiet), errors.Is(err, errHandedOver), errors.Is(err, errRecorded):
 		result = ""
 	case err == nil:
 		result, detail = resultOK, ""

@@ -52,6 +52,9 @@ type Service interface {
 	// which files could not be rotated; a *spec.Refusal says that there is no such
 	// child.
 	Rotate(ctx context.Context, name string) ([]spec.Archive, error)
+	// Usage tells what the children of these names use now, or all of them for nil,
+	// sorted by name; of those alone that run. It may be asked every second.
+	Usage(names []string) []spec.ChildUsage
 	// Ready is nil once the startup mode has been carried out.
 	Ready() error
 	// Kill begins to stop all children and then to end the server, and returns

@@ -32,6 +32,9 @@ type Service struct {
 	OutputFiles map[string][]spec.OutputFile
 	// RotateFunc, when set, answers Rotate instead.
 	RotateFunc func(ctx context.Context, name string) ([]spec.Archive, error)
+	// UsageFunc answers Usage of a child that runs; nil is a usage of its PID's
+	// seconds and mebibytes.
+	UsageFunc func(spec.View) spec.ChildUsage
 	// ReadyErr, Checked and Problems are what Ready and Validate return.
 	ReadyErr error
 	Checked  int
@@ -200,6 +203,23 @@ func (s *Service) Info() spec.Info {
 		}
 	}
 	return i
+}
+
+func (s *Service) Usage(names []string) []spec.ChildUsage {
+	var usages []spec.ChildUsage
+	for _, v := range s.List() {
+		if !v.Status.Alive() || names != nil && !slices.Contains(names, v.Name) {
+			continue
+		}
+		pid := v.Status.Process.PID
+		u := spec.ChildUsage{Name: v.Name, CPUSeconds: float64(pid), MemoryBytes: uint64(pid) << 20, Processes: 1, SampledAt: Started}
+		if s.UsageFunc != nil {
+			u = s.UsageFunc(v)
+		}
+		u.Name, u.Incarnation = v.Name, v.Status.Process.Incarnation
+		usages = append(usages, u)
+	}
+	return usages
 }
 
 // Watch sends what there is, a Synced, and nothing more.

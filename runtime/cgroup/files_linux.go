@@ -74,6 +74,16 @@ func readKey(dir, file, key string) (uint64, error) {
 	return 0, fmt.Errorf("%s has no line %q", filepath.Join(dir, file), key)
 }
 
+// readNumber reads a file of a group that holds a number alone.
+func readNumber(dir, file string) (uint64, error) {
+	var buf [32]byte
+	text, err := readInto(buf[:], dir, file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(string(bytes.TrimSpace(text)), 10, 64)
+}
+
 // rmdir removes a group. One that is gone is removed.
 func rmdir(path string) error {
 	_, err := retryEINTR(func() (int, error) { return 0, unix.Rmdir(path) })
