@@ -22,7 +22,7 @@ CLIENT := ./spec/... ./control/... ./cmd/...
 # The race detector needs a C compiler.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 
-.PHONY: help build test unit race lint fuzz e2e chaos bench bench-smoke check demo deps clean
+.PHONY: help generate build test unit race lint fuzz e2e chaos bench bench-smoke check demo deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ lint: ## gofmt, go vet for each system, staticcheck
 	go tool staticcheck ./...
 # What only the server uses is unused in a client: U1000 is for the first run.
 	tool=$$(go tool -n staticcheck) && GOOS=darwin GOARCH=arm64 $$tool -checks inherit,-U1000 $(CLIENT)
+
+generate: ## write what is made from the code: the tables of docs/files.md and docs/hosts.md
+	go test ./docs -run '^TestGenerated' -update
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@git ls-files '*_test.go' | xargs grep -HoE '^func Fuzz[A-Za-z0-9_]+' | sed 's/:func /:/' | \

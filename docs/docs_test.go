@@ -15,45 +15,6 @@ import (
 	"kita/spec"
 )
 
-func TestEveryKeyIsDocumented(t *testing.T) {
-	server, child, ok := strings.Cut(read(t, "files.md"), "## A child's file")
-	if !ok {
-		t.Fatal("files.md has no part on a child's file")
-	}
-	child, limits, ok := strings.Cut(child, "### limits")
-	if !ok {
-		t.Fatal("files.md has no part on limits")
-	}
-	var limitNames []string
-	for _, k := range spec.ChildKeys() {
-		if k.Name == "limits" {
-			limitNames = names("", k.Keys, nil)
-		}
-	}
-	limits, _, _ = strings.Cut(limits, "### ")
-	listed := firstColumn(limits)
-	for _, row := range regexp.MustCompile(`(?m)^\| [a-z ]+ \| (.*) \|$`).FindAllStringSubmatch(limits, -1) {
-		for _, name := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(row[1], -1) {
-			listed = append(listed, name[1])
-		}
-	}
-	same(t, "keys of server.yml", firstColumn(server), names("", spec.ServerKeys(), []string{"defaults"}))
-	same(t, "keys of a child's file", firstColumn(child), names("", spec.ChildKeys(), []string{"limits", "output.rotate"}))
-	same(t, "limits", listed, limitNames)
-}
-
-// names are the keys and those below them, but for the ones below a leaf.
-func names(prefix string, keys []spec.Key, leaves []string) []string {
-	var all []string
-	for _, k := range keys {
-		all = append(all, prefix+k.Name)
-		if !slices.Contains(leaves, prefix+k.Name) && len(k.Keys) > 0 && k.Keys[0].Name != "soft" {
-			all = append(all, names(prefix+k.Name+".", k.Keys, leaves)...)
-		}
-	}
-	return all
-}
-
 // none makes every metric exist that has something to read.
 type none struct{}
 

@@ -7,17 +7,6 @@ import (
 	"kita/spec"
 )
 
-func TestEveryKeyOfHostsIsDocumented(t *testing.T) {
-	var keys []string
-	for _, k := range spec.HostsKeys() {
-		keys = append(keys, k.Name)
-		if k.Name == "hosts" {
-			keys = append(keys, names("hosts.", spec.HostKeys(), nil)...)
-		}
-	}
-	same(t, "keys of hosts.yml", firstColumn(read(t, "hosts.md")), keys)
-}
-
 // TestTheExampleOfHostsIsOne reads what a user copies.
 func TestTheExampleOfHostsIsOne(t *testing.T) {
 	_, example, _ := strings.Cut(read(t, "hosts.md"), "```yaml\n")

@@ -8,17 +8,19 @@ import (
 // accessRules are the keys of an element of access.
 func accessRules() []rule[AccessRule] {
 	return []rule[AccessRule]{
-		{Key{Name: "keys", Forms: []Form{List}, Example: "keys: [ops, 'ci-*']", Required: true,
-			Doc: "names of public keys, NAME of NAME.pem, with * ? and [a-z] as in a shell"},
+		{Key{Name: "keys", Forms: []Form{List}, Element: scalars(KindKeyPattern), MinItems: 1, Example: "keys: [ops, 'ci-*']", Required: true,
+			Doc: "names of keys: `NAME` of `NAME.pem`"},
 			func(v value, r *AccessRule) { r.Keys = readGlobs(v, value.keyGlob) }},
-		{Key{Name: "verbs", Forms: []Form{List}, Example: "verbs: [read, operate]", Required: true,
-			Values: []string{string(Read), string(Operate), string(Admin)},
-			Doc:    "read: check, info, watch; operate: start, stop, restart, trystart; admin: everything"}, readRights},
-		{Key{Name: "children", Forms: []Form{List}, Example: "children: ['web-*']",
-			Doc: "names of children, likewise; default all"},
+		{Key{Name: "verbs", Forms: []Form{List}, Element: &Key{Forms: []Form{Scalar}, Kind: KindChoice, Values: rights}, MinItems: 1,
+			Example: "verbs: [read, operate]", Required: true, Doc: "what they may do",
+			More: "`read` is `check`, `info`, `logs` and the watch of changes; `operate` is `start`, `stop`, `restart`, `trystart` and `rotate`; `admin` is both, and with every child also the commands to the server. See [access](files.md#access)"}, readRights},
+		{Key{Name: "children", Forms: []Form{List}, Element: scalars(KindChildPattern), MinItems: 1, Example: "children: ['web-*']", Default: "`[\"*\"]`",
+			Doc: "to which children"},
 			func(v value, r *AccessRule) { r.Children = readGlobs(v, value.childGlob) }},
 	}
 }
+
+var rights = []string{string(Read), string(Operate), string(Admin)}
 
 func readAccess(v value, s *serverDraft) {
 	access := Access{}
@@ -119,7 +121,7 @@ func readRights(v value, r *AccessRule) {
 		if right, known := rightOf(text); known {
 			item.failf("%s is not given by itself, write %s, which has it", quoted(text), right)
 		} else {
-			item.failf("%s is not known, write %s", quoted(text), choices(v.rule.Values))
+			item.failf("%s is not known, write %s", quoted(text), choices(rights))
 		}
 	}
 }

@@ -410,30 +410,3 @@ func leaves(v reflect.Value, path string) []leaf {
 	}
 	return all
 }
-
-func TestKeysDescribeThemselves(t *testing.T) {
-	var check func(keys []Key, path string)
-	check = func(keys []Key, path string) {
-		for _, k := range keys {
-			at := path + "." + k.Name
-			if len(k.Forms) == 0 || k.Doc == "" || !strings.HasPrefix(k.Example, k.Name+": ") {
-				t.Errorf("%s: forms %v, doc %q, example %q", at, k.Forms, k.Doc, k.Example)
-			}
-			check(k.Keys, at)
-		}
-	}
-	check(ServerKeys(), "")
-	check(ChildKeys(), "")
-	for _, k := range ChildKeys() { // an example that is not legal would send people astray
-		text := k.Example
-		if k.Name != "command" {
-			text = "command: x\n" + text
-		}
-		parse(t, text)
-	}
-	for _, k := range ServerKeys() {
-		if _, err := ParseServer("/s.yml", []byte(k.Example)); err != nil {
-			t.Error(err)
-		}
-	}
-}

@@ -29,52 +29,52 @@ func newDraft() draft {
 // read only: thousands of files would spend most of their time on it.
 var childRules = sync.OnceValue(func() []rule[draft] {
 	return slices.Concat([]rule[draft]{
-		{Key{Name: "command", Forms: []Form{Scalar, List}, Example: "command: ./server --port 80", Required: true,
-			Doc: "the program and its arguments: text split as a shell splits words, or a list taken as is"}, readCommand},
-		{Key{Name: "args", Forms: []Form{List}, Example: "args: [--port, 80]",
-			Doc: "further arguments, appended to the command"}, readArgs},
+		{Key{Name: "command", Forms: []Form{Scalar, List}, Kind: KindCommand, Element: scalars(KindAny), MinItems: 1,
+			Example: "command: ./server --port 80", Required: true, Doc: "the program and its arguments",
+			More: "Text is split as a shell splits words, and nothing is expanded; a list is taken as it is. `./server` is looked up in `dir`"}, readCommand},
+		{Key{Name: "args", Forms: []Form{List}, Element: scalars(KindAny), Example: "args: [--port, 80]", Default: "none",
+			Doc: "further arguments"}, readArgs},
 	}, defaultsRules(), []rule[draft]{
-		{Key{Name: "metrics", Forms: []Form{Mapping}, Example: "metrics: {port: 9100}", Keys: keysOf(metricsRules()),
-			Doc: "where the child serves metrics of its own, for who collects them"}, readMetrics},
+		{Key{Name: "metrics", Forms: []Form{Mapping}, Example: "metrics: {port: 9100}", Keys: keysOf(metricsRules()), Default: "none",
+			Doc: "where the child serves metrics of its own, for whoever collects them", More: "A change is no reason for a restart"}, readMetrics},
 	})
 })
 
 // defaultsRules are the keys of a child that can have a default in server.yml.
 var defaultsRules = sync.OnceValue(func() []rule[draft] {
 	return []rule[draft]{
-		{Key{Name: "dir", Forms: []Form{Scalar}, Example: "dir: /srv/web",
-			Doc: "the working directory; default: the directory of the file"},
+		{Key{Name: "dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "dir: /srv/web", Default: "the directory of the file",
+			Doc: "the working directory; relative to the directory of the file"},
 			func(v value, d *draft) { readText(v, &d.Dir) }},
-		{Key{Name: "env", Forms: []Form{Mapping, List}, Example: "env: {PORT: 80}",
-			Doc: "variables added to the server's environment: NAME: VALUE, or a list of NAME=VALUE"}, readEnv},
-		{Key{Name: "env_file", Forms: []Form{Scalar}, Example: "env_file: web.env",
-			Doc: "a file of NAME=VALUE lines, read at every start, before env"},
+		{Key{Name: "env", Forms: []Form{Mapping, List}, Value: scalars(KindAny), Element: scalars(KindAssignment), Example: "env: {PORT: 80}",
+			Default: "none", Doc: "variables added to the server's environment"}, readEnv},
+		{Key{Name: "env_file", Forms: []Form{Scalar}, Kind: KindFile, Example: "env_file: web.env", Default: "none",
+			Doc: "a file of `NAME=VALUE` lines, read at every start, before `env`", More: "Relative to the directory of the file. See [env_file](files.md#env_file)"},
 			func(v value, d *draft) { readText(v, &d.EnvFile) }},
-		{Key{Name: "output", Forms: []Form{Scalar, List, Mapping}, Example: "output: [{stdout: out.log, mode: append}]",
-			Values: []string{autoOutput}, Keys: keysOf(outputRules()),
-			Doc: "where stdout and stderr go, a stream that is not named is the server's; or auto, both to NAME.log in output_dir"}, readOutput},
-		{Key{Name: "output_dir", Forms: []Form{Scalar}, Example: "output_dir: /var/log/kita",
-			Doc: "the directory of NAME.log, where a child without output writes to; relative to the file it stands in"},
+		{outputKey(), readOutput},
+		{Key{Name: "output_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "output_dir: /var/log/kita", Default: "that of server.yml",
+			Doc: "the directory of `NAME.log`, where a child without `output` writes to; relative to the directory of the file"},
 			func(v value, d *draft) { readText(v, &d.output.dir) }},
 		{rotateKey(), func(v value, d *draft) { readRotate(v, &d.output.rotation) }},
-		{Key{Name: "user", Forms: []Form{Scalar}, Example: "user: www-data", Doc: "who it runs as, a name or number"},
+		{Key{Name: "user", Forms: []Form{Scalar}, Kind: KindAccount, Example: "user: www-data", Default: "the server's", Doc: "who it runs as"},
 			func(v value, d *draft) { readAccount(v, &d.User) }},
-		{Key{Name: "group", Forms: []Form{Scalar}, Example: "group: www-data", Doc: "its group, a name or number"},
+		{Key{Name: "group", Forms: []Form{Scalar}, Kind: KindAccount, Example: "group: www-data", Default: "that of the user", Doc: "its group"},
 			func(v value, d *draft) { readAccount(v, &d.Group) }},
-		{Key{Name: "umask", Forms: []Form{Scalar}, Example: "umask: 022", Doc: "file mode creation mask, octal"}, readUmask},
-		{Key{Name: "nice", Forms: []Form{Scalar}, Example: "nice: 10", Min: -20, Max: 19, Doc: "scheduling priority"}, readNice},
-		{Key{Name: "limits", Forms: []Form{Mapping}, Example: "limits: {nofile: 65536}", Keys: keysOf(limitRules()),
-			Doc: "memory, cpu and tasks of all its processes together; for each, the limits of setrlimit(2)"}, readLimits},
+		{Key{Name: "umask", Forms: []Form{Scalar}, Kind: KindOctal, Example: "umask: 022", Default: "the server's", Doc: "file mode creation mask"}, readUmask},
+		{Key{Name: "nice", Forms: []Form{Scalar}, Kind: KindInteger, Min: -20, Max: 19, Example: "nice: 10", Default: "the server's",
+			Doc: "scheduling priority"}, readNice},
+		{Key{Name: "limits", Forms: []Form{Mapping}, Example: "limits: {nofile: 65536}", Keys: keysOf(limitRules()), Default: "none, and the server's",
+			Doc: "limits on the whole child and on each of its processes", More: "See [limits](files.md#limits)"}, readLimits},
 		{Key{Name: "stop", Forms: []Form{Mapping}, Example: "stop: {signal: TERM, grace: 10s}", Keys: keysOf(stopRules()),
 			Doc: "how it is asked to end"},
 			func(v value, d *draft) { readMapping(v, stopRules(), &d.Stop) }},
-		{Key{Name: "restart", Forms: []Form{Scalar, Mapping}, Example: "restart: on-failure",
-			Values: policies, Keys: keysOf(restartRules()),
-			Doc: "which ends are followed by a new start, and how fast"}, readRestart},
-		{Key{Name: "repeat", Forms: []Form{Mapping}, Example: "repeat: {action: restart, seconds: 60}", Keys: keysOf(repeatRules()),
-			Doc: "an action that runs once, so long after a start"}, readRepeat},
-		{Key{Name: "hooks", Forms: []Form{List}, Example: "hooks: [{prehook: start db}]", Keys: keysOf(hookRules()),
-			Doc: "commands to other children before the start and after the stop"}, readHooks},
+		{Key{Name: "restart", Forms: []Form{Scalar, Mapping}, Kind: KindChoice, Example: "restart: on-failure", Values: policies, Keys: keysOf(restartRules()),
+			Default: "`never`", Doc: "which ends are followed by a new start, and how fast", More: "A policy, or a mapping of the keys below"}, readRestart},
+		{Key{Name: "repeat", Forms: []Form{Mapping}, Example: "repeat: {action: restart, seconds: 60}", Keys: keysOf(repeatRules()), Default: "none",
+			Doc: "an action that runs once, so long after a start, if the child is still the same run"}, readRepeat},
+		{Key{Name: "hooks", Forms: []Form{List}, Example: "hooks: [{prehook: start db}]", Default: "none",
+			Element: &Key{Forms: []Form{Mapping}, Keys: keysOf(hookRules()), OneOf: []string{"prehook", "posthook"}},
+			Doc:     "commands to other children before the start and after the stop", More: "An element for each"}, readHooks},
 	}
 })
 
@@ -188,14 +188,14 @@ func merged[T any](old, own []T, name func(T) string) []T {
 
 func repeatRules() []rule[Repeat] {
 	return []rule[Repeat]{
-		{Key{Name: "action", Forms: []Form{Scalar}, Example: "action: restart", Values: changes,
-			Doc: "what is done, default restart"},
+		{Key{Name: "action", Forms: []Form{Scalar}, Kind: KindVerb, Example: "action: restart", Values: changes, Default: "`restart`",
+			Doc: "what is done"},
 			func(v value, r *Repeat) {
 				if verb, ok := readVerb(v); ok {
 					r.Action = verb
 				}
 			}},
-		{Key{Name: "seconds", Forms: []Form{Scalar}, Example: "seconds: 60", Required: true, Min: 1, Max: int(longest.D().Seconds()),
+		{Key{Name: "seconds", Forms: []Form{Scalar}, Kind: KindInteger, Example: "seconds: 60", Required: true, Min: 1, Max: int(longest.D().Seconds()),
 			Doc: "how long after the start"},
 			func(v value, r *Repeat) {
 				if n, ok := v.integer(); ok {
@@ -235,11 +235,11 @@ type oneHook struct{ pre, post *Hook }
 
 func hookRules() []rule[oneHook] {
 	return []rule[oneHook]{
-		{Key{Name: "prehook", Forms: []Form{Scalar}, Example: "prehook: start db",
-			Doc: "runs before start, restart and trystart"},
+		{Key{Name: "prehook", Forms: []Form{Scalar}, Kind: KindHook, Example: "prehook: start db",
+			Doc: "runs before start, restart and trystart", More: "The prehooks of its target run first"},
 			func(v value, h *oneHook) { h.pre = readHook(v) }},
-		{Key{Name: "posthook", Forms: []Form{Scalar}, Example: "posthook: start cleanup",
-			Doc: "runs after stop, and after the stop half of trystart"},
+		{Key{Name: "posthook", Forms: []Form{Scalar}, Kind: KindHook, Example: "posthook: start cleanup",
+			Doc: "runs after `stop NAME` and after the stop half of trystart", More: "Not after restart, `stop all`, `kill`, or an end by itself"},
 			func(v value, h *oneHook) { h.post = readHook(v) }},
 	}
 }

@@ -40,10 +40,12 @@ func (v value) setting(text string) Setting { return Setting{text, v.line, v.key
 
 func hostsRules() []rule[Hosts] {
 	return []rule[Hosts]{
-		{Key{Name: "hosts", Forms: []Form{Mapping}, Example: "hosts: {web1: 10.0.0.1}",
-			Doc: "names of hosts and their addresses; or a name with * ? [a-z], and the settings of every host that fits"}, readHosts},
-		{Key{Name: "groups", Forms: []Form{Mapping}, Example: "groups: {web: [web1, 'web-*']}",
-			Doc: "names of groups, for @NAME, and their members: hosts, patterns of hosts, addresses and other groups"}, readGroups},
+		{Key{Name: "hosts", Forms: []Form{Mapping}, Example: "hosts: {web1: 10.0.0.1}", Default: "none",
+			Value: &Key{Forms: []Form{Scalar, Mapping}, Kind: KindHost, Keys: HostKeys()},
+			Doc:   "names of hosts and their addresses, or mappings of the keys below", More: "A name with `*`, `?` or `[` holds the settings of every host that fits"}, readHosts},
+		{Key{Name: "groups", Forms: []Form{Mapping}, Example: "groups: {web: [web1, 'web-*']}", Default: "none",
+			Value: &Key{Forms: []Form{List}, Element: scalars(KindHost)},
+			Doc:   "names of groups, for `@NAME`, and their members", More: "Hosts, patterns of hosts, addresses, and other groups as `@NAME`"}, readGroups},
 	}
 }
 
@@ -56,20 +58,20 @@ func hostRules() []rule[HostEntry] {
 		}
 	}
 	return []rule[HostEntry]{
-		{Key{Name: "address", Forms: []Form{Scalar}, Example: "address: 10.0.0.1",
-			Doc: "where it is, as `on` takes it: a name, an address, ssh://user@host, with or without a port; default its name"},
+		{Key{Name: "address", Forms: []Form{Scalar}, Kind: KindHost, Example: "address: 10.0.0.1", Default: "its name",
+			Doc: "where it is, as `on` takes it"},
 			text(func(h *HostEntry) *Setting { return &h.Address })},
-		{Key{Name: "port", Forms: []Form{Scalar}, Example: "port: 33889", Min: 1, Max: 65535,
-			Doc: "the server's port; of ssh:// that of the host's sshd"},
+		{Key{Name: "port", Forms: []Form{Scalar}, Kind: KindInteger, Example: "port: 33889", Min: 1, Max: 65535, Default: "`33889`",
+			Doc: "that of kita's server; with `ssh://` that of the host's sshd, 22 without it"},
 			func(v value, h *HostEntry) {
 				if n, ok := v.integer(); ok {
 					h.Port, h.PortAt = uint16(n), v.setting(v.node.Value)
 				}
 			}},
-		{Key{Name: "user", Forms: []Form{Scalar}, Example: "user: ops", Doc: "the login, where the address is ssh://"},
+		{Key{Name: "user", Forms: []Form{Scalar}, Kind: KindText, Example: "user: ops", Default: "as ssh chooses it", Doc: "the login, with `ssh://`"},
 			text(func(h *HostEntry) *Setting { return &h.User })},
-		{Key{Name: "key", Forms: []Form{Scalar}, Example: "key: ~/keys/ops.pem",
-			Doc: "the private key, as `with` takes it; a relative path is relative to this file"},
+		{Key{Name: "key", Forms: []Form{Scalar}, Kind: KindText, Example: "key: ~/keys/ops.pem", Default: "none",
+			Doc: "what `with` takes: a private key or `agent:NAME`", More: "A relative path is relative to the file. `with` on the command line comes first"},
 			text(func(h *HostEntry) *Setting { return &h.Key })},
 	}
 }

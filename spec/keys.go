@@ -25,30 +25,57 @@ func (f Form) noun() string {
 }
 
 // Key describes one key of a configuration file: for the reader, for its error
-// messages, and for whoever describes the files to others.
+// messages, and for whoever describes the files to others. The reference in
+// docs/files.md, the JSON Schemas and `kita explain` have nothing else to go by.
+//
+// The texts are Markdown, `so` for what stands in a file; a link is relative to
+// docs.
 type Key struct {
 	Name string
 	// Forms are the shapes the value can have.
 	Forms []Form
 	// Example is the key with a legal value.
 	Example string
-	// Doc is one line for people.
-	Doc string
-	// Required: the file is wrong without the key.
+	// Doc is one line for people, More what else they should know; neither ends
+	// in a full stop.
+	Doc, More string
+	// Default is what holds without the key: `code` where that is a value, else
+	// words. Empty where the key is required, or says nothing by itself.
+	Default string
+	// Required: the mapping that the key stands in is wrong without it.
 	Required bool
-	// Values are the legal scalars; nil where they are not a closed set.
+
+	// Kind says what a scalar is; empty where it cannot be one.
+	Kind Kind
+	// Values are the legal scalars of a KindChoice or KindVerb.
 	Values []string
-	// Min and Max bound a whole number; both are 0 where none is meant.
+	// Words are legal besides what Kind says: unlimited.
+	Words []string
+	// Min and Max bound a number; both are 0 where none is meant.
 	Min, Max int
-	// Keys are the keys of a mapping, or of the mappings in a list; nil where
-	// any name is legal.
+	// Least is the smallest duration or size, as text; empty for any.
+	Least string
+
+	// Element describes the elements of a list; it has no Name. At least MinItems
+	// have to be there.
+	Element  *Key
+	MinItems int
+	// Keys are the keys of a mapping; nil where any name is legal.
 	Keys []Key
+	// Value describes what stands under each name where any is legal; it has no
+	// Name.
+	Value *Key
+	// OneOf are keys of a mapping of which it has to have exactly one.
+	OneOf []string
 	// remedy says what to write instead of a value of another shape; empty where
 	// Example is enough.
 	remedy string
 }
 
 func (k *Key) has(f Form) bool { return slices.Contains(k.Forms, f) }
+
+// ofMappings tells whether it is a list of mappings.
+func (k *Key) ofMappings() bool { return k.Element != nil && k.Element.has(Mapping) }
 
 func (k *Key) nouns() string {
 	var nouns []string
@@ -63,6 +90,14 @@ type rule[T any] struct {
 	Key
 	read func(v value, into *T)
 }
+
+// elements describes a list of mappings.
+func elements[T any](rules []rule[T]) *Key {
+	return &Key{Forms: []Form{Mapping}, Keys: keysOf(rules)}
+}
+
+// scalars describes a list of scalars, or what stands under free names.
+func scalars(k Kind) *Key { return &Key{Forms: []Form{Scalar}, Kind: k} }
 
 // ServerKeys describes the keys of server.yml, ChildKeys those of a child's
 // file, each in the order in which they are best shown.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // limitUnit is what the number of a resource limit counts.
@@ -29,28 +30,39 @@ var limitNames = []struct {
 	{"sigpending", inCount}, {"stack", inBytes},
 }
 
-func limitRules() []rule[draft] {
+// wordUnlimited takes a limit away.
+const wordUnlimited = "unlimited"
+
+var limitRules = sync.OnceValue(func() []rule[draft] {
 	rules := resourceRules()
 	for _, l := range limitNames {
-		example := l.name + ": 1024"
+		example, kind := l.name+": 1024", KindCount
 		if l.unit == inBytes {
-			example = l.name + ": 64MiB"
+			example, kind = l.name+": 64MiB", KindSize
 		}
-		key := Key{Name: l.name, Forms: []Form{Scalar, Mapping}, Example: example, Keys: keysOf(limitPartRules(l.unit)),
-			Doc: "RLIMIT_" + strings.ToUpper(strings.TrimSuffix(l.name, "_time")) + ", in " + string(l.unit) + `; or "unlimited", or {soft, hard}`}
+		key := Key{Name: l.name, Forms: []Form{Scalar, Mapping}, Kind: kind, Words: []string{wordUnlimited}, Keys: keysOf(limitPartRules(l.unit)),
+			Example: example, Default: "the server's",
+			Doc:  "RLIMIT_" + strings.ToUpper(strings.TrimSuffix(l.name, "_time")) + " of setrlimit(2), in " + string(l.unit),
+			More: "One value for both halves, or `{soft: …, hard: …}`. It holds for each process by itself"}
 		rules = append(rules, rule[draft]{key, func(v value, d *draft) { readLimit(v, l.unit, d) }})
 	}
 	return rules
-}
+})
 
 // limitPart is a limit of which each half may be missing.
 type limitPart struct{ soft, hard *uint64 }
 
 func limitPartRules(unit limitUnit) []rule[limitPart] {
+	kind := KindCount
+	if unit == inBytes {
+		kind = KindSize
+	}
 	return []rule[limitPart]{
-		{Key{Name: "soft", Forms: []Form{Scalar}, Example: "soft: 1024", Doc: "what is in force"},
+		{Key{Name: "soft", Forms: []Form{Scalar}, Kind: kind, Words: []string{wordUnlimited}, Example: "soft: 1024", Required: true,
+			Doc: "what is in force"},
 			func(v value, p *limitPart) { p.soft = readLimitValue(v, unit) }},
-		{Key{Name: "hard", Forms: []Form{Scalar}, Example: "hard: 4096", Doc: "up to where the process can raise it"},
+		{Key{Name: "hard", Forms: []Form{Scalar}, Kind: kind, Words: []string{wordUnlimited}, Example: "hard: 4096", Required: true,
+			Doc: "up to where the process can raise it"},
 			func(v value, p *limitPart) { p.hard = readLimitValue(v, unit) }},
 	}
 }
@@ -98,7 +110,7 @@ func readLimitValue(v value, unit limitUnit) *uint64 {
 	if !ok {
 		return nil
 	}
-	if text == "unlimited" {
+	if text == wordUnlimited {
 		n := Unlimited
 		return &n
 	}

@@ -37,13 +37,24 @@ type destination struct {
 	rotation           rotation
 }
 
+func outputKey() Key {
+	return Key{Name: "output", Forms: []Form{Scalar, List, Mapping}, Kind: KindChoice, Values: []string{autoOutput},
+		Keys:    keysOf(destinationRules()),
+		Element: &Key{Forms: []Form{Mapping}, Keys: keysOf(outputRules()), OneOf: []string{"stdout", "stderr"}},
+		Example: "output: [{stdout: out.log, mode: append}]",
+		Default: "`auto` where there is an `output_dir`, else the server's",
+		Doc:     "where the streams go",
+		More: "A list with an element for each stream, which may be one file; `auto`, both to `NAME.log` in `output_dir`; or a mapping, `auto` with any of the keys below but `stdout` and `stderr`. " +
+			"A stream that is not named, as in `[]`, is the server's. See [output](output.md)"}
+}
+
 // outputRules are the keys of an element of the list.
 var outputRules = sync.OnceValue(func() []rule[destination] {
 	return append([]rule[destination]{
-		{Key{Name: "stdout", Forms: []Form{Scalar}, Example: "stdout: out.log",
-			Doc: "the file of the stream; a relative path is relative to the server's working directory"},
+		{Key{Name: "stdout", Forms: []Form{Scalar}, Kind: KindFile, Example: "stdout: out.log",
+			Doc: "the file of standard output", More: "A relative path is relative to the *server's* working directory, as in supervisor-rs"},
 			func(v value, d *destination) { readText(v, &d.stdout) }},
-		{Key{Name: "stderr", Forms: []Form{Scalar}, Example: "stderr: err.log", Doc: "as stdout"},
+		{Key{Name: "stderr", Forms: []Form{Scalar}, Kind: KindFile, Example: "stderr: err.log", Doc: "the file of standard error, likewise"},
 			func(v value, d *destination) { readText(v, &d.stderr) }},
 	}, destinationRules()...)
 })
@@ -62,34 +73,34 @@ var autoRules = sync.OnceValue(func() []rule[destination] {
 // destinationRules are the keys that both have.
 func destinationRules() []rule[destination] {
 	return []rule[destination]{
-		{Key{Name: "mode", Forms: []Form{Scalar}, Example: "mode: append", Values: []string{string(Create), string(Append)},
-			Doc: "create, the default of a list, truncates the file at every start; append, that of auto, keeps it"},
+		{Key{Name: "mode", Forms: []Form{Scalar}, Kind: KindChoice, Example: "mode: append", Values: []string{string(Create), string(Append)},
+			Default: "`create`; `append` with `auto`", Doc: "`create` truncates the file at every start, `append` keeps what is there"},
 			func(v value, d *destination) {
 				if m, ok := v.choice(); ok {
 					d.mode = OpenMode(m)
 				}
 			}},
-		{Key{Name: "format", Forms: []Form{Scalar}, Example: "format: json", Values: []string{string(Text), string(JSON)},
-			Doc: "puts a pump between the child and the file, which writes lines of text or of JSON"},
+		{Key{Name: "format", Forms: []Form{Scalar}, Kind: KindChoice, Example: "format: json", Values: []string{string(Text), string(JSON)},
+			Default: "no pump", Doc: "a [pump](output.md#timestamps-prefixes-json-the-pump) writes the file, not the child itself: lines of text or of JSON"},
 			func(v value, d *destination) {
 				if f, ok := v.choice(); ok {
 					d.format = Format(f)
 				}
 			}},
-		{Key{Name: "timestamps", Forms: []Form{Scalar}, Example: "timestamps: true", Values: []string{"true", "false"},
-			Doc: "the time of each line; default true with format json, else false; true means format text where there is none"},
+		{Key{Name: "timestamps", Forms: []Form{Scalar}, Kind: KindBoolean, Example: "timestamps: true", Values: booleans,
+			Default: "`true` with `json`, else `false`", Doc: "the time before each line, or as a member", More: "Without `format`, `true` means `format: text`"},
 			func(v value, d *destination) { readFlag(v, &d.timestamps) }},
-		{Key{Name: "prefix", Forms: []Form{Scalar}, Example: "prefix: true", Values: []string{"true", "false"},
-			Doc: "the child and the stream of each line; as timestamps"},
+		{Key{Name: "prefix", Forms: []Form{Scalar}, Kind: KindBoolean, Example: "prefix: true", Values: booleans,
+			Default: "as `timestamps`", Doc: "the child and the stream before each line, or as members", More: "Without `format`, `true` means `format: text`"},
 			func(v value, d *destination) { readFlag(v, &d.prefix) }},
-		{Key{Name: "on_full", Forms: []Form{Scalar}, Example: "on_full: block", Values: []string{string(Drop), string(Block)},
-			Doc: "what a pump does with a file that cannot take more: drop whole lines and count them (default), or let the child wait"},
+		{Key{Name: "on_full", Forms: []Form{Scalar}, Kind: KindChoice, Example: "on_full: block", Values: []string{string(Drop), string(Block)},
+			Default: "`drop`", Doc: "what a pump does with a file that can take no more", More: "`drop` leaves lines out and counts them, `block` has the child wait"},
 			func(v value, d *destination) {
 				if o, ok := v.choice(); ok {
 					d.onFull = OnFull(o)
 				}
 			}},
-		{rotateKey(), func(v value, d *destination) { readRotate(v, &d.rotation) }},
+		{streamRotateKey(), func(v value, d *destination) { readRotate(v, &d.rotation) }},
 	}
 }
 

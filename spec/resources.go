@@ -19,13 +19,13 @@ const (
 // They stand beside those of setrlimit(2), which hold for each process.
 func resourceRules() []rule[draft] {
 	return []rule[draft]{
-		{Key{Name: "memory", Forms: []Form{Scalar}, Example: "memory: 512MiB",
-			Doc: "memory of all its processes together, in bytes; beyond it the kernel kills"}, readMemory},
-		{Key{Name: "cpu", Forms: []Form{Scalar}, Example: "cpu: 0.5",
+		{Key{Name: "memory", Forms: []Form{Scalar}, Kind: KindSize, Least: "1MiB", Words: []string{wordUnlimited}, Example: "memory: 512MiB", Default: "none",
+			Doc: "memory of all its processes together", More: "Beyond it the kernel kills a process of the child, and the exit says \"out of memory\""}, readMemory},
+		{Key{Name: "cpu", Forms: []Form{Scalar}, Kind: KindProcessors, Words: []string{wordUnlimited}, Example: "cpu: 0.5", Default: "none",
 			remedy: "write cpu: 0.5 for half a processor, or cpu_time: {soft: 60, hard: 90} for RLIMIT_CPU in seconds",
-			Doc:    "processors for all its processes together, up to three decimal places"}, readCPU},
-		{Key{Name: "tasks", Forms: []Form{Scalar}, Example: "tasks: 200",
-			Doc: "processes and threads, all together"}, readTasks},
+			Doc:    "processors for all its processes together", More: "Up to three decimal places. Beyond it the child waits, it is not killed"}, readCPU},
+		{Key{Name: "tasks", Forms: []Form{Scalar}, Kind: KindCount, Min: 1, Words: []string{wordUnlimited}, Example: "tasks: 200", Default: "none",
+			Doc: "processes and threads, all together", More: "Beyond it fork fails in the child"}, readTasks},
 	}
 }
 
@@ -60,7 +60,7 @@ func readCPU(v value, d *draft) {
 	if !ok {
 		return
 	}
-	if text == "unlimited" {
+	if text == wordUnlimited {
 		d.Resources.MilliCPU = 0
 		return
 	}

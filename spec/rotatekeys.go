@@ -34,35 +34,46 @@ type rotation struct {
 }
 
 func rotateKey() Key {
-	return Key{Name: "rotate", Forms: []Form{Scalar, Mapping}, Example: "rotate: {size: 100MB, keep: 5}",
-		Values: []string{rotateOff}, Keys: keysOf(rotateRules()),
-		Doc: "when the head of an output file becomes an archive, and which archives are kept; or off"}
+	return Key{Name: "rotate", Forms: []Form{Scalar, Mapping}, Kind: KindChoice, Values: []string{rotateOff}, Keys: keysOf(rotateRules()),
+		Example: "rotate: {size: 100MB, keep: 5}",
+		Default: "those of the keys below with `auto`, else `off`",
+		Doc:     "when the head of an output file becomes an archive, and which archives are kept",
+		More: "It merges by name with that of `defaults`, and is no reason for a restart. `{}` has the defaults of the keys below. Devices are not rotated. " +
+			"See [output](output.md)"}
+}
+
+// streamRotateKey is that of one stream.
+func streamRotateKey() Key {
+	k := rotateKey()
+	k.Default = "that of the child"
+	k.Doc, k.More = "`rotate` for this stream, over that of the child", "If the two streams are one file, it must be the same for both"
+	return k
 }
 
 var rotateRules = sync.OnceValue(func() []rule[rotation] {
 	return []rule[rotation]{
-		{Key{Name: "size", Forms: []Form{Scalar}, Example: "size: 100MB",
-			Doc: "how many bytes the file holds before that, at least 4KiB, default 100MB"},
+		{Key{Name: "size", Forms: []Form{Scalar}, Kind: KindSize, Least: "4KiB", Example: "size: 100MB", Default: "`100MB`",
+			Doc: "how much the file holds before its head becomes an archive"},
 			func(v value, r *rotation) {
 				if n, ok := readSize(v, leastRotateSize); ok {
 					r.size = &n
 				}
 			}},
-		{Key{Name: "every", Forms: []Form{Scalar}, Example: "every: 24h",
-			Doc: "rotates what there is so long after the last time, at least 1s; 0s, the default, does not"},
+		{Key{Name: "every", Forms: []Form{Scalar}, Kind: KindDuration, Example: "every: 24h", Default: "`0s`",
+			Doc: "rotates what there is so long after the last time", More: "At least `1s`; `0s` does not"},
 			func(v value, r *rotation) { readPeriod(v, &r.every) }},
-		{Key{Name: "keep", Forms: []Form{Scalar}, Example: "keep: 5", Min: 0, Max: mostKept,
-			Doc: "how many archives are kept, default 5; 0 keeps none"},
+		{Key{Name: "keep", Forms: []Form{Scalar}, Kind: KindInteger, Min: 0, Max: mostKept, Example: "keep: 5", Default: "`5`",
+			Doc: "how many archives are kept", More: "0 keeps none"},
 			func(v value, r *rotation) {
 				if n, ok := v.integer(); ok {
 					r.keep = &n
 				}
 			}},
-		{Key{Name: "max_age", Forms: []Form{Scalar}, Example: "max_age: 30d",
-			Doc: "how old an archive may get, at least 1s; 0s, the default, is any age"},
+		{Key{Name: "max_age", Forms: []Form{Scalar}, Kind: KindDuration, Example: "max_age: 30d", Default: "`0s`",
+			Doc: "how old an archive may get", More: "At least `1s`; `0s` is any age"},
 			func(v value, r *rotation) { readPeriod(v, &r.maxAge) }},
-		{Key{Name: "compress", Forms: []Form{Scalar}, Example: "compress: zstd",
-			Values: []string{string(Zstd), string(Gzip), string(NoCompression)}, Doc: "how archives are packed, default zstd"},
+		{Key{Name: "compress", Forms: []Form{Scalar}, Kind: KindChoice, Example: "compress: zstd", Default: "`zstd`",
+			Values: []string{string(Zstd), string(Gzip), string(NoCompression)}, Doc: "how archives are packed"},
 			func(v value, r *rotation) {
 				if c, ok := v.choice(); ok {
 					r.compress = Compression(c)

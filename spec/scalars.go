@@ -25,21 +25,23 @@ const (
 
 const day = 24 * time.Hour
 
+var booleans = []string{"true", "false"}
+
 var policies = []string{string(Never), string(OnFailure), string(Always)}
 
 func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }
 
 func stopRules() []rule[Stop] {
 	return []rule[Stop]{
-		{Key{Name: "signal", Forms: []Form{Scalar}, Example: "signal: INT",
-			Doc: "sent first, to the whole process group; default TERM"},
+		{Key{Name: "signal", Forms: []Form{Scalar}, Kind: KindSignal, Example: "signal: INT", Default: "`TERM`",
+			Doc: "sent first, to the whole process group, and CONT after it"},
 			func(v value, s *Stop) {
 				if sig, ok := readSignal(v); ok {
 					s.Signal = sig
 				}
 			}},
-		{Key{Name: "grace", Forms: []Form{Scalar}, Example: "grace: 10s",
-			Doc: "how long the group has before KILL, default 10s; 0s kills at once"},
+		{Key{Name: "grace", Forms: []Form{Scalar}, Kind: KindDuration, Example: "grace: 10s", Default: "`10s`",
+			Doc: "how long the group has before KILL", More: "`0s` kills at once"},
 			func(v value, s *Stop) { readDuration(v, 0, &s.Grace) }},
 	}
 }
@@ -108,14 +110,14 @@ func parseDuration(text string) (time.Duration, error) {
 
 func restartRules() []rule[Restart] {
 	return []rule[Restart]{
-		{Key{Name: "policy", Forms: []Form{Scalar}, Example: "policy: on-failure", Values: policies,
-			Doc: "which ends are followed by a new start, default never"}, readPolicy},
+		{Key{Name: "policy", Forms: []Form{Scalar}, Kind: KindChoice, Example: "policy: on-failure", Values: policies, Default: "`never`",
+			Doc: "which ends by itself are followed by a new start"}, readPolicy},
 		{Key{Name: "backoff", Forms: []Form{Mapping}, Example: "backoff: {initial: 500ms, max: 30s, factor: 2}",
-			Doc: "the wait before a new start", Keys: keysOf(backoffRules())}, readBackoff},
-		{Key{Name: "limit", Forms: []Form{Mapping}, Example: "limit: {starts: 5, within: 1m}",
-			Doc: "gives up after so many starts in so much time; default: never", Keys: keysOf(startLimitRules())}, readStartLimit},
-		{Key{Name: "success", Forms: []Form{List}, Example: "success: [2, TERM]",
-			Doc: "exit codes and signals that are successes besides code 0"}, readSuccess},
+			Doc: "the wait before that start, with up to a tenth more at random", More: "It begins anew once a process has lived for `max`", Keys: keysOf(backoffRules())}, readBackoff},
+		{Key{Name: "limit", Forms: []Form{Mapping}, Example: "limit: {starts: 5, within: 1m}", Default: "none",
+			Doc: "gives up after so many starts in so much time", More: "The child is failed until a command starts it", Keys: keysOf(startLimitRules())}, readStartLimit},
+		{Key{Name: "success", Forms: []Form{List}, Element: scalars(KindExit), Example: "success: [2, TERM]", Default: "none",
+			Doc: "what is a success besides exit code 0", More: "It counts wherever kita tells success from failure"}, readSuccess},
 	}
 }
 
@@ -136,11 +138,11 @@ func readPolicy(v value, r *Restart) {
 
 func backoffRules() []rule[Backoff] {
 	return []rule[Backoff]{
-		{Key{Name: "initial", Forms: []Form{Scalar}, Example: "initial: 500ms", Doc: "the first wait, default 500ms"},
+		{Key{Name: "initial", Forms: []Form{Scalar}, Kind: KindDuration, Least: "1ns", Example: "initial: 500ms", Default: "`500ms`", Doc: "the first wait"},
 			func(v value, b *Backoff) { readDuration(v, 1, &b.Initial) }},
-		{Key{Name: "max", Forms: []Form{Scalar}, Example: "max: 30s", Doc: "the longest wait, default 30s"},
+		{Key{Name: "max", Forms: []Form{Scalar}, Kind: KindDuration, Least: "1ns", Example: "max: 30s", Default: "`30s`", Doc: "the longest wait"},
 			func(v value, b *Backoff) { readDuration(v, 1, &b.Max) }},
-		{Key{Name: "factor", Forms: []Form{Scalar}, Example: "factor: 2", Doc: "from one wait to the next, 1 to 100, default 2"}, readFactor},
+		{Key{Name: "factor", Forms: []Form{Scalar}, Kind: KindNumber, Min: 1, Max: 100, Example: "factor: 2", Default: "`2`", Doc: "from one wait to the next"}, readFactor},
 	}
 }
 
@@ -166,14 +168,15 @@ func readFactor(v value, b *Backoff) {
 
 func startLimitRules() []rule[StartLimit] {
 	return []rule[StartLimit]{
-		{Key{Name: "starts", Forms: []Form{Scalar}, Example: "starts: 5", Min: 0, Max: 1000,
-			Doc: "how many starts, 0 for no limit"},
+		{Key{Name: "starts", Forms: []Form{Scalar}, Kind: KindInteger, Example: "starts: 5", Min: 0, Max: 1000, Default: "`0`",
+			Doc: "how many starts; 0 for no limit"},
 			func(v value, l *StartLimit) {
 				if n, ok := v.integer(); ok {
 					l.Starts = n
 				}
 			}},
-		{Key{Name: "within", Forms: []Form{Scalar}, Example: "within: 1m", Doc: "in how much time"},
+		{Key{Name: "within", Forms: []Form{Scalar}, Kind: KindDuration, Least: "1ns", Example: "within: 1m",
+			Doc: "in how much time, a sliding window", More: "Has to be there where `starts` is not 0"},
 			func(v value, l *StartLimit) { readDuration(v, 1, &l.Within) }},
 	}
 }

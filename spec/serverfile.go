@@ -25,81 +25,91 @@ const leastBudget = 1 << 20
 // serverRules is the one list of the keys of server.yml.
 func serverRules() []rule[serverDraft] {
 	return []rule[serverDraft]{
-		{Key{Name: "loadpaths", Forms: []Form{List}, Example: "loadpaths: [/srv/children]",
-			Doc: "directories of child files"},
+		{Key{Name: "loadpaths", Forms: []Form{List}, Element: scalars(KindDirectory), Example: "loadpaths: [/srv/children]", Default: "none",
+			Doc:  "directories of child files; a relative one is relative to the server's working directory",
+			More: "Subdirectories and hidden files are not read. One that does not exist is a warning"},
 			func(v value, s *serverDraft) { s.LoadPaths = v.texts(value.filledText) }},
-		{Key{Name: "mode", Forms: []Form{Scalar}, Example: "mode: full", Values: []string{string(Quiet), string(Half), string(Full)},
-			Doc: "which children start with the server: none (quiet, the default), those of startup (half), all (full)"},
+		{Key{Name: "mode", Forms: []Form{Scalar}, Kind: KindChoice, Example: "mode: full", Values: []string{string(Quiet), string(Half), string(Full)}, Default: "`quiet`",
+			Doc:  "which children start with the server: `quiet` none, `half` those of `startup`, `full` all",
+			More: "In full mode one illegal file, and the server does not start. See [decision 1](decisions/0001-startup-modes.md)"},
 			func(v value, s *serverDraft) {
 				if m, ok := v.choice(); ok {
 					s.Mode = Mode(m)
 				}
 			}},
-		{Key{Name: "startup", Forms: []Form{List}, Example: "startup: [db, web]",
-			Doc: "the children that start in half mode, in this order"},
+		{Key{Name: "startup", Forms: []Form{List}, Element: scalars(KindName), Example: "startup: [db, web]", Default: "none",
+			Doc: "what half mode starts, in this order", More: "A name without a file is skipped with a warning"},
 			func(v value, s *serverDraft) { s.Startup = v.texts(value.filledText) }},
-		{Key{Name: "encrypt", Forms: []Form{Scalar}, Example: "encrypt: on", Values: []string{"on", "off"},
-			Doc: "on: nothing but SSH is served over TCP; default off"},
+		{Key{Name: "encrypt", Forms: []Form{Scalar}, Kind: KindChoice, Example: "encrypt: on", Values: []string{"on", "off"}, Default: "`off`",
+			Doc: "with `on` nothing but SSH is served over TCP, to the keys of `pub_keys_path`", More: "The unix socket is not concerned"},
 			func(v value, s *serverDraft) {
 				if c, ok := v.choice(); ok {
 					s.Encrypt = c == "on"
 				}
 			}},
-		{Key{Name: "pub_keys_path", Forms: []Form{List}, Example: "pub_keys_path: [/srv/keys]",
-			Doc: "directories of public keys, NAME.pem or NAME.pub"},
+		{Key{Name: "pub_keys_path", Forms: []Form{List}, Element: scalars(KindDirectory), Example: "pub_keys_path: [/srv/keys]", Default: "none",
+			Doc:  "directories of public keys: `NAME.pem`, or `NAME.pub` in OpenSSH's format",
+			More: "They are looked up at each connection. A relative one is relative to the server's working directory"},
 			func(v value, s *serverDraft) { s.PubKeysPath = v.texts(value.filledText) }},
-		{Key{Name: "legacy_keys_path", Forms: []Form{List}, Example: "legacy_keys_path: [/srv/old-keys]",
-			Doc: "directories of the keys whose replayable packets, those of supervisor-rs, are accepted; default: none"},
+		{Key{Name: "legacy_keys_path", Forms: []Form{List}, Element: scalars(KindDirectory), Example: "legacy_keys_path: [/srv/old-keys]", Default: "none",
+			Doc:  "directories of public keys of which the packets of supervisor-rs are accepted",
+			More: "A key has to lie here as well as in `pub_keys_path`, under one name: whoever has seen such a packet can send it again"},
 			func(v value, s *serverDraft) { s.LegacyKeysPath = v.texts(value.filledText) }},
-		{Key{Name: "access", Forms: []Form{List}, Example: "access: [" + accessExample + "]", Keys: keysOf(accessRules()),
-			Doc: "what each key may do; without it every key may do everything"}, readAccess},
-		{Key{Name: "audit_log", Forms: []Form{Scalar}, Example: "audit_log: /var/log/kita-audit.log",
-			Doc: "a file with a line of JSON for each command; a relative path is relative to this file"},
+		{Key{Name: "access", Forms: []Form{List}, Element: elements(accessRules()), Example: "access: [" + accessExample + "]", Default: "every key may do everything",
+			Doc: "what each key may do, a list of rules", More: "`[]` allows nobody anything. See [access](files.md#access)"}, readAccess},
+		{Key{Name: "audit_log", Forms: []Form{Scalar}, Kind: KindFile, Example: "audit_log: /var/log/kita-audit.log", Default: "none",
+			Doc: "a file that gets a line of JSON for each command; relative to this file", More: "See [audit_log](files.md#audit_log)"},
 			func(v value, s *serverDraft) { readText(v, &s.AuditLog) }},
-		{Key{Name: "listener_addr", Forms: []Form{Scalar}, Example: "listener_addr: 127.0.0.1",
-			Doc: "the IP address to serve, default 0.0.0.0"}, readListenerAddr},
-		{Key{Name: "ipv6", Forms: []Form{Scalar}, Example: "ipv6: true", Values: []string{"true", "false"},
-			Doc: "without listener_addr: serve :: instead of 0.0.0.0"},
+		{Key{Name: "listener_addr", Forms: []Form{Scalar}, Kind: KindAddress, Example: "listener_addr: 127.0.0.1", Default: "`0.0.0.0`",
+			Doc: "the IP address to serve"}, readListenerAddr},
+		{Key{Name: "ipv6", Forms: []Form{Scalar}, Kind: KindBoolean, Example: "ipv6: true", Values: booleans, Default: "`false`",
+			Doc: "without `listener_addr`, serve `::` instead of `0.0.0.0`"},
 			func(v value, s *serverDraft) {
 				if c, ok := v.choice(); ok {
 					s.ipv6 = c == "true"
 				}
 			}},
-		{Key{Name: "port", Forms: []Form{Scalar}, Example: "port: 33889", Min: 1, Max: 65535, Doc: "the TCP port, default 33889"},
+		{Key{Name: "port", Forms: []Form{Scalar}, Kind: KindInteger, Example: "port: 33889", Min: 1, Max: 65535, Default: "`33889`", Doc: "the TCP port"},
 			func(v value, s *serverDraft) {
 				if n, ok := v.integer(); ok {
 					s.port = n
 				}
 			}},
-		{Key{Name: "metrics_addr", Forms: []Form{Scalar}, Example: "metrics_addr: 127.0.0.1:9100",
-			Doc: "a host:port that serves only /metrics; default: none"}, readMetricsAddr},
-		{Key{Name: "state_dir", Forms: []Form{Scalar}, Example: "state_dir: /var/lib/kita",
-			Doc: "where what is wanted is kept; a relative path is relative to this file"},
+		{Key{Name: "metrics_addr", Forms: []Form{Scalar}, Kind: KindHostPort, Example: "metrics_addr: 127.0.0.1:9100", Default: "none",
+			Doc: "an address that serves only `/metrics`", More: "The main port serves it too"}, readMetricsAddr},
+		{Key{Name: "state_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "state_dir: /var/lib/kita",
+			Default: "root: `/var/lib/kita`; others: `$XDG_STATE_HOME/kita`, else `~/.local/state/kita`",
+			Doc:     "where desired state is kept; relative to this file"},
 			func(v value, s *serverDraft) { readText(v, &s.StateDir) }},
-		{Key{Name: "run_dir", Forms: []Form{Scalar}, Example: "run_dir: /run/kita",
-			Doc: "where the socket and the facts of this boot are; a relative path is relative to this file"},
+		{Key{Name: "run_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "run_dir: /run/kita",
+			Default: "root: `/run/kita`; others: `$XDG_RUNTIME_DIR/kita`, else `/tmp/kita-UID`",
+			Doc:     "where the unix socket and the facts of this boot are; relative to this file"},
 			func(v value, s *serverDraft) { readText(v, &s.RunDir) }},
-		{Key{Name: "output_dir", Forms: []Form{Scalar}, Example: "output_dir: /var/log/kita",
-			Doc: "where a child without output writes to, in NAME.log; a relative path is relative to this file"},
+		{Key{Name: "output_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "output_dir: /var/log/kita", Default: "none",
+			Doc: "a child without `output` writes to `NAME.log` in it; relative to this file", More: "`defaults` and a child's file may have another. See [output](output.md)"},
 			func(v value, s *serverDraft) { readText(v, &s.outputDir) }},
-		{Key{Name: "disk_budget", Forms: []Form{Scalar}, Example: "disk_budget: 10GB",
-			Doc: "the most bytes that the files under rotation and their archives may take, all together, at least 1MiB; default: any amount"},
+		{Key{Name: "disk_budget", Forms: []Form{Scalar}, Kind: KindSize, Least: "1MiB", Example: "disk_budget: 10GB", Default: "any amount",
+			Doc: "the most that the files under rotation and their archives may take, all together"},
 			func(v value, s *serverDraft) {
 				if n, ok := readSize(v, leastBudget); ok {
 					s.DiskBudget = n
 				}
 			}},
-		{Key{Name: "on_exit", Forms: []Form{Scalar}, Example: "on_exit: stop", Values: []string{string(Leave), string(StopChildren)},
-			Doc: "what TERM and INT do with the children: leave (default) or stop; as PID 1 the default is stop"},
+		{Key{Name: "on_exit", Forms: []Form{Scalar}, Kind: KindChoice, Example: "on_exit: stop", Values: []string{string(Leave), string(StopChildren)},
+			Default: "`leave`; `stop` where kita is PID 1",
+			Doc:     "what TERM and INT do with the children: `leave` them running, or `stop` them within their grace",
+			More:    "See [crashes and upgrades](crash-and-upgrade.md)"},
 			func(v value, s *serverDraft) {
 				if c, ok := v.choice(); ok {
 					s.OnExit = OnExit(c)
 				}
 			}},
-		{Key{Name: "exit_with", Forms: []Form{Scalar}, Example: "exit_with: web",
-			Doc: "when this child has ended for good the others are stopped, and the server ends with its status"}, readExitWith},
-		{Key{Name: "defaults", Forms: []Form{Mapping}, Example: "defaults: {stop: {grace: 30s}}", Keys: DefaultsKeys(),
-			Doc: "for each child whose file does not have the key; env, limits, stop, restart and rotate merge by name"},
+		{Key{Name: "exit_with", Forms: []Form{Scalar}, Kind: KindChild, Example: "exit_with: web", Default: "none",
+			Doc:  "when this child has ended for good, the others are stopped and the server ends with its status",
+			More: "That is its exit code, 128 and the signal's number, 127 where it could not be launched, 1 where the status is not known. Not when a command stopped it"}, readExitWith},
+		{Key{Name: "defaults", Forms: []Form{Mapping}, Example: "defaults: {stop: {grace: 30s}}", Keys: DefaultsKeys(), Default: "none",
+			Doc:  "keys of a child's file, for each child whose file does not have them",
+			More: "Any but `command`, `args` and `metrics`; `env`, `limits`, `stop`, `restart` and `rotate` merge by name"},
 			func(v value, s *serverDraft) { s.Defaults = readDefaults(v) }},
 	}
 }

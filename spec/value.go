@@ -57,7 +57,7 @@ func (v value) admitted() bool {
 		v.failf("has no value, write %s", v.rule.Example)
 	case v.empty():
 		v.failf("has no value, write %s or leave the key out", v.rule.Example)
-	case form == Scalar && v.rule.has(List) && !v.rule.has(Mapping) && v.rule.Keys == nil:
+	case form == Scalar && v.rule.has(List) && !v.rule.has(Mapping) && !v.rule.ofMappings():
 		v.failf("is text where a list belongs, write %s: [%s]", v.rule.Name, shortened(printable(v.node.Value)))
 	default:
 		v.failf("is %s where %s belongs, %s", form.noun(), v.rule.nouns(), cmp.Or(v.rule.remedy, "write "+v.rule.Example))
