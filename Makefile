@@ -22,7 +22,7 @@ CLIENT := ./spec/... ./control/... ./cmd/...
 # The race detector needs a C compiler.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 
-.PHONY: help generate build test unit race lint fuzz e2e chaos bench bench-smoke check demo deps clean
+.PHONY: help generate build test unit race lint fuzz e2e chaos bench bench-smoke check demo deps snapshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,7 @@ test: deps lint ## everything CI runs: lint, then all tests under the race detec
 race: ## all tests, under the race detector where there is a C compiler
 	go test $(RACE) -count=1 -timeout $(TIMEOUT) -skip '^TestChaos$$' ./...
 	go test -count=1 -timeout $(TIMEOUT) -run '^TestChaos$$' ./e2e/chaos
+	go -C packaging/tools test -timeout $(TIMEOUT) ./...
 
 unit: ## the tests that need no built binary, cached
 	go test $$(go list ./... | grep -v -e /e2e -e /bench)
@@ -50,6 +51,7 @@ lint: ## gofmt, go vet for each system, staticcheck
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet $(CLIENT)
 	GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/kita
 	GOOS=darwin GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/kita
+	go -C packaging/tools vet ./...
 	go tool staticcheck ./...
 # What only the server uses is unused in a client: U1000 is for the first run.
 	tool=$$(go tool -n staticcheck) && GOOS=darwin GOARCH=arm64 $$tool -checks inherit,-U1000 $(CLIENT)
@@ -88,5 +90,13 @@ demo: build ## the main job for real, in a temporary directory
 deps: ## install what the tests need besides Go (as root), or name it
 	@.ci/deps
 
+# goreleaser is compiled first, which takes minutes. The tests of packaging/ then look
+# at what it built as they look at what our own program builds in every run.
+snapshot: ## dist/: archives, packages, checksums, by goreleaser, and tested
+	go build -C packaging/goreleaser -o $(CURDIR)/bin/goreleaser github.com/goreleaser/goreleaser/v2
+	bin/goreleaser check
+	bin/goreleaser release --snapshot --clean
+	KITA_DIST=$(CURDIR)/dist go test -count=1 -v ./packaging
+
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist
