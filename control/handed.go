@@ -90,7 +90,8 @@ func Descriptor(of any) (int, error) {
 }
 
 // InheritListener makes the listener of a descriptor that a former Server was
-// served on, which it takes. path is that of a unix socket, "" for TCP.
+// served on, or that a service manager made, and takes it. path is that of a unix
+// socket which is removed when the listener is closed, "" for any other.
 func InheritListener(fd int, path string) (net.Listener, error) {
 	f := os.NewFile(uintptr(fd), "listener")
 	defer f.Close()
@@ -99,7 +100,7 @@ func InheritListener(fd int, path string) (net.Listener, error) {
 		return nil, err
 	}
 	sock, ok := ln.(*net.UnixListener)
-	if !ok {
+	if !ok || path == "" {
 		return ln, nil
 	}
 	// Where it is gone there is nothing to remove in the end.

@@ -32,6 +32,7 @@ var layers = []struct {
 	layer
 }{
 	{"failpoint", layer{}},
+	{"systemd", layer{modules: []string{"golang.org/x/sys"}}},
 	{"spec", layer{modules: []string{"go.yaml.in/yaml/v3", "golang.org/x/sys"}}},
 	{"reconciler/plan", layer{imports: []string{"spec"}}},
 	{"reconciler/store", layer{imports: []string{"failpoint", "spec"}, modules: []string{"golang.org/x/sys"}}},
@@ -41,7 +42,7 @@ var layers = []struct {
 	{"runtime/pump", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
 	{"runtime/output", layer{imports: []string{"spec", "runtime/exitlog"}, modules: []string{"golang.org/x/sys", "github.com/klauspost/compress"}}},
 	{"runtime", layer{imports: []string{"failpoint", "spec", "runtime/exitlog", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime/output"}, modules: []string{"golang.org/x/sys"}}},
-	{"keeper", layer{imports: []string{"failpoint", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
+	{"keeper", layer{imports: []string{"failpoint", "systemd", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
 	{"reconciler", layer{imports: []string{"failpoint", "spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},
 	{"metrics", layer{imports: []string{"spec"}}},
 	{"control", layer{imports: []string{"spec"}, modules: []string{
@@ -49,7 +50,7 @@ var layers = []struct {
 		"go.yaml.in/yaml/v3",
 	}}},
 	{"cmd", layer{
-		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "keeper", "reconciler", "metrics", "control"},
+		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "systemd", "keeper", "reconciler", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},

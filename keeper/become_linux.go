@@ -45,11 +45,11 @@ type stateRun struct {
 // goes on as it is.
 func (k *keeper) become(binary string) {
 	// What is read now must not be lost with this image.
-	for _, packet := range k.server.stopReading() {
-		k.heard(packet, true)
+	for _, p := range k.server.stopReading() {
+		k.heard(p, true)
 	}
 	// Nor must a signal that waits.
-	if !k.policy.meant && !k.policy.watching && len(k.told) == 0 {
+	if !k.policy.meant && !k.policy.watching && !k.herald.reloading && len(k.told) == 0 {
 		err := k.exec(binary)
 		k.catch()
 		k.Logger.Warn("the keeper cannot become the new version, it goes on as it is", "err", err)
@@ -86,7 +86,19 @@ func (k *keeper) exec(binary string) error {
 		}
 		signal.Ignore(deaf...)
 		// Nothing of this process may be half done: Exec waits for none.
-		failed = syscall.Exec(binary, k.Args, append(clean(k.Env), envState+"="+string(text)))
+		// What a service manager gave keeps its numbers; of the rest of the shelf
+		// the server has its own, which the new image asks it for.
+		for _, socket := range k.Manager.Sockets() {
+			if _, failed = unix.FcntlInt(uintptr(socket.FD), unix.F_SETFD, 0); failed != nil {
+				return
+			}
+		}
+		env := append(clean(k.Env), k.Manager.NotifyEnviron()...)
+		env = append(env, k.Manager.ListenEnviron()...)
+		failed = syscall.Exec(binary, k.Args, append(env, envState+"="+string(text)))
+		for _, socket := range k.Manager.Sockets() {
+			unix.CloseOnExec(socket.FD)
+		}
 		unix.CloseOnExec(int(fd))
 	})
 	if err == nil {
@@ -139,6 +151,9 @@ func (k *keeper) resume() (bool, error) {
 	k.policy.started(now)
 	k.policy.serves(now)
 	k.policy.ending = state.Ending
+	k.server.askToHold()
+	k.herald.stopping = state.Ending
+	k.herald.serves()
 	k.Logger.Info("the keeper is the new version too", "server", state.PID)
 	return true, nil
 }

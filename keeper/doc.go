@@ -1,7 +1,7 @@
 // Package keeper is the process above the server: it starts the server, starts
 // it anew when it dies, passes signals on to it, and is there for the children
-// while no server is. It has no network and reads no configuration, so that
-// little can go wrong in it.
+// while no server is. It accepts no connection and reads no configuration, so
+// that little can go wrong in it.
 //
 //	kita serve      the keeper: Run
 //	  └ kita serve  the server: Attach
@@ -22,13 +22,31 @@
 //	ready         it serves
 //	upgrade PATH  it is about to execute PATH in its place; without PATH: it is not
 //	exit CODE     the end that follows is meant, the keeper ends with CODE
+//	hold USE ADDR with a descriptor: this socket listens, for the next server too
+//	status TEXT   how the children are, for systemctl status
+//	reloading     it reads its files again; reloaded: it has
+//	beat          its loop moves
+//	extend MICROS it is stopping the children, which takes that much longer
 //
 // What the server says of its directories is for the one that takes its place: it
 // has them from its environment.
 //
-// The keeper says nothing but its presence: at the end of the stream the server
+// The keeper says one thing, `hold`: it has no listeners, because it has just become
+// another version, and wants those of the server. Its presence says the rest: at the end of the stream the server
 // ends in order and leaves the children alone, so that whatever started kita can
 // start it again as two processes.
+//
+// # The listeners
+//
+// A server that dies leaves its listeners with the keeper, which hands them to the
+// next one: who connects meanwhile waits, and nobody is refused. Those that a
+// service manager listens on come the same way. The keeper never accepts.
+//
+// # The service manager
+//
+// systemd knows the keeper, and it alone speaks to systemd. Its watchdog watches
+// the keeper; the keeper watches the server by its beats, and only where systemd
+// watches. See herald.
 //
 // # Invariants
 //

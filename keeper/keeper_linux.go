@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kita/runtime/exitlog"
+	"kita/systemd"
 )
 
 // Options are what a keeper needs.
@@ -22,6 +23,8 @@ type Options struct {
 	Args, Env []string
 	// Timing is DefaultTiming if it is zero.
 	Timing Timing
+	// Manager is the service manager that started this process, nil if none did.
+	Manager *systemd.Manager
 }
 
 // keeper is one call of Run, and belongs to its goroutine.
@@ -33,6 +36,8 @@ type keeper struct {
 	policy    policy
 	server    server
 	graves    graveyard
+	herald    herald
+	shelf     shelf
 	// stateDir is what the latest server has said, empty until one has.
 	stateDir string
 	// startAt is when a server is to be started, retryAt when ends that could
@@ -57,7 +62,8 @@ func Run(o Options) (status int, err error) {
 	if o.Timing.Steps == nil {
 		o.Timing = DefaultTiming()
 	}
-	k := &keeper{Options: o, init: os.Getpid() == 1, policy: policy{timing: o.Timing}}
+	k := &keeper{Options: o, init: os.Getpid() == 1, policy: policy{timing: o.Timing},
+		herald: newHerald(o.Manager, o.Logger), shelf: newShelf(o.Manager)}
 	if k.graves.boot, err = exitlog.Boot(); err != nil {
 		return 1, err
 	}
@@ -81,6 +87,7 @@ func Run(o Options) (status int, err error) {
 		}
 	}
 	k.loop()
+	k.herald.stops()
 	// What ended beside the server has its end written down too.
 	k.graves.buryAll(0)
 	k.graves.close()
@@ -106,8 +113,8 @@ func (k *keeper) loop() {
 		case <-timer.C:
 		case sig := <-k.told:
 			k.passOn(sig.(syscall.Signal))
-		case packet, open := <-k.server.packets:
-			k.heard(packet, open)
+		case p, open := <-k.server.packets:
+			k.heard(p, open)
 		}
 		k.sweep()
 		k.due(time.Now())
@@ -118,7 +125,7 @@ func (k *keeper) loop() {
 func (k *keeper) untilNext() time.Duration {
 	const long = time.Hour
 	wait := long
-	for _, at := range []time.Time{k.startAt, k.retryAt, k.policy.next()} {
+	for _, at := range []time.Time{k.startAt, k.retryAt, k.policy.next(), k.herald.next()} {
 		if !at.IsZero() {
 			wait = min(wait, time.Until(at))
 		}
@@ -141,20 +148,31 @@ func (k *keeper) due(now time.Time) {
 		k.Logger.Error("the new version does not get ready, it is killed", "binary", k.policy.binary, "pid", k.server.pid)
 		k.server.signal(syscall.SIGKILL)
 	}
+	switch k.herald.due(now, k.server.pid != 0, k.policy.ready, now.Sub(k.policy.startedAt)) {
+	case abort:
+		k.Logger.Error("the server hangs, it is told to write down where it stands", "pid", k.server.pid)
+		k.server.signal(syscall.SIGABRT)
+	case kill:
+		k.Logger.Error("the server hangs, it is killed", "pid", k.server.pid)
+		k.server.signal(syscall.SIGKILL)
+	}
 	if k.policy.proven(now) && k.server.pid != 0 {
 		k.become(k.policy.binary)
 	}
 }
 
 func (k *keeper) start(now time.Time) error {
-	s, err := startServer(k.policy.binary, k.Args, linkEnviron(k.Env, greeting{
+	env := linkEnviron(k.Env, greeting{
 		init: k.init, strangers: k.strangers, before: Dirs{k.stateDir, k.graves.runDir}, id: k.graves.server,
-	}))
+		tells: k.Manager.Listens(), watchdog: k.Manager.Watchdog(),
+	})
+	s, err := startServer(k.policy.binary, k.Args, append(env, k.shelf.environ()), k.shelf.descriptors())
 	if err != nil {
 		return err
 	}
 	k.server = s
 	k.policy.started(now)
+	k.herald.started()
 	return nil
 }
 
@@ -210,8 +228,8 @@ func (k *keeper) sweep() {
 }
 
 func (k *keeper) serverEnded(e end) {
-	for _, packet := range k.server.close() {
-		k.heard(packet, true)
+	for _, p := range k.server.close() {
+		k.heard(p, true)
 	}
 	pid := k.server.pid
 	k.server = server{}
@@ -226,6 +244,9 @@ func (k *keeper) serverEnded(e end) {
 		k.Logger.Error("the new version crashed too often, the old one comes back", "binary", v.fellBack)
 	}
 	k.Logger.Warn("the server ended unexpectedly, it is started again", "pid", pid, "exit", e.String(), "pause", v.pause)
+	if !k.policy.ending {
+		k.herald.status("the server ended (" + e.String() + "), it is started again")
+	}
 	k.startAt = now.Add(v.pause)
 	k.due(now)
 	k.graves.remember()
@@ -233,13 +254,20 @@ func (k *keeper) serverEnded(e end) {
 }
 
 // heard takes in what the server said.
-func (k *keeper) heard(packet string, open bool) {
+func (k *keeper) heard(p packet, open bool) {
 	if !open {
 		// Its end follows, or it has closed what it must not.
 		k.server.packets = nil
 		return
 	}
-	m, err := parseMessage(packet)
+	m, err := parseMessage(p.text)
+	if err == nil && m.word == wordHold && p.fd >= 0 {
+		k.shelf.put(Held{Use: m.use, Address: m.address, FD: p.fd})
+		return
+	}
+	if p.fd >= 0 {
+		_ = unix.Close(p.fd)
+	}
 	if err != nil {
 		k.Logger.Warn("the server says what the keeper does not understand", "err", err)
 		return
@@ -256,6 +284,7 @@ func (k *keeper) heard(packet string, open bool) {
 		}
 	case wordReady:
 		k.policy.serves(now)
+		k.herald.serves()
 		if k.orphaned {
 			k.orphaned = false
 			k.graves.remember()
@@ -268,6 +297,17 @@ func (k *keeper) heard(packet string, open bool) {
 		k.upgrades(now, m.path)
 	case wordExit:
 		k.policy.meant, k.policy.code = true, m.code
+		k.herald.stops()
+	case wordStatus:
+		k.herald.status(m.text)
+	case wordReloading:
+		k.herald.reloads()
+	case wordReloaded:
+		k.herald.reloaded()
+	case wordBeat:
+		k.herald.beat()
+	case wordExtend:
+		k.herald.extends(m.more)
 	}
 }
 
@@ -276,6 +316,8 @@ func (k *keeper) upgrades(now time.Time, path string) {
 	k.server.listens = path == ""
 	if path != "" {
 		k.policy.upgrade(now, path)
+		k.herald.started()
+		k.herald.reloads()
 		return
 	}
 	k.policy.noUpgrade()
@@ -291,6 +333,7 @@ func (k *keeper) passOn(sig syscall.Signal) {
 	case syscall.SIGTERM, syscall.SIGINT:
 		again := k.policy.ending
 		k.policy.told()
+		k.herald.stops()
 		switch {
 		case k.server.pid == 0:
 			k.startAt = time.Now()
@@ -307,7 +350,11 @@ func (k *keeper) passOn(sig syscall.Signal) {
 			k.upgradeAsked = true
 		}
 	default:
-		// A server that has not got so far reads its files anyway.
+		// A server that has not got so far reads its files anyway, and says that
+		// it is ready then.
+		if sig == syscall.SIGHUP {
+			k.herald.reloads()
+		}
 		if k.server.listens {
 			k.server.signal(sig)
 		}

@@ -24,10 +24,20 @@ const (
 	envRunDir   = "KITA_KEEPER_RUN"
 	envStateDir = "KITA_KEEPER_STATE_DIR"
 	envID       = "KITA_KEEPER_ID"
+	// envHeld are the listeners from heldFD on, as JSON. It is there where the
+	// keeper holds listeners at all.
+	envHeld = "KITA_KEEPER_HELD"
+	// envTells is 1 where a service manager hears what the keeper says;
+	// envWatchdog is how long, in microseconds, it goes without a sign of life.
+	envTells    = "KITA_KEEPER_TELLS"
+	envWatchdog = "KITA_KEEPER_WATCHDOG"
 )
 
-// linkFD is the server's end of the link.
-const linkFD = 3
+// linkFD is the server's end of the link, heldFD the first listener.
+const (
+	linkFD = 3
+	heldFD = 4
+)
 
 // maxMessage is larger than any path, PATH_MAX of linux/limits.h.
 const maxMessage = 8192
@@ -44,6 +54,11 @@ type greeting struct {
 	init, strangers bool
 	before          Dirs
 	id              string
+	// holds: the keeper takes listeners.
+	holds bool
+	// tells: a service manager hears Status. watchdog is its patience, 0 for any.
+	tells    bool
+	watchdog time.Duration
 }
 
 // Link is the server's end of the link to its keeper. The nil Link is that of
@@ -52,6 +67,9 @@ type Link struct {
 	file *os.File
 	pid  int
 	gone chan struct{}
+	// asked holds a token when the keeper wants the listeners.
+	asked chan struct{}
+	held  []Held
 	// follows: the keeper had a server before this one.
 	follows bool
 
@@ -68,8 +86,13 @@ func Attach() *Link {
 	g := greeting{
 		init: os.Getenv(envInit) == "1", strangers: os.Getenv(envStrangers) == "1",
 		before: Dirs{State: os.Getenv(envStateDir), Run: os.Getenv(envRunDir)}, id: os.Getenv(envID),
+		tells: os.Getenv(envTells) == "1",
 	}
-	for _, name := range []string{envLink, envInit, envStrangers, envRunDir, envStateDir, envID} {
+	micros, _ := strconv.ParseUint(os.Getenv(envWatchdog), 10, 53)
+	g.watchdog = time.Duration(micros) * time.Microsecond
+	list, holds := os.LookupEnv(envHeld)
+	g.holds = holds
+	for _, name := range []string{envLink, envInit, envStrangers, envRunDir, envStateDir, envID, envHeld, envTells, envWatchdog} {
 		_ = os.Unsetenv(name)
 	}
 	// Where the descriptor is no link the variable is somebody else's.
@@ -77,7 +100,7 @@ func Attach() *Link {
 		return nil
 	}
 	unix.CloseOnExec(linkFD)
-	l := &Link{file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}), pid: keeperPID(), follows: g.id != "", greeting: g}
+	l := &Link{file: os.NewFile(linkFD, "keeper"), gone: make(chan struct{}), asked: make(chan struct{}, 1), held: takeHeld(list), pid: keeperPID(), follows: g.id != "", greeting: g}
 	// It ends with the keeper, or with the process.
 	go l.listen()
 	return l
@@ -99,13 +122,17 @@ func isLink(fd int) bool {
 	return err == nil && kind == unix.SOCK_SEQPACKET && unix.SetNonblock(fd, true) == nil
 }
 
-// listen waits for the end of the keeper, which says nothing.
+// listen waits for the end of the keeper, which says but one thing.
 func (l *Link) listen() {
 	buffer := make([]byte, 64)
 	for {
 		if n, err := l.file.Read(buffer); n <= 0 || err != nil {
 			close(l.gone)
 			return
+		}
+		select {
+		case l.asked <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -230,6 +257,15 @@ func linkEnviron(env []string, g greeting) []string {
 	}
 	if g.strangers {
 		out = append(out, envStrangers+"=1")
+	}
+	if g.holds {
+		out = append(out, envHeld+"=")
+	}
+	if g.tells {
+		out = append(out, envTells+"=1")
+	}
+	if g.watchdog > 0 {
+		out = append(out, envWatchdog+"="+strconv.FormatInt(g.watchdog.Microseconds(), 10))
 	}
 	for name, value := range map[string]string{envRunDir: g.before.Run, envStateDir: g.before.State, envID: g.id} {
 		if value != "" {

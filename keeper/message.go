@@ -5,7 +5,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// longestExtension bounds what a server may ask for at once.
+const longestExtension = 10 * time.Minute
 
 // The words with which messages begin.
 const (
@@ -14,6 +18,13 @@ const (
 	wordReady   = "ready"
 	wordUpgrade = "upgrade"
 	wordExit    = "exit"
+
+	wordStatus    = "status"
+	wordReloading = "reloading"
+	wordReloaded  = "reloaded"
+	wordBeat      = "beat"
+	wordExtend    = "extend"
+	wordHold      = "hold"
 )
 
 // message is what a server says.
@@ -25,6 +36,12 @@ type message struct {
 	path string
 	// code belongs to exit.
 	code int
+	// text belongs to status.
+	text string
+	// more belongs to extend.
+	more time.Duration
+	// use and address belong to hold.
+	use, address string
 }
 
 // parseMessage parses a packet. A later version may say what this one does not
@@ -33,7 +50,25 @@ func parseMessage(text string) (m message, err error) {
 	word, rest, _ := strings.Cut(text, " ")
 	m.word = word
 	switch word {
-	case wordReady:
+	case wordReady, wordReloading, wordReloaded, wordBeat:
+		return m, nil
+	case wordStatus:
+		m.text = rest
+		if rest == "" || strings.ContainsRune(rest, '\n') {
+			return m, fmt.Errorf("%q is not one line", text)
+		}
+		return m, nil
+	case wordExtend:
+		micros, err := strconv.ParseInt(rest, 10, 64)
+		if m.more = time.Duration(micros) * time.Microsecond; err != nil || m.more <= 0 || m.more > longestExtension {
+			return m, fmt.Errorf("%q is no extension", text)
+		}
+		return m, nil
+	case wordHold:
+		m.use, m.address, _ = strings.Cut(rest, " ")
+		if m.use == "" {
+			return m, fmt.Errorf("%q does not say what it is for", text)
+		}
 		return m, nil
 	case wordState:
 		m.dir = rest

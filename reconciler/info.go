@@ -23,6 +23,7 @@ func (r *Reconciler) Info() spec.Info {
 		Mode:       server.Mode,
 		Encrypt:    r.encrypt,
 		Listeners:  r.Listeners,
+		Activated:  r.Activated,
 		HostKey:    r.HostKey,
 		Keeper:     r.Keeper, Containment: r.Containment,
 		StateDir: r.StateDir,

@@ -88,13 +88,15 @@ func (r *Reconciler) Get(name string) (spec.View, bool) {
 // watcher collects the names that changed since its reader last looked, so
 // that a slow reader costs a set of names and nothing else.
 type watcher struct {
-	pending map[string]struct{} // guarded by Reconciler.mu
+	pending map[string]struct{} // guarded by Reconciler.mu; nil where nobody asks which
 	wake    chan struct{}       // holds one token
 }
 
 // add is called with Reconciler.mu held.
 func (w *watcher) add(name string) {
-	w.pending[name] = struct{}{}
+	if w.pending != nil {
+		w.pending[name] = struct{}{}
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:

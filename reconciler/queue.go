@@ -16,7 +16,8 @@ type queue struct {
 	order  []string        // to be given out, oldest first
 	dirty  map[string]bool // in order, or added while in work
 	inWork map[string]bool
-	burst  int // the most that were dirty since all was done
+	done   uint64 // how often the work on a name has ended
+	burst  int    // the most that were dirty since all was done
 	wakes  wakeHeap
 	byName map[string]*wake
 	timer  *time.Timer // fires at the earliest wake
@@ -123,6 +124,7 @@ func (q *queue) Done(name string) (idle bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.inWork, name)
+	q.done++
 	if q.dirty[name] && !q.closed {
 		q.order = append(q.order, name)
 		q.ready.Signal()
@@ -145,6 +147,13 @@ func (q *queue) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.order)
+}
+
+// progress is how often the work on a name has ended, and how many wait.
+func (q *queue) progress() (done uint64, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.done, len(q.order)
 }
 
 // Close makes every Get return.

@@ -78,8 +78,10 @@ type Options struct {
 	Logger    *slog.Logger
 	// Version, Listeners ("unix:PATH", "tcp:ADDRESS"), StateDir and RunDir are
 	// shown by Info.
-	Version          string
-	Listeners        []string
+	Version   string
+	Listeners []string
+	// Activated are those of Listeners that came by socket activation.
+	Activated        []string
 	StateDir, RunDir string
 	// HostKey is the fingerprint of the key that the server proves itself with
 	// over SSH, empty without one. Info shows it.

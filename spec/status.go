@@ -224,6 +224,9 @@ type Info struct {
 	// Listeners are the addresses served, "unix:/run/kita/kita.sock" or
 	// "tcp:0.0.0.0:33889".
 	Listeners []string `json:"listeners"`
+	// Activated are those of Listeners that a service manager listens on (socket
+	// activation), as they are there.
+	Activated []string `json:"activated,omitempty"`
 	// HostKey is the fingerprint of the key that the server proves itself with
 	// over SSH, "SHA256:…"; empty where it has none.
 	HostKey  string `json:"host_key,omitempty"`

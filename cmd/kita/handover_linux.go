@@ -54,6 +54,8 @@ type inherited struct {
 	// Address is what server.yml had for it.
 	Address string `json:"address"`
 	FD      int    `json:"fd"`
+	// Given: a service manager listens on it.
+	Given bool `json:"given,omitempty"`
 }
 
 // takeHandover returns what an earlier version left, nil if there was none. It

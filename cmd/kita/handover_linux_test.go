@@ -41,7 +41,7 @@ func TestAHandoverArrivesAsItWasSent(t *testing.T) {
 	defer unix.Close(kept)
 	sent := &handover{
 		Format: handoverFormat, From: "1", Binary: "/bin/kita", Ready: true, StateDir: "/s", RunDir: "/r", Locks: []int{},
-		Listeners: []inherited{{keyListen, "127.0.0.1:33889", kept}},
+		Listeners: []inherited{{keyListen, "127.0.0.1:33889", kept, true}},
 		Connections: []control.Handed{{FD: kept, Network: "tcp", Stage: control.StageCommand, Read: []byte("GET"),
 			Pending: &spec.Pending{Command: spec.Command{Verb: spec.VerbStop, Child: "a", By: "tcp:10.0.0.1"}, Generation: 7}}},
 	}

@@ -32,6 +32,9 @@ func (p *program) writeInfo(w io.Writer, i spec.Info, prefix string) error {
 	f.add("encrypt", encrypt)
 	f.add("load paths", listText(i.LoadPaths))
 	f.add("listeners", listText(i.Listeners))
+	if len(i.Activated) > 0 {
+		f.add("by systemd", listText(i.Activated))
+	}
 	if i.HostKey != "" {
 		f.add("host key", i.HostKey)
 	}

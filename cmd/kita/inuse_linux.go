@@ -64,10 +64,15 @@ func (s *server) outdated() []string {
 
 func (l *listeners) inUse(config *spec.Server) []setting {
 	const remedy = "restart the server to change it"
-	return []setting{
-		{keyListen, config.Listen.String(), l.listenAddress, remedy},
-		{keyMetrics, config.MetricsAddr, l.metricsAddress, remedy},
+	var list []setting
+	// What a service manager listens on is set in its unit.
+	if !l.given[keyListen] {
+		list = append(list, setting{keyListen, config.Listen.String(), l.listenAddress, remedy})
 	}
+	if !l.given[keyMetrics] {
+		list = append(list, setting{keyMetrics, config.MetricsAddr, l.metricsAddress, remedy})
+	}
+	return list
 }
 
 func dirsInUse(config *spec.Server, used keeper.Dirs) []setting {

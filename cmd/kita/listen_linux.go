@@ -21,24 +21,34 @@ type listeners struct {
 	unix, tcp, metrics net.Listener
 	// listenAddress and metricsAddress are what server.yml had for the two.
 	listenAddress, metricsAddress string
-	serving                       sync.WaitGroup
+	// given are the keys of those that a service manager listens on.
+	given   map[string]bool
+	serving sync.WaitGroup
 }
 
-func listen(config *spec.Server, runDir string) (*listeners, error) {
-	l := listeners{listenAddress: config.Listen.String(), metricsAddress: config.MetricsAddr}
-	var err error
-	if l.tcp, err = listenTCP(config.Listen); err == nil && config.MetricsAddr != "" {
-		l.metrics, err = net.Listen("tcp", config.MetricsAddr)
-		err = explainListen("metrics_addr", config.MetricsAddr, err)
+// bind makes those that are missing, and returns their keys.
+func (l *listeners) bind(config *spec.Server, runDir string) (made []string, err error) {
+	if l.tcp == nil {
+		if l.tcp, err = listenTCP(config.Listen); err != nil {
+			return nil, err
+		}
+		l.listenAddress = config.Listen.String()
+		made = append(made, keyListen)
 	}
-	if err == nil {
-		l.unix, err = control.ListenUnix(filepath.Join(runDir, socketName))
+	if l.metrics == nil && config.MetricsAddr != "" {
+		if l.metrics, err = net.Listen("tcp", config.MetricsAddr); err != nil {
+			return nil, explainListen(keyMetrics, config.MetricsAddr, err)
+		}
+		l.metricsAddress = config.MetricsAddr
+		made = append(made, keyMetrics)
 	}
-	if err != nil {
-		l.close()
-		return nil, err
+	if l.unix == nil {
+		if l.unix, err = control.ListenUnix(filepath.Join(runDir, socketName)); err != nil {
+			return nil, err
+		}
+		made = append(made, keyUnix)
 	}
-	return &l, nil
+	return made, nil
 }
 
 // listenTCP: Go would take 0.0.0.0 for all addresses, those of IPv6 included.
@@ -70,10 +80,20 @@ func explainListen(what, address string, err error) error {
 }
 
 // names are the addresses as Info shows them.
-func (l *listeners) names() []string {
-	names := []string{"unix:" + l.unix.Addr().String(), "tcp:" + l.tcp.Addr().String()}
-	if l.metrics != nil {
-		names = append(names, "metrics:"+l.metrics.Addr().String())
+func (l *listeners) names() (names []string) {
+	networks := map[string]string{keyUnix: "unix:", keyListen: "tcp:", keyMetrics: "metrics:"}
+	for _, one := range l.all() {
+		names = append(names, networks[one.key]+one.ln.Addr().String())
+	}
+	return names
+}
+
+// activated are the names of those that a service manager listens on.
+func (l *listeners) activated() (names []string) {
+	for i, one := range l.all() {
+		if l.given[one.key] {
+			names = append(names, l.names()[i])
+		}
 	}
 	return names
 }
@@ -103,9 +123,7 @@ func (l *listeners) wait() { l.serving.Wait() }
 
 // close frees the addresses; those that were served are closed already.
 func (l *listeners) close() {
-	for _, ln := range []net.Listener{l.unix, l.tcp, l.metrics} {
-		if ln != nil {
-			_ = ln.Close()
-		}
+	for _, one := range l.all() {
+		_ = one.ln.Close()
 	}
 }

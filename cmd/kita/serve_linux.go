@@ -21,6 +21,7 @@ import (
 	"kita/runtime"
 	"kita/runtime/cgroup"
 	"kita/spec"
+	"kita/systemd"
 )
 
 // closeTime is what the answers in flight have when the server is shut down.
@@ -28,7 +29,7 @@ const closeTime = 3 * time.Second
 
 // supervise is the server, from its configuration to its end. The children
 // outlive it unless the command kill ended it, or a signal with on_exit: stop.
-func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, logger *slog.Logger) error {
+func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Link, manager *systemd.Manager, logger *slog.Logger) error {
 	nameProcess("kita")
 	catchIgnored()
 	reserveThreads(serverThreads)
@@ -63,7 +64,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	link.Run(st.ID(), dirs)
 
 	// Only the owner of the store's lock may replace the socket in it.
-	listeners, err := before.listeners(config.Server, dirs.Run)
+	listeners, err := openListeners(before, heldBefore(link, manager), config.Server, dirs.Run, link)
 	if err != nil {
 		return err
 	}
@@ -89,6 +90,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 		return err
 	}
 	s.hangup, s.upgradeSignal = hangup, upgrade
+	s.manager, s.herald = manager, chooseHerald(link, manager, logger)
 	s.upgrader = newUpgrader(upgradeCheck{handoverFormat, dirs.State, dirs.Run, o.file}, before, s.upgradable, logger)
 	s.carryOn(before)
 	status, err := s.run(ctx, stop)
@@ -135,6 +137,11 @@ type server struct {
 	host       *runtime.Host
 	control    *control.Server
 	upgrader   *upgrader
+	// manager is the service manager where there is no keeper, else nil.
+	manager *systemd.Manager
+	herald  herald
+	// endReport ends what report began.
+	endReport func()
 	// hangup is where SIGHUP arrives, upgradeSignal where SIGUSR2 does.
 	hangup, upgradeSignal <-chan os.Signal
 }
@@ -148,7 +155,7 @@ func newServer(config configuration, st *store.Store, l *listeners, link *keeper
 	m := newMetrics(s, st)
 	s.reconciler = reconciler.New(reconciler.Options{
 		Settings: s.settings, Catalogue: spec.NewCatalogue(), Store: st,
-		Observer: m, Logger: logger, Version: version, Listeners: l.names(),
+		Observer: m, Logger: logger, Version: version, Listeners: l.names(), Activated: l.activated(),
 		StateDir: dirs.State, RunDir: dirs.Run, HostKey: fingerprint(hostKey), Keeper: link.PID(),
 	})
 	s.host, s.cgroups = newHost(s.reconciler, st, dirs, s.diskBudget, link, logger)
@@ -200,12 +207,15 @@ func ownNames() []string {
 func (s *server) run(ctx context.Context, restoreSignals func()) (status int, err error) {
 	failed := s.listeners.serve(s.control)
 	// The mode's wishes are on disk, and who asks is answered.
-	s.link.Ready()
+	s.endReport = s.report()
+	defer s.endReport()
+	s.herald.Ready()
 	// The mode is carried out by the reconciler's workers; nothing but a line of
 	// the log waits for it.
 	carriedOut := s.reconciler.CarriedOut()
 	s.logger.Info("serving", "pid", os.Getpid(), "version", version, "listeners", strings.Join(s.listeners.names(), " "))
 	told := ctx.Done()
+	var extend <-chan time.Time
 	for ended := false; !ended; {
 		select {
 		case <-carriedOut:
@@ -213,7 +223,9 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 			s.logger.Info("ready", "listeners", strings.Join(s.listeners.names(), " "))
 		case <-s.hangup:
 			s.logger.Info("SIGHUP: the files are read again")
+			s.herald.Reloading()
 			s.reconciler.Refresh()
+			s.herald.Reloaded()
 		case <-s.upgradeSignal:
 			s.upgrader.onSignal()
 		case o := <-s.upgrader.orders:
@@ -226,7 +238,17 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 			// A second signal ends the program at once.
 			restoreSignals()
 			told = nil
-			ended = s.leavesChildren(context.Cause(ctx))
+			s.herald.Stopping()
+			if ended = s.leavesChildren(context.Cause(ctx)); !ended {
+				s.herald.Extend(extension)
+				ticker := time.NewTicker(extension / 3)
+				defer ticker.Stop()
+				extend = ticker.C
+			}
+		case <-extend:
+			s.herald.Extend(extension)
+		case <-s.link.Asked():
+			s.listeners.holdAll(s.link)
 		case <-s.link.Gone():
 			s.logger.Error("the keeper is gone, the server ends, the children go on")
 			// Whoever waits is told so at once: the next server needs the locks.
@@ -238,6 +260,11 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 		case err = <-failed:
 			ended = true
 		}
+	}
+	s.herald.Stopping()
+	// With an error another server follows, and takes the addresses as they are.
+	if retire := s.listeners.retire(); err == nil {
+		defer retire()
 	}
 	s.shutDown()
 	return status, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -161,6 +162,9 @@ func (s *server) upgrade(ctx context.Context, o order) error {
 	// server are caught until the last moment.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGUSR2)
 	h.Ending = ctx.Err() != nil
+	// What the version after this one does not say must not be waited for.
+	s.endReport()
+	s.herald.Reloading()
 	s.link.Upgrade(o.binary)
 	err = s.become(o.binary, o.letter, h)
 	s.link.NoUpgrade()
@@ -195,7 +199,7 @@ func (s *server) become(binary string, l letter, h *handover) error {
 		return err
 	}
 	defer release()
-	return l.execute(binary, append(os.Environ(), link...), h)
+	return l.execute(binary, slices.Concat(os.Environ(), s.manager.NotifyEnviron(), link), h)
 }
 
 // settleTime is how long a new version holds clients up until it is as ready as
