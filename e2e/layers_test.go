@@ -44,13 +44,14 @@ var layers = []struct {
 	{"runtime", layer{imports: []string{"failpoint", "spec", "runtime/exitlog", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime/output"}, modules: []string{"golang.org/x/sys"}}},
 	{"keeper", layer{imports: []string{"failpoint", "systemd", "runtime/exitlog", "runtime/cgroup"}, modules: []string{"golang.org/x/sys"}}},
 	{"reconciler", layer{imports: []string{"failpoint", "spec", "reconciler/plan", "reconciler/store"}, modules: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys"}}},
+	{"why", layer{imports: []string{"spec"}}},
 	{"metrics", layer{imports: []string{"spec"}}},
 	{"control", layer{imports: []string{"spec"}, modules: []string{
 		"golang.org/x/sys", "golang.org/x/crypto", "github.com/skeema/knownhosts", "github.com/kevinburke/ssh_config",
 		"go.yaml.in/yaml/v3",
 	}}},
 	{"cmd", layer{
-		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "systemd", "keeper", "reconciler", "metrics", "control"},
+		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "systemd", "keeper", "reconciler", "why", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},

@@ -120,6 +120,36 @@ func (e Exit) String() string {
 	return text
 }
 
+// Words is String with what an exit code means, where that is known.
+func (e Exit) Words() string {
+	text := e.String()
+	if !e.Known || e.Signal != 0 {
+		return text
+	}
+	if meaning := exitMeaning(e.Code); meaning != "" {
+		return text + " (" + meaning + ")"
+	}
+	return text
+}
+
+// exitMeaning explains the exit codes with a meaning of their own: those of
+// the shells (POSIX, 2.8.2 Exit Status for Commands) and of sysexits.h.
+func exitMeaning(code int) string {
+	switch {
+	case code == 64:
+		return "wrong use"
+	case code == 78:
+		return "bad configuration"
+	case code == 126:
+		return "not executable"
+	case code == 127:
+		return "command not found"
+	case code > 128 && code <= 128+64:
+		return "as if by " + Signal(code-128).String()
+	}
+	return ""
+}
+
 // Process is a child's live process, as shown.
 type Process struct {
 	PID         int       `json:"pid"`

@@ -75,6 +75,7 @@ func (p *program) remoteCommand() *cobra.Command {
 		root.AddCommand(p.verbCommand(v))
 	}
 	root.AddCommand(p.logsCommand(), p.rotateCommand(), p.upgradeCommand(), p.versionCommand())
+	root.AddCommand(p.whyCommand(), p.eventsCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()
 	return root

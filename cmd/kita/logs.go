@@ -84,11 +84,30 @@ func (p *program) childrenRequest(command string, args []string, f flags) (reque
 
 // logs shows output, of all hosts at once.
 func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error {
-	limits, err := r.logLimits(q.Follow)
+	printer := newLogPrinter(p, r, q)
+	return p.streams(ctx, r, q.Follow, streaming{show: func(ctx context.Context, h fleet.Host, c *control.Client) (error, error) {
+		return p.logsOf(ctx, r, q, h, c, printer)
+	}})
+}
+
+// streaming is what becomes of the streams of several hosts.
+type streaming struct {
+	// show prints the stream of one host. refused is why that does not have a part
+	// of what was asked for, which has been said; err ends it, an *outputError all.
+	show func(context.Context, fleet.Host, *control.Client) (refused, err error)
+	// done hears that nothing more comes of a host; nil where nobody needs to.
+	done func(fleet.Host)
+	// atOnce: all hosts are asked at once, also where they are not followed.
+	atOnce bool
+}
+
+// streams has every host of r send a stream.
+func (p *program) streams(ctx context.Context, r request, follow bool, s streaming) error {
+	limits, err := r.logLimits(follow || s.atOnce)
 	if err != nil {
 		return err
 	}
-	if q.Follow {
+	if follow {
 		interrupted, stop := interruptible(ctx)
 		defer stop(nil)
 		read, release := whileRead(interrupted, p.out)
@@ -98,13 +117,13 @@ func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error 
 	if w, ok := p.out.(interface{ SetPatience(time.Duration) }); ok {
 		w.SetPatience(logPatience)
 	}
-	printer := newLogPrinter(p, r, q)
 	told, status := newSummary(r), exitOK
 	for _, result := range fleet.Stream(ctx, r.hosts, limits, func(ctx context.Context, h fleet.Host) (error, error) {
-		return asking(p, r, func(ctx context.Context, c *control.Client) (error, error) {
-			return p.logsOf(ctx, r, q, h, c, printer)
-		})(ctx, h)
+		return asking(p, r, func(ctx context.Context, c *control.Client) (error, error) { return s.show(ctx, h, c) })(ctx, h)
 	}) {
+		if s.done != nil {
+			s.done(result.Host)
+		}
 		if refused := result.Value; refused != nil {
 			status = worst(status, exitFailed)
 			if result.Err == nil {
@@ -134,16 +153,16 @@ func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error 
 // control.Timing has it for logs.
 const logPatience = time.Hour
 
-// logLimits are those of asking r's hosts for logs. To follow them takes all of
-// them at once, and no time limit ends that.
-func (r request) logLimits(follow bool) (fleet.Limits, error) {
+// logLimits are those of asking r's hosts for streams. To follow them, or to put
+// what they send in the order of its time, takes all of them at once.
+func (r request) logLimits(atOnce bool) (fleet.Limits, error) {
 	limits := r.limits()
-	if !follow {
+	if !atOnce {
 		return limits, nil
 	}
 	r.parallel = len(r.hosts)
 	if limits = r.limits(); limits.Parallel < len(r.hosts) {
-		return limits, fmt.Errorf("to follow %d hosts takes more open files than this process may have: raise `ulimit -n` to %d", len(r.hosts), filesPerHost*len(r.hosts)+64)
+		return limits, fmt.Errorf("to ask %d hosts at once takes more open files than this process may have: raise `ulimit -n` to %d", len(r.hosts), filesPerHost*len(r.hosts)+64)
 	}
 	return limits, nil
 }
@@ -184,7 +203,7 @@ func (p *program) streamOf(ctx context.Context, r request, q spec.LogRequest, h 
 	}
 	for chunk, err := range stream {
 		if err != nil {
-			return begun, errors.Join(printer.flush(h), p.explainEnd(err))
+			return begun, errors.Join(printer.flush(h), p.explainEnd("logs", err))
 		}
 		if !begun {
 			begun = true
@@ -199,10 +218,10 @@ func (p *program) streamOf(ctx context.Context, r request, q spec.LogRequest, h 
 }
 
 // explainEnd says of the end of a stream in a server what it means there.
-func (p *program) explainEnd(err error) error {
+func (p *program) explainEnd(command string, err error) error {
 	var unreachable *control.Unreachable
 	if p.through != nil && errors.As(err, &unreachable) {
-		return spec.Refuse(spec.Unavailable, "", "", "logs: this server is about to end or to be upgraded, ask it again")
+		return spec.Refuse(spec.Unavailable, "", "", "%s: this server is about to end or to be upgraded, ask it again", command)
 	}
 	return err
 }

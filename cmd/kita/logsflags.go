@@ -53,24 +53,23 @@ func (l logFlags) request(children []string, given func(string) bool, now time.T
 	if given("tail") {
 		q.Tail = &l.tail
 	}
+	var err error
 	if given("since") {
-		if err := l.readSince(&q, now); err != nil {
-			return q, err
-		}
+		q.Age, q.Since, err = readSince(l.since, now)
 	}
-	return q, nil
+	return q, err
 }
 
 // readSince takes a length of time, which the server counts back from its own
 // clock, or a point in time.
-func (l logFlags) readSince(q *spec.LogRequest, now time.Time) error {
-	age, err := spec.ParseDuration(l.since)
+func readSince(text string, now time.Time) (spec.Duration, time.Time, error) {
+	age, err := spec.ParseDuration(text)
 	if err == nil && age > 0 {
-		q.Age = spec.Duration(age)
-		return nil
+		return spec.Duration(age), time.Time{}, nil
 	}
-	if q.Since, err = time.Parse(time.RFC3339, l.since); err != nil {
-		return usagef("--since %s: give how long ago, as in 10m or 2d, or when, as in %s", l.since, now.UTC().Format(time.RFC3339))
+	since, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return 0, since, usagef("--since %s: give how long ago, as in 10m or 2d, or when, as in %s", text, now.UTC().Format(time.RFC3339))
 	}
-	return nil
+	return 0, since, nil
 }

@@ -198,6 +198,12 @@ func (l *logPrinter) flush(h fleet.Host) error {
 // names are coloured with one of these, so that red is left for errors.
 var nameColours = []string{"36", "32", "33", "35", "34", "96", "92", "93", "95", "94"}
 
+func nameColour(name string) string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(name))
+	return nameColours[sum.Sum32()%uint32(len(nameColours))]
+}
+
 // prefix is what stands before each line; mu is held.
 func (l *logPrinter) prefix(h fleet.Host, line heldLine) string {
 	var b strings.Builder
@@ -205,9 +211,7 @@ func (l *logPrinter) prefix(h fleet.Host, line heldLine) string {
 		b.WriteString(padded(host, l.hostWidth) + " ")
 	}
 	name := printable(line.child)
-	sum := fnv.New32a()
-	_, _ = sum.Write([]byte(name))
-	b.WriteString(l.p.paint(nameColours[sum.Sum32()%uint32(len(nameColours))], padded(name, l.nameWidth)))
+	b.WriteString(l.p.paint(nameColour(name), padded(name, l.nameWidth)))
 	bar := "|"
 	if l.isMarked && line.stream == spec.Err {
 		bar = l.p.paint(red, bar)

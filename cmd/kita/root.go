@@ -22,6 +22,7 @@ those named by 'on HOSTS'. The words may come in any order after the command:
   kita restart web on @web --serial      (@web is a group of your hosts.yml)
   kita stop web on 10.0.0.1 with ops.pem
   kita logs web -f
+  kita why web
 
 With a private key a server is asked over SSH; KEY is its file, or agent:NAME for
 one that the ssh-agent has. 'on ssh://user@host' goes through the host's own sshd.
@@ -72,6 +73,7 @@ func (p *program) rootCommand(words []string) *cobra.Command {
 	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
 	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand(), p.proxyCommand())
 	root.AddCommand(p.logsCommand(), p.rotateCommand())
+	root.AddCommand(p.whyCommand(), p.eventsCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
 	rejectExtraWords(root)
@@ -86,6 +88,8 @@ func (p *program) commandNamed(name string) *cobra.Command {
 		return p.serveCommand()
 	case "logs":
 		return p.logsCommand()
+	case "why":
+		return p.whyCommand()
 	}
 	for _, v := range verbCommands(whereWords) {
 		if name == string(v.verb) || slices.Contains(v.aliases, name) {

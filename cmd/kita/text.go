@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"kita/spec"
+	"kita/why"
 )
 
 // printable is s with everything escaped that a terminal would act on rather
@@ -53,20 +54,7 @@ func isPlain(s string) bool {
 func isOdd(r rune) bool { return !unicode.IsPrint(r) }
 
 // ago is a length of time in its two largest units: 5s, 3m12s, 4h05m, 3d04h.
-func ago(d time.Duration) string {
-	// The clocks of two hosts may differ.
-	d = max(d, 0).Truncate(time.Second)
-	seconds := int(d / time.Second)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", seconds)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", seconds/60, seconds%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", seconds/3600, seconds/60%60)
-	}
-	return fmt.Sprintf("%dd%02dh", seconds/86400, seconds/3600%24)
-}
+func ago(d time.Duration) string { return why.Ago(d) }
 
 // sizeText is a number of bytes, rounded: 3 bytes, 4.5 kB, 120 MB.
 func sizeText(n uint64) string {
@@ -96,34 +84,7 @@ func instant(t, now time.Time) string {
 }
 
 // exitText is how a process ended, with what that means where it is known.
-func exitText(e spec.Exit) string {
-	text := e.String()
-	if !e.Known || e.Signal != 0 {
-		return text
-	}
-	if meaning := exitMeaning(e.Code); meaning != "" {
-		return text + " (" + meaning + ")"
-	}
-	return text
-}
-
-// exitMeaning explains the exit codes with a meaning of their own: those of
-// the shells (POSIX, 2.8.2 Exit Status for Commands) and of sysexits.h.
-func exitMeaning(code int) string {
-	switch {
-	case code == 64:
-		return "wrong use"
-	case code == 78:
-		return "bad configuration"
-	case code == 126:
-		return "not executable"
-	case code == 127:
-		return "command not found"
-	case code > 128 && code <= 128+64:
-		return "as if by " + spec.Signal(code-128).String()
-	}
-	return ""
-}
+func exitText(e spec.Exit) string { return e.Words() }
 
 // colours of ECMA-48, as SGR parameters.
 const (

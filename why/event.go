@@ -1,0 +1,158 @@
+package why
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"kita/spec"
+)
+
+// Event says in a line what happened. host is as for Who; times in the line are
+// as Clock has them.
+func Event(e spec.Event, host string, now time.Time) string {
+	switch e.Type {
+	case spec.EventCommand:
+		return fmt.Sprintf("%s by %s", e.Verb, Who(e.By, host))
+	case spec.EventRefused:
+		return fmt.Sprintf("%s by %s was refused: %s", e.Verb, Who(e.By, host), firstLine(e.Message))
+	case spec.EventStarted:
+		return startedText(e)
+	case spec.EventCannotStart:
+		return "cannot start: " + firstLine(e.Message) + attempt(e.Attempt)
+	case spec.EventAdopted:
+		return fmt.Sprintf("PID %d was taken over by a new server", e.PID)
+	case spec.EventStopping:
+		return "asked to end with " + e.Signal.String()
+	case spec.EventKilled:
+		return killedText(e.PIDs)
+	case spec.EventExited:
+		return exitedText(e)
+	case spec.EventBackOff:
+		return backOffText(e, now)
+	case spec.EventGaveUp:
+		return "given up: " + firstLine(e.Message)
+	case spec.EventHook:
+		if e.Message == "" {
+			return e.Hook + " is done"
+		}
+		return e.Hook + " failed: " + firstLine(e.Message)
+	case spec.EventConfig:
+		return configText(e)
+	case spec.EventForgotten:
+		return "forgotten: its file is gone, and nothing of it is alive"
+	case spec.EventServer:
+		return "the server " + firstLine(e.Message)
+	case spec.EventLost:
+		return lostText(e)
+	}
+	// A newer server may know more.
+	return strings.TrimSuffix(fmt.Sprintf("%s: %s", e.Type, firstLine(e.Message)), ": ")
+}
+
+func startedText(e spec.Event) string {
+	text := fmt.Sprintf("started, PID %d", e.PID)
+	if e.Cause == spec.CausePolicy {
+		text = fmt.Sprintf("started again by its restart policy, PID %d", e.PID)
+	}
+	return text
+}
+
+// attempt counts failures in a row; the first is none to speak of.
+func attempt(n int) string {
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (attempt %d)", n)
+}
+
+func killedText(pids []int) string {
+	if len(pids) == 0 {
+		return "killed with SIGKILL after its grace period"
+	}
+	return "SIGKILL to " + pidList(pids) + ", still alive after the grace period"
+}
+
+// mostPIDs is how many of them are named.
+const mostPIDs = 8
+
+func pidList(pids []int) string {
+	words := make([]string, 0, mostPIDs)
+	for _, pid := range pids[:min(len(pids), mostPIDs)] {
+		words = append(words, fmt.Sprint(pid))
+	}
+	text := "PID " + strings.Join(words, ", ")
+	if len(pids) > 1 {
+		text = "PIDs " + strings.Join(words, ", ")
+	}
+	if more := len(pids) - mostPIDs; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// exitedText is "exit 1 after 0.2s", and whether somebody had wanted it.
+func exitedText(e spec.Event) string {
+	text := "ended"
+	if e.Exit != nil {
+		text = e.Exit.Words()
+	}
+	if e.Ran > 0 {
+		text += " after " + length(e.Ran.D())
+	}
+	switch {
+	case e.Asked:
+		text += ", as it was told to"
+	case e.Success:
+		text += ", a success"
+	}
+	return text
+}
+
+func backOffText(e spec.Event, now time.Time) string {
+	text := "back-off"
+	if e.Attempt > 0 {
+		text += fmt.Sprintf(", attempt %d", e.Attempt)
+	}
+	if e.Next != nil {
+		text += ", next start at " + Clock(*e.Next, now)
+	}
+	return text
+}
+
+func configText(e spec.Event) string {
+	switch e.Config {
+	case spec.ConfigNew:
+		return "its file is new"
+	case spec.ConfigChanged:
+		return "its file has changed"
+	case spec.ConfigBroken:
+		return "its file is broken: " + firstLine(e.Message)
+	case spec.ConfigMended:
+		return "its file is good again"
+	case spec.ConfigGone:
+		return "its file is gone"
+	}
+	return "its file: " + string(e.Config)
+}
+
+func lostText(e spec.Event) string {
+	text := fmt.Sprintf("%d events before this could not be written", e.Lost)
+	if e.Lost == 1 {
+		text = "1 event before this could not be written"
+	}
+	if e.Message != "" {
+		text += ": " + firstLine(e.Message)
+	}
+	return text
+}
+
+// firstLine is the first of several, and how many follow it.
+func firstLine(text string) string {
+	text = strings.TrimRight(text, "\n")
+	first, rest, more := strings.Cut(text, "\n")
+	if !more {
+		return first
+	}
+	return fmt.Sprintf("%s (and %d more)", first, strings.Count(rest, "\n")+1)
+}
