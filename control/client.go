@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"kita/spec"
@@ -101,14 +102,25 @@ func (c *Client) Do(ctx context.Context, command spec.Command) (spec.Outcome, er
 		}
 	}
 	var out spec.Outcome
-	err := c.call(ctx, http.MethodPost, where, commandBody{NoWait: command.NoWait}, &out, func() bool {
+	err := c.call(ctx, http.MethodPost, where, commandBody{NoWait: command.NoWait, IfChanged: command.IfChanged}, &out, func() bool {
 		return out.Verb == command.Verb && out.Child != ""
 	})
-	if refusal, ok := errors.AsType[*spec.Refusal](err); ok && refusal.Code == codeNoSuchPath {
-		err = spec.Refuse(codeNoSuchPath, command.Verb, command.Child,
+	return out, tooOld(command, err)
+}
+
+// tooOld says of an older server what it cannot do.
+func tooOld(command spec.Command, err error) error {
+	refusal, ok := errors.AsType[*spec.Refusal](err)
+	switch {
+	case !ok:
+	case refusal.Code == codeNoSuchPath && command.Child == spec.All:
+		return spec.Refuse(codeNoSuchPath, command.Verb, command.Child,
 			"cannot %s %s: this server is too old for that, %s each child by its name", command.Verb, command.Child, command.Verb)
+	case refusal.Code == spec.BadRequest && command.IfChanged && strings.Contains(refusal.Message, `unknown field "if_changed"`):
+		return spec.Refuse(spec.BadRequest, command.Verb, command.Child,
+			"cannot %s %s: this server is too old to tell whether it has changed, leave out --if-changed", command.Verb, command.Child)
 	}
-	return out, err
+	return err
 }
 
 // List returns every child, sorted by name.

@@ -21,8 +21,8 @@ func (g *gate) outcome(a asker, out spec.Outcome) spec.Outcome {
 	s := out.Status
 	out.Prehook, out.Posthook = nil, nil
 	if out.Child == spec.All {
-		// It names children.
-		out.Note = ""
+		// They name children.
+		out.Note, out.Children = "", nil
 	}
 	out.Status = spec.Status{Phase: s.Phase, Since: s.Since, ObservedGeneration: s.ObservedGeneration, LastExit: s.LastExit}
 	if s.Process != nil {

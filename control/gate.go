@@ -17,6 +17,7 @@ const (
 	verbValidate = "validate"
 	verbUpgrade  = "upgrade"
 	verbLogs     = "logs"
+	verbDiff     = "diff"
 	verbEvents   = "events"
 	verbRotate   = "rotate"
 	verbUsage    = "usage"
@@ -101,7 +102,7 @@ func kept[T any](list []T, keep func(T) bool) []T {
 // rightTo is the right that a verb takes.
 func rightTo(verb string) spec.Right {
 	switch verb {
-	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics, verbLogs, verbEvents, verbUsage:
+	case string(spec.VerbCheck), string(spec.VerbInfo), verbWatch, verbMetrics, verbDiff, verbLogs, verbEvents, verbUsage:
 		return spec.Read
 	case string(spec.VerbStart), string(spec.VerbStop), string(spec.VerbRestart), string(spec.VerbTrystart), verbRotate:
 		return spec.Operate
@@ -175,7 +176,7 @@ func shown(child string) string {
 // nameOf is the child as it was named: not every verb names all of them.
 func nameOf(verb, child string) string {
 	switch verb {
-	case verbLogs, verbEvents, verbRotate:
+	case verbDiff, verbLogs, verbEvents, verbRotate:
 		return child
 	}
 	if spec.Verb(verb).Changes() {

@@ -15,6 +15,8 @@ import (
 type commandBody struct {
 	// NoWait answers as soon as the desired state is written.
 	NoWait bool `json:"no_wait"`
+	// IfChanged, of trystart, leaves alone what runs with what its file says now.
+	IfChanged bool `json:"if_changed,omitempty"`
 }
 
 // childrenAnswer, validateAnswer and stateAnswer are the answers that package
@@ -80,7 +82,10 @@ func (a *api) do(w http.ResponseWriter, r *http.Request, c spec.Command, body []
 	if err := decodeStrictly(body, &options); err != nil {
 		return spec.Refuse(spec.BadRequest, c.Verb, c.Child, "%s %s: the body: %v", c.Verb, c.Child, err)
 	}
-	c.NoWait, c.By = options.NoWait, askerOf(r.Context()).by()
+	if options.IfChanged && c.Verb != spec.VerbTrystart {
+		return spec.Refuse(spec.BadRequest, c.Verb, c.Child, "%s %s: the body: if_changed is for trystart alone", c.Verb, c.Child)
+	}
+	c.NoWait, c.IfChanged, c.By = options.NoWait, options.IfChanged, askerOf(r.Context()).by()
 	out, err := a.svc.Do(r.Context(), c)
 	if pending := pendingIn(err); pending != nil {
 		return a.surrender(w, r, Handed{Stage: StageCommand, Pending: pending})

@@ -29,6 +29,10 @@ type Service interface {
 	// Validate reads every file of the load paths again. problems has one line
 	// for each thing that is wrong.
 	Validate() (checked int, problems []string)
+	// Diff compares the files of children, or of all of them for spec.All alone, as
+	// they are now with what the processes were started with. The error is a
+	// *spec.Refusal with spec.NotFound.
+	Diff(names []string) ([]spec.ChildDiff, error)
 	// Logs sends pieces of the output of the children of r: what there is, oldest
 	// first, a chunk with CaughtUp, and with r.Follow what comes, until ctx ends or
 	// send fails, whose error it returns. send may block for long, for a reader that

@@ -174,6 +174,7 @@ func (s *changeStream) send(change spec.Change) bool {
 		delete(s.told, name)
 		delete(s.missing, name)
 	case spec.Synced:
+		change.Now = time.Now().UTC()
 		for _, name := range slices.Sorted(maps.Keys(s.missing)) {
 			if !s.send(spec.Change{Type: spec.Removed, View: spec.View{Name: name}}) {
 				return false

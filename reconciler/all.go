@@ -24,7 +24,7 @@ func (r *Reconciler) doAll(ctx context.Context, c spec.Command) (spec.Outcome, e
 		return out, spec.Refuse(spec.Unavailable, c.Verb, c.Child, "the server is ending")
 	}
 	var wishes []wish
-	var failed []string
+	var failed failures
 	if c.Verb == spec.VerbStop {
 		wishes = r.proposeStops(c)
 	} else {
@@ -33,13 +33,17 @@ func (r *Reconciler) doAll(ctx context.Context, c spec.Command) (spec.Outcome, e
 	if err := r.keep(ctx, c, wishes, &out); err != nil {
 		return spec.Outcome{}, err
 	}
-	all := make([]written, len(wishes))
-	for i, w := range wishes {
-		all[i] = w.written
-		r.queue.Add(w.e.name)
+	var all []written
+	for _, w := range wishes {
+		out.Children = append(out.Children, w.part())
+		if !w.unchanged {
+			all = append(all, w.written)
+			r.queue.Add(w.e.name)
+		}
 	}
-	if c.NoWait {
-		return out, refuseAll(c, failed)
+	out.Unchanged = c.IfChanged && len(all) == 0 && len(failed.texts) == 0
+	if c.NoWait || len(all) == 0 {
+		return out, failed.refuse(c)
 	}
 	return r.finishAll(ctx, c, all, failed, out)
 }
@@ -49,6 +53,14 @@ type wish struct {
 	written
 	// desired and before are equal where there is nothing to be written.
 	desired, before spec.Desired
+}
+
+func (w written) part() spec.Part {
+	p := spec.Part{Child: w.e.name, Generation: w.generation, Unchanged: w.unchanged}
+	if w.unchanged {
+		p.Incarnation = w.incarnation
+	}
+	return p
 }
 
 // proposeStops puts in force, in memory, that nothing is to run. No posthook runs.
@@ -76,7 +88,7 @@ func (r *Reconciler) proposeStops(c spec.Command) (wishes []wish) {
 
 // proposeStarts reads the load paths and puts in force, in memory, what start,
 // restart or trystart wishes of each child. It returns why some are left out.
-func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed []string) {
+func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed failures) {
 	r.Refresh()
 	r.mu.Lock()
 	children := slices.Clone(r.sorted())
@@ -90,7 +102,7 @@ func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed []stri
 		case err == nil:
 			wishes = append(wishes, w)
 		case !errors.As(err, &refusal) || !r.passedOver(e.name, refusal.Code):
-			failed = append(failed, err.Error())
+			failed.add(err)
 		}
 	}
 	return wishes, failed
@@ -163,8 +175,8 @@ func (r *Reconciler) keep(ctx context.Context, c spec.Command, wishes []wish, ou
 
 // finishAll waits for the children of a command for all of them, which are sorted
 // by name. failed are those that were left out, in words.
-func (r *Reconciler) finishAll(ctx context.Context, c spec.Command, all []written, failed []string, out spec.Outcome) (spec.Outcome, error) {
-	pending := spec.Pending{Command: c, Note: out.Note, Failed: failed, All: []spec.Pending{}}
+func (r *Reconciler) finishAll(ctx context.Context, c spec.Command, all []written, failed failures, out spec.Outcome) (spec.Outcome, error) {
+	pending := spec.Pending{Command: c, Note: out.Note, Failed: failed.texts, FailedCode: failed.code, Parts: out.Children, All: []spec.Pending{}}
 	for _, w := range all {
 		one := c
 		one.Child = w.e.name
@@ -174,7 +186,7 @@ func (r *Reconciler) finishAll(ctx context.Context, c spec.Command, all []writte
 	return out, orPending(ctx, err, pending)
 }
 
-func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written, failed []string, out *spec.Outcome) error {
+func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written, failed failures, out *spec.Outcome) error {
 	for _, w := range all {
 		one := c
 		one.Child = w.e.name
@@ -182,7 +194,7 @@ func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written
 		var refusal *spec.Refusal
 		switch {
 		case errors.As(err, &refusal):
-			failed = append(failed, refusal.Message)
+			failed.add(refusal)
 		case err != nil:
 			return err
 		}
@@ -193,20 +205,42 @@ func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written
 			out.Note = strings.TrimPrefix(out.Note+"; "+w.e.name+": "+note, "; ")
 		}
 	}
-	return refuseAll(c, failed)
+	return failed.refuse(c)
 }
 
-// refuseAll is the error of a command that failed for some children.
-func refuseAll(c spec.Command, failed []string) error {
-	if len(failed) == 0 {
+// failures are why a command for all children failed for some.
+type failures struct {
+	texts []string
+	// code is what their refusals have in common, empty where they differ.
+	code spec.Code
+}
+
+func (f *failures) add(err error) {
+	var code spec.Code
+	var refusal *spec.Refusal
+	if errors.As(err, &refusal) {
+		code = refusal.Code
+	}
+	if len(f.texts) > 0 && code != f.code {
+		code = ""
+	}
+	f.texts, f.code = append(f.texts, err.Error()), code
+}
+
+// refuse is the error of the command; nil where it failed for none.
+func (f failures) refuse(c spec.Command) error {
+	if len(f.texts) == 0 {
 		return nil
 	}
-	code := spec.CannotStart
-	if c.Verb == spec.VerbStop {
+	code := f.code
+	switch {
+	case c.Verb == spec.VerbStop:
 		code = spec.NotStopped
+	case code == "":
+		code = spec.CannotStart
 	}
-	text := strings.Join(failed[:min(len(failed), maxTold)], "; ")
-	if more := len(failed) - maxTold; more > 0 {
+	text := strings.Join(f.texts[:min(len(f.texts), maxTold)], "; ")
+	if more := len(f.texts) - maxTold; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	return spec.Refuse(code, c.Verb, c.Child, "%s", text)

@@ -26,6 +26,8 @@ type written struct {
 	incarnation uint64 // live when it was written
 	wasRunning  bool
 	note        string
+	// unchanged: it runs with what its file says, so nothing was written.
+	unchanged bool
 	// givesUp: what a former server left and cannot be killed is not waited for.
 	givesUp bool
 }
@@ -43,7 +45,7 @@ func (r *Reconciler) Do(ctx context.Context, c spec.Command) (spec.Outcome, erro
 	if err != nil {
 		return spec.Outcome{}, err
 	}
-	if c.NoWait {
+	if c.NoWait || w.unchanged {
 		out := w.outcome(c)
 		v, _ := r.Get(c.Child)
 		out.Status = v.Status
@@ -65,7 +67,7 @@ func (r *Reconciler) finish(ctx context.Context, w written, c spec.Command) (spe
 }
 
 func (w written) outcome(c spec.Command) spec.Outcome {
-	return spec.Outcome{Verb: c.Verb, Child: c.Child, Generation: w.generation, WasRunning: w.wasRunning, Note: w.note}
+	return spec.Outcome{Verb: c.Verb, Child: c.Child, Generation: w.generation, WasRunning: w.wasRunning, Note: w.note, Unchanged: w.unchanged}
 }
 
 // describe adds what else happened on the way.
@@ -194,6 +196,14 @@ func (e *entry) stoppable() bool {
 	return e.active() || e.obs.Process != nil || e.desired.Run == spec.Running && e.obs.Repeat != nil
 }
 
+// current: its process runs, and a new one would be the same. One that is still to
+// be replaced is not meant: with which file that will be is not known. mu is held.
+func (e *entry) current() bool {
+	p := e.obs.Process
+	return e.desired.Run == spec.Running && e.obs.Alive() && !e.startPending() && p.Stop == nil &&
+		p.Config != nil && e.child != nil && !spec.Stale(p.Config, e.child)
+}
+
 // propose puts a request's desired state in force in memory. before is what it
 // replaced; a generation that is the same joins a request under way.
 func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired, err error) {
@@ -218,6 +228,11 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 	case spec.VerbStart:
 		if before.Run == spec.Running && (e.obs.Alive() || e.startPending()) {
 			return w, desired, before, alreadyRunning(q)
+		}
+	case spec.VerbTrystart:
+		if q.IfChanged && e.current() {
+			w.unchanged = true
+			return w, before, before, nil
 		}
 	case spec.VerbRestart:
 		if !w.wasRunning && q.run == 0 {

@@ -19,7 +19,8 @@ func (r *Reconciler) Resume(ctx context.Context, p spec.Pending) (spec.Outcome, 
 	for _, one := range p.All {
 		all = append(all, r.waitFor(one))
 	}
-	return r.finishAll(ctx, c, all, p.Failed, spec.Outcome{Verb: c.Verb, Child: c.Child, Note: p.Note})
+	failed := failures{texts: p.Failed, code: p.FailedCode}
+	return r.finishAll(ctx, c, all, failed, spec.Outcome{Verb: c.Verb, Child: c.Child, Note: p.Note, Children: p.Parts})
 }
 
 // pending is w as the next server is told of it.

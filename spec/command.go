@@ -71,6 +71,9 @@ type Command struct {
 	Child string
 	// NoWait returns as soon as the desired state is written.
 	NoWait bool
+	// IfChanged, of trystart: a child that runs with what its file says now is left
+	// alone.
+	IfChanged bool
 	// By says who asks, for people and logs: "unix:0", "tcp:10.0.0.7".
 	By string
 	// Cause is CauseCommand where it is empty.
@@ -81,8 +84,13 @@ type Command struct {
 type Outcome struct {
 	Verb  Verb   `json:"verb"`
 	Child string `json:"child"`
-	// Generation is the desired generation written; 0 for all children.
+	// Generation is the desired generation written, or the one in force where it is
+	// Unchanged; 0 for all children.
 	Generation uint64 `json:"generation"`
+	// Unchanged: with IfChanged, nothing was done; of all children, to none of them.
+	Unchanged bool `json:"unchanged,omitempty"`
+	// Children are those that a command for all was for, sorted by name.
+	Children []Part `json:"children,omitempty"`
 	// WasRunning: the child ran, so trystart stopped it first.
 	WasRunning bool `json:"was_running,omitempty"`
 	// Prehook and Posthook are the hooks that ran, or were satisfied, as part
@@ -97,6 +105,17 @@ type Outcome struct {
 	// Status is the child's status once the command was observed, or when it
 	// was written if nobody waited.
 	Status Status `json:"status"`
+}
+
+// Part is what a command for all children did to one of them.
+type Part struct {
+	Child string `json:"child"`
+	// Generation is as in Outcome.
+	Generation uint64 `json:"generation"`
+	// Unchanged: nothing was done, because the process of this incarnation runs
+	// with what the file says now.
+	Unchanged   bool   `json:"unchanged,omitempty"`
+	Incarnation uint64 `json:"incarnation,omitempty"`
 }
 
 // Code classes a Refusal, so that each wire can put it in its own words.
@@ -117,6 +136,9 @@ const (
 	BadHook Code = "bad-hook"
 	// HookFailed: a prehook or posthook failed.
 	HookFailed Code = "hook-failed"
+	// ChildFailed: the process was launched, and has not come to what was waited
+	// for: it ended, or ended otherwise. Only clients that wait say so.
+	ChildFailed Code = "child-failed"
 	// CannotStart: the process could not be launched.
 	CannotStart Code = "cannot-start"
 	// NotStopped: processes are left although SIGKILL was sent.

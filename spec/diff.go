@@ -116,9 +116,9 @@ func (c *comparison) words(field string, class DiffClass, before, now []string) 
 	if slices.Equal(before, now) {
 		return
 	}
-	was, hid := maskedWords(before)
-	is, hides := maskedWords(now)
-	c.add(Difference{Field: field, Old: valued(displayWords(was)), New: valued(displayWords(is)), Masked: hid || hides, Class: class})
+	was, hid := maskedLine(before)
+	is, hides := maskedLine(now)
+	c.add(Difference{Field: field, Old: valued(was), New: valued(is), Masked: hid || hides, Class: class})
 }
 
 // variables compares environments. An empty value is a value.

@@ -18,9 +18,12 @@ type Pending struct {
 	WasRunning  bool   `json:"was_running,omitempty"`
 	Note        string `json:"note,omitempty"`
 	// All has a part for each child of a command for all of them, and Failed why
-	// it was refused for others.
-	All    []Pending `json:"all,omitempty"`
-	Failed []string  `json:"failed,omitempty"`
+	// it was refused for others; FailedCode is what their refusals have in common.
+	// Parts is Outcome.Children.
+	All        []Pending `json:"all,omitempty"`
+	Failed     []string  `json:"failed,omitempty"`
+	FailedCode Code      `json:"failed_code,omitempty"`
+	Parts      []Part    `json:"parts,omitempty"`
 }
 
 // PendingError is the error of a command whose waiting was ended by ErrHandover.

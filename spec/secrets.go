@@ -137,6 +137,12 @@ func isSecretOption(word string) bool {
 
 // MaskedCommand is the command of c as a line, without secrets.
 func (c *Child) MaskedCommand() string {
-	words, _ := maskedWords(c.Command)
-	return displayWords(words)
+	line, _ := maskedLine(c.Command)
+	return line
+}
+
+// maskedLine is a command as a line, without secrets.
+func maskedLine(words []string) (line string, hidden bool) {
+	words, hidden = maskedWords(words)
+	return strings.ReplaceAll(displayWords(words), "'"+Mask+"'", Mask), hidden
 }

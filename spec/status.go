@@ -235,6 +235,8 @@ const (
 type Change struct {
 	Type ChangeType `json:"type"`
 	View View       `json:"view,omitzero"`
+	// Now, of Synced, is the clock of the server, which the times in View are of.
+	Now time.Time `json:"now,omitzero"`
 }
 
 // Info is what `info` shows of a server.

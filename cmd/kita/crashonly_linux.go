@@ -66,6 +66,11 @@ func (s crashOnly) Validate() (checked int, problems []string) {
 	return s.reconciler.Validate()
 }
 
+func (s crashOnly) Diff(names []string) ([]spec.ChildDiff, error) {
+	defer s.crash()
+	return s.reconciler.Diff(names)
+}
+
 func (s crashOnly) Ready() error {
 	defer s.crash()
 	return s.reconciler.Ready()

@@ -134,6 +134,9 @@ func (s *Service) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) 
 	if v == nil || !v.Status.Alive() && (c.Verb == spec.VerbStop || c.Verb == spec.VerbRestart) {
 		return spec.Outcome{}, spec.Refuse(spec.NotRunning, c.Verb, c.Child, "%s %s: it does not run", c.Verb, c.Child)
 	}
+	if v.Status.Alive() && c.IfChanged {
+		return spec.Outcome{Verb: c.Verb, Child: c.Child, Generation: v.Desired.Generation, WasRunning: true, Unchanged: true, Status: v.Status}, nil
+	}
 	if v.Status.Alive() && c.Verb == spec.VerbStart {
 		return spec.Outcome{}, spec.Refuse(spec.AlreadyRunning, c.Verb, c.Child, "start %s: it runs already", c.Child)
 	}
