@@ -115,7 +115,7 @@ func backOffText(e spec.Event, now time.Time) string {
 		text += fmt.Sprintf(", attempt %d", e.Attempt)
 	}
 	if e.Next != nil {
-		text += ", next start at " + Clock(*e.Next, now)
+		text += ", next start at " + Clock(*e.Next, e.At.In(now.Location()))
 	}
 	return text
 }

@@ -54,8 +54,11 @@ func (p *program) completeChildren(f *flags) cobra.CompletionFunc {
 // completeFormats offers what -o takes.
 func completeFormats(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	formats := []string{"json", "yaml", "wide"}
-	if c.Name() == "logs" {
+	switch c.Name() {
+	case "logs", "events":
 		formats = formats[:1]
+	case "why":
+		formats = formats[:2]
 	}
 	return formats, cobra.ShellCompDirectiveNoFileComp
 }
