@@ -32,7 +32,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	m := metrics.New(metrics.Options{
 		Children: none{}, Processes: none{}, Outputs: none{},
 		QueueDepth: func() int { return 0 }, ConfigErrors: func() int { return 0 }, StoreErr: func() error { return nil },
-		Keeper: func() bool { return true }, Connections: func() metrics.Connections { return metrics.Connections{} },
+		EventsLost: func() uint64 { return 0 }, Keeper: func() bool { return true }, Connections: func() metrics.Connections { return metrics.Connections{} },
 	})
 	var registered []string
 	for _, name := range m.Names() {

@@ -36,6 +36,7 @@ var layers = []struct {
 	{"spec", layer{modules: []string{"go.yaml.in/yaml/v3", "golang.org/x/sys"}}},
 	{"reconciler/plan", layer{imports: []string{"spec"}}},
 	{"reconciler/store", layer{imports: []string{"failpoint", "spec"}, modules: []string{"golang.org/x/sys"}}},
+	{"reconciler/history", layer{imports: []string{"spec"}}},
 	{"runtime/exitlog", layer{modules: []string{"golang.org/x/sys"}}},
 	{"runtime/cgroup", layer{imports: []string{"spec"}, modules: []string{"golang.org/x/sys"}}},
 	{"runtime/logs", layer{imports: []string{"spec"}}},
@@ -51,7 +52,7 @@ var layers = []struct {
 		"go.yaml.in/yaml/v3",
 	}}},
 	{"cmd", layer{
-		imports: []string{"spec", "reconciler/store", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "systemd", "keeper", "reconciler", "why", "metrics", "control"},
+		imports: []string{"spec", "reconciler/store", "reconciler/history", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "systemd", "keeper", "reconciler", "why", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},

@@ -75,6 +75,7 @@ func (m *Metrics) serverFamilies() []*family {
 	add(o.QueueDepth != nil, "kita_queue_depth", gauge, "Children that wait for a pass.", func() float64 { return float64(o.QueueDepth()) })
 	add(o.ConfigErrors != nil, "kita_config_errors", gauge, "Configuration files that are not valid now.", func() float64 { return float64(o.ConfigErrors()) })
 	add(o.StoreErr != nil, "kita_state_write_error", gauge, "1 when the last write of state failed, 0 otherwise.", func() float64 { return boolean(o.StoreErr() != nil) })
+	add(o.EventsLost != nil, "kita_events_lost_total", counter, "Events of the history that could not be written.", func() float64 { return float64(o.EventsLost()) })
 	add(o.Keeper != nil, "kita_keeper_up", gauge, "1 while the process that restarts the server lives, 0 otherwise.", func() float64 { return boolean(o.Keeper()) })
 	add(o.Outputs != nil, "kita_output_disk_used_bytes", gauge, "What all output files and their archives take on disk.", func() float64 { return float64(o.Outputs.Used()) })
 	add(o.Outputs != nil, "kita_output_disk_budget_bytes", gauge, "The most they may take (disk_budget), 0 for no limit.", func() float64 { return float64(o.Outputs.Budget()) })

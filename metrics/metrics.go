@@ -24,6 +24,8 @@ type Options struct {
 	ConfigErrors func() int
 	// StoreErr is why the last write of state failed, or nil.
 	StoreErr func() error
+	// EventsLost counts the events of the history that could not be written.
+	EventsLost func() uint64
 	// Keeper tells whether the process that restarts the server lives.
 	Keeper func() bool
 	// Connections tells of the clients.

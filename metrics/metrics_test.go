@@ -114,6 +114,7 @@ func example() (*Metrics, *fakeChildren) {
 		QueueDepth:   func() int { return 3 },
 		ConfigErrors: func() int { return 1 },
 		StoreErr:     func() error { return errors.New("no space left on device") },
+		EventsLost:   func() uint64 { return 5 },
 		Keeper:       func() bool { return true },
 		Connections:  func() Connections { return Connections{Open: 3, Full: 1, Displaced: 2, Unadmitted: 4} },
 	})

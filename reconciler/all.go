@@ -78,6 +78,7 @@ func (r *Reconciler) proposeStops(c spec.Command) (wishes []wish) {
 			e.desired = e.next(request{Command: c})
 			e.desired.Posthook = posthook
 			w.generation = e.desired.Generation
+			r.recordWritten(e.name, c.Verb, e.desired)
 			r.touch(e)
 		}
 		w.desired = e.desired
@@ -103,6 +104,7 @@ func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed failur
 			wishes = append(wishes, w)
 		case !errors.As(err, &refusal) || !r.passedOver(e.name, refusal.Code):
 			failed.add(err)
+			r.recordRefused(q, err)
 		}
 	}
 	return wishes, failed
@@ -169,8 +171,11 @@ func (r *Reconciler) keep(ctx context.Context, c spec.Command, wishes []wish, ou
 	r.owe(owed)
 	for name := range owed {
 		r.queue.Add(name)
+		q := request{Command: c}
+		q.Child = name
+		r.recordRefused(q, notKept(q, err))
 	}
-	return spec.Refuse(spec.Unavailable, c.Verb, c.Child, "cannot %s %s: cannot save it: %v", c.Verb, c.Child, err)
+	return notKept(request{Command: c}, err)
 }
 
 // finishAll waits for the children of a command for all of them, which are sorted

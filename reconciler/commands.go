@@ -92,6 +92,14 @@ func (r *Reconciler) describe(out *spec.Outcome, w written) {
 // write checks a request and puts its desired state in force: in memory, then
 // on disk, then in the queue.
 func (r *Reconciler) write(ctx context.Context, q request) (written, error) {
+	w, err := r.tryWrite(ctx, q)
+	if err != nil {
+		r.recordRefused(q, err)
+	}
+	return w, err
+}
+
+func (r *Reconciler) tryWrite(ctx context.Context, q request) (written, error) {
 	if !q.Verb.Changes() || q.Child == "" || spec.Reserved(q.Child) {
 		return written{}, spec.Refuse(spec.BadRequest, q.Verb, q.Child, "cannot %s %q: not a child's name", q.Verb, q.Child)
 	}
@@ -251,6 +259,7 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 	desired = e.next(q)
 	w.generation = desired.Generation
 	e.desired = desired
+	r.recordWritten(e.name, q.Verb, desired)
 	r.touch(e)
 	return w, desired, before, nil
 }
@@ -300,6 +309,10 @@ func (r *Reconciler) notSaved(w *written, q request, before spec.Desired, err er
 		return nil
 	}
 	r.queue.Add(q.Child)
+	return notKept(q, err)
+}
+
+func notKept(q request, err error) *spec.Refusal {
 	return spec.Refuse(spec.Unavailable, q.Verb, q.Child, "cannot %s %s: cannot save it: %v", q.Verb, q.Child, err)
 }
 

@@ -57,6 +57,7 @@ func (r *Reconciler) beginEnd() (all []*entry, first bool) {
 
 // end closes Ended once nothing of all is alive, or nothing more can be done.
 func (r *Reconciler) end(by string, all []*entry) {
+	r.record(spec.Event{Type: spec.EventServer, Server: spec.ServerEnds, By: by, Message: "ends, all children are stopped first"})
 	r.Logger.Info("ending: all children are stopped", "by", by)
 	if err := r.Store.MarkEnded(); err != nil {
 		r.Logger.Error("cannot save that the session was ended", "err", err)

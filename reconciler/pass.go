@@ -95,7 +95,7 @@ func (r *Reconciler) decide(name string, done *plan.Observed) (*step, plan.Plan,
 	}
 	taken := facts[:0]
 	for _, f := range facts {
-		asked := e.obs.Process != nil && e.obs.Process.Stop != nil
+		was := e.past()
 		if !f.fold(&e.obs, s.desired, s.now) {
 			r.Observer.StaleFact()
 			r.Logger.Debug("stale fact dropped", "child", name, "fact", f)
@@ -103,7 +103,8 @@ func (r *Reconciler) decide(name string, done *plan.Observed) (*step, plan.Plan,
 		}
 		s.dirty = true
 		taken = append(taken, f)
-		r.observe(name, s.child, f, asked)
+		r.observe(name, s.child, f, was.asked)
+		r.recordFact(e, f, was, s.desired)
 	}
 	e.mailbox = nil
 	p := plan.For(s.child, e.gone, s.desired, &e.obs, s.now)
@@ -112,6 +113,7 @@ func (r *Reconciler) decide(name string, done *plan.Observed) (*step, plan.Plan,
 	if p.Action != nil {
 		s.obs = e.obs.Clone() // the action changes it, and others look at e
 	}
+	r.recordStatus(e, e.status, p.Status)
 	r.publish(e, p.Status)
 	_, forget := p.Action.(plan.Forget)
 	r.rest(e, p.Status, p.Action == nil || forget)
@@ -167,6 +169,7 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 	case plan.Signal:
 		r.signal(name, a.Incarnation, a.Signal, spec.Signal(unix.SIGCONT))
 		o.Signalled(s.grace(), time.Now())
+		r.recordStopping(s, a, r.Ending())
 		r.Logger.Info("stopping", "child", name, "incarnation", a.Incarnation, "signal", a.Signal.String())
 	case plan.Kill:
 		var pids []int
@@ -177,6 +180,9 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 		}
 		r.signal(name, a.Incarnation, spec.Signal(unix.SIGKILL))
 		o.KillSent(pids, time.Now())
+		if o.Process.Stop.Kills == 1 {
+			r.recordKilled(s, a)
+		}
 		r.Logger.Warn("killing", "child", name, "incarnation", a.Incarnation, "pids", pids)
 	case plan.RunHook:
 		r.runHook(s, a)
@@ -212,12 +218,14 @@ func (r *Reconciler) start(s *step, a plan.Start) {
 	l, err := r.runtime.Start(s.child, a.Incarnation)
 	if err != nil {
 		s.obs.LaunchFailed(err.Error(), s.child, s.desired, jitter(), time.Now())
+		r.recordLaunchFailed(s, err.Error())
 		r.Logger.Warn("cannot start", "child", name, "incarnation", a.Incarnation, "err", err)
 		return
 	}
 	s.obs.Launched(l, s.child, s.desired, time.Now())
 	r.save(s.e, &s.obs)
 	s.dirty = false
+	r.recordStart(s, a.Incarnation, l, cause)
 	r.Observer.Started(name, string(cause))
 	r.Logger.Info("started", "child", name, "incarnation", a.Incarnation, "pid", l.Identity.PID, "cause", cause)
 	for _, warning := range l.Warnings {
@@ -254,6 +262,7 @@ func (r *Reconciler) forget(s *step) {
 		s.e.removed = true
 		// Before anybody can see that it is gone: its series go with it.
 		r.Observer.Forgotten(name)
+		r.record(spec.Event{Child: name, Type: spec.EventForgotten})
 		r.touch(s.e)
 	}
 	r.mu.Unlock()

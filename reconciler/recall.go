@@ -74,7 +74,12 @@ func (r *Reconciler) publishAll() {
 	defer r.mu.Unlock()
 	now := time.Now()
 	for _, e := range r.children {
-		r.publish(e, plan.For(e.child, e.gone, e.desired, &e.obs, now).Status)
+		status := plan.For(e.child, e.gone, e.desired, &e.obs, now).Status
+		if e.learned {
+			r.recordStatus(e, e.status, status)
+			e.learned = false
+		}
+		r.publish(e, status)
 	}
 }
 
@@ -102,6 +107,7 @@ func (r *Reconciler) adopt(e *entry) bool {
 		r.mu.Lock()
 		p.Adopted = true
 		r.mu.Unlock()
+		r.record(spec.Event{Child: e.name, Type: spec.EventAdopted, Incarnation: e.obs.Incarnation, PID: p.Identity.PID})
 		r.Logger.Info("adopted", "child", e.name, "incarnation", e.obs.Incarnation, "pid", p.Identity.PID)
 	case e.unadopted:
 		// It may live: a second one must not be started.
@@ -130,8 +136,11 @@ func (r *Reconciler) foldEnd(e *entry, exit spec.Exit) {
 	exit.Incarnation = e.obs.Incarnation
 	r.mu.Lock()
 	p.Adopted = true
+	was := e.past()
 	e.obs.Exited(exit, false, jitter())
+	e.learned = true
 	r.noteExit(e.name, e.child, exit, p.Stop != nil)
+	r.recordLearned(e.exited(exit, was))
 	r.mu.Unlock()
 	r.logExit(e.name, exit)
 	r.takeOverRest(e)
@@ -214,7 +223,9 @@ func (r *Reconciler) admitLost() {
 		}
 		r.mu.Lock()
 		e.obs.LaunchLost(jitter(), time.Now())
+		e.learned = true
 		r.noteExit(e.name, e.child, *e.obs.LastExit, false)
+		r.recordLearned(e.exited(*e.obs.LastExit, past{}))
 		r.mu.Unlock()
 		r.logExit(e.name, *e.obs.LastExit)
 		r.saveEntry(e)
@@ -311,6 +322,8 @@ func (r *Reconciler) takeUp(f spec.Found, changes map[string]spec.Desired) {
 	if f.Exit == nil {
 		r.recoverWish(e, changes)
 	}
+	r.recordLearned(spec.Event{Child: f.Child, Type: spec.EventStarted, At: f.StartedAt, Incarnation: e.obs.Incarnation,
+		PID: f.Launch.Identity.PID, Message: "found: the server that started it had not written it down"})
 	r.mu.Unlock()
 	r.Observer.Started(f.Child, string(spec.CausePolicy))
 	r.Logger.Warn("found a run that the former server had not written down", "child", f.Child,

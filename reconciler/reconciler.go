@@ -75,7 +75,9 @@ type Options struct {
 	Catalogue *spec.Catalogue
 	Store     *store.Store
 	Observer  Observer
-	Logger    *slog.Logger
+	// History may be nil: then nothing is taken down.
+	History History
+	Logger  *slog.Logger
 	// Version, Listeners ("unix:PATH", "tcp:ADDRESS"), StateDir and RunDir are
 	// shown by Info.
 	Version   string
@@ -106,6 +108,7 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	children map[string]*entry     // guarded by mu
+	begun    bool                  // guarded by mu: what was there at the start is known
 	byName   []*entry              // guarded by mu: children by name, nil until they are listed
 	watchers map[*watcher]struct{} // guarded by mu
 	ending   bool                  // guarded by mu: Kill was called
@@ -117,6 +120,7 @@ type Reconciler struct {
 	exitStatus int
 	unstopped  []string
 	debts      debts
+	refusals   refusals
 	ctx        context.Context // of the loop, the hooks and the sources
 	cancel     context.CancelFunc
 	running    sync.WaitGroup // workers, hooks and sources
@@ -140,6 +144,8 @@ type entry struct {
 	configured *spec.Child
 	gone       bool // there is no file of this child
 	removed    bool
+	// learned: recall has learned of its end. Only the start uses it.
+	learned bool
 	// atRest: the server is ending, and nothing of the child is left to stop.
 	atRest bool
 	// wasAlive: something of it lived when the end began.
@@ -157,6 +163,9 @@ var errStarting = errors.New("the startup mode has not been carried out yet")
 // a Runtime as its sink.
 func New(o Options) *Reconciler {
 	ctx, cancel := context.WithCancel(context.Background())
+	if o.History == nil {
+		o.History = noHistory{}
+	}
 	return &Reconciler{
 		ctx:      ctx,
 		cancel:   cancel,
@@ -171,6 +180,7 @@ func New(o Options) *Reconciler {
 		hooks:    map[string]context.CancelFunc{},
 		ended:    make(chan struct{}),
 		debts:    newDebts(),
+		refusals: newRefusals(),
 	}
 }
 

@@ -81,4 +81,5 @@ func (r *Reconciler) recoverWish(e *entry, changes map[string]spec.Desired) {
 	e.desired = spec.Desired{Run: spec.Running, Generation: max(e.desired.Generation, e.obs.Settled),
 		RestartGeneration: e.obs.Attempted, Cause: spec.CausePolicy, By: "recovered", At: time.Now()}
 	changes[e.name] = e.desired
+	r.recordWritten(e.name, spec.VerbStart, e.desired)
 }

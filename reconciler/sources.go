@@ -37,11 +37,12 @@ func (r *Reconciler) apply(found spec.Entry) {
 		return
 	}
 	e := r.entry(found.Name)
-	before := e.view()
+	before, file := e.view(), e.fileState()
 	e.gone, e.fileErr = found.Missing, found.Err
 	if found.Child != nil {
 		e.child = found.Child
 	}
+	r.recordFile(e, file)
 	if after := e.view(); before.Spec != after.Spec || before.FileError != after.FileError {
 		r.touch(e)
 	}

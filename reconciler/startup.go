@@ -39,6 +39,7 @@ func (r *Reconciler) Start(runtime Runtime) error {
 		r.running.Go(r.work)
 	}
 	r.mu.Lock()
+	r.begun = true
 	for name := range r.children {
 		r.queue.Add(name)
 	}
@@ -145,6 +146,7 @@ func (r *Reconciler) grant(name string, d spec.Desired) (written, bool) {
 		return written{}, false
 	}
 	e.desired = d
+	r.recordWritten(name, spec.VerbStart, d)
 	r.touch(e)
 	r.queue.Add(name)
 	return written{e: e, child: e.child, generation: d.Generation, givesUp: true}, true

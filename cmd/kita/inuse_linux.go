@@ -94,9 +94,13 @@ type service struct {
 
 var _ control.Service = service{}
 
-// Info adds what server.yml has changed and the server has not.
+// Info adds what server.yml has changed and the server has not, and what the
+// history lacks.
 func (s service) Info() spec.Info {
 	info := s.crashOnly.Info()
 	info.Problems = append(info.Problems, s.s.outdated()...)
+	if err := s.s.history.Err(); err != nil {
+		info.Problems = append(info.Problems, fmt.Sprintf("the history of the children cannot be written, they go on without it: %v", err))
+	}
 	return info
 }

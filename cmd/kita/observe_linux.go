@@ -31,7 +31,7 @@ func newMetrics(s *server, st *store.Store) *metrics.Metrics {
 	return metrics.New(metrics.Options{
 		Version: version, Revision: revision(), GoVersion: goruntime.Version(),
 		Children: o, Processes: o, Outputs: o, QueueDepth: o.queueDepth, ConfigErrors: o.configErrors, StoreErr: st.Err,
-		Keeper: s.link.Alive, Connections: o.connections,
+		Keeper: s.link.Alive, Connections: o.connections, EventsLost: s.history.Lost,
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	"kita/control"
 	"kita/keeper"
 	"kita/reconciler"
+	"kita/reconciler/history"
 	"kita/reconciler/store"
 	"kita/runtime"
 	"kita/runtime/cgroup"
@@ -62,6 +63,8 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	}
 	defer func() { logFailure(logger, "close the store", st.Close()) }()
 	link.Run(st.ID(), dirs)
+	past := history.Open(history.Options{Dir: dirs.State, NewBoot: !st.SameBoot(), Logger: logger})
+	defer past.Close()
 
 	// Only the owner of the store's lock may replace the socket in it.
 	listeners, err := openListeners(before, heldBefore(link, manager), config.Server, dirs.Run, link)
@@ -79,14 +82,16 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, config.Server, listeners.names()) {
 		logger.Warn(warning)
 	}
-	s := newServer(config, st, listeners, link, dirs, hostKey, logger)
+	s := newServer(config, st, past, listeners, link, dirs, hostKey, logger)
 	defer s.cgroups.Close()
 	defer s.host.Close()
 	defer s.reconciler.Stop()
 	// Nobody is answered before the live children have been adopted: until
 	// then a command could start one of them twice. Clients wait meanwhile,
 	// the listeners are open.
+	s.recordBegin(before)
 	if err := s.reconciler.Start(s.host); err != nil {
+		s.recordEnd("ends, it cannot begin: " + err.Error())
 		return err
 	}
 	s.hangup, s.upgradeSignal = hangup, upgrade
@@ -129,6 +134,7 @@ type server struct {
 	logger     *slog.Logger
 	link       *keeper.Link
 	store      *store.Store
+	history    *history.History
 	dirs       keeper.Dirs
 	settings   *reconciler.Settings
 	listeners  *listeners
@@ -148,14 +154,15 @@ type server struct {
 
 var _ reconciler.Runtime = (*runtime.Host)(nil)
 var _ runtime.Sink = (*reconciler.Reconciler)(nil)
+var _ reconciler.History = (*history.History)(nil)
 
-func newServer(config configuration, st *store.Store, l *listeners, link *keeper.Link, dirs keeper.Dirs, hostKey ssh.Signer, logger *slog.Logger) *server {
-	s := &server{logger: logger, link: link, store: st, dirs: dirs, listeners: l}
+func newServer(config configuration, st *store.Store, past *history.History, l *listeners, link *keeper.Link, dirs keeper.Dirs, hostKey ssh.Signer, logger *slog.Logger) *server {
+	s := &server{logger: logger, link: link, store: st, history: past, dirs: dirs, listeners: l}
 	s.settings = newSettings(config, dirs.Run, logger)
 	m := newMetrics(s, st)
 	s.reconciler = reconciler.New(reconciler.Options{
 		Settings: s.settings, Catalogue: spec.NewCatalogue(), Store: st,
-		Observer: m, Logger: logger, Version: version, Listeners: l.names(), Activated: l.activated(),
+		Observer: m, History: past, Logger: logger, Version: version, Listeners: l.names(), Activated: l.activated(),
 		StateDir: dirs.State, RunDir: dirs.Run, HostKey: fingerprint(hostKey), Keeper: link.PID(),
 	})
 	s.host, s.cgroups = newHost(s.reconciler, st, dirs, s.diskBudget, link, logger)
@@ -251,6 +258,7 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 			s.listeners.holdAll(s.link)
 		case <-s.link.Gone():
 			s.logger.Error("the keeper is gone, the server ends, the children go on")
+			s.recordEnd("ends, its keeper is gone, the children go on")
 			// Whoever waits is told so at once: the next server needs the locks.
 			s.reconciler.Stop()
 			status, ended = exitFailed, true
@@ -258,6 +266,7 @@ func (s *server) run(ctx context.Context, restoreSignals func()) (status int, er
 			s.tellEnd()
 			status, ended = s.reconciler.ExitStatus(), true
 		case err = <-failed:
+			s.recordEnd(fmt.Sprintf("ends, the children go on: %v", err))
 			ended = true
 		}
 	}
@@ -289,6 +298,7 @@ func (s *server) leavesChildren(cause error) bool {
 		return false
 	}
 	s.logger.Info("shutting down, the children go on", "cause", cause)
+	s.recordEnd("ends, the children go on")
 	return true
 }
 

@@ -152,6 +152,7 @@ func (s *server) upgrade(ctx context.Context, o order) error {
 	s.handOver(h)
 	s.reconciler.Stop()
 	s.host.Close()
+	s.history.Close()
 	locks, err := s.store.Detach()
 	defer goruntime.KeepAlive(locks)
 	logFailure(s.logger, "close the journal", err)

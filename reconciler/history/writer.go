@@ -1,0 +1,277 @@
+package history
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"syscall"
+	"time"
+
+	"kita/spec"
+)
+
+// writer is the file as its goroutine knows it.
+type writer struct {
+	path string
+	file *os.File // nil while it cannot be opened
+	// size is that of the file, kept what the last compaction left of it.
+	size, kept int64
+	// torn: it ends within a line that nobody goes on with.
+	torn bool
+	// batch is what is being written, the rest of it where a write was cut short;
+	// cut says that it begins within a line.
+	batch []byte
+	cut   bool
+	// spare is a buffer for what comes next.
+	spare []byte
+	// tried is the size at which a compaction failed.
+	tried int64
+}
+
+// open opens the file, and makes it where there is none.
+func (w *writer) open() error {
+	// What a compaction left that did not come to its end.
+	_ = os.Remove(w.path + temporary)
+	f, err := os.OpenFile(w.path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: it is not a regular file", w.path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return err
+	}
+	w.file, w.size, w.tried = f, info.Size(), 0
+	w.kept = keptOf(f)
+	w.torn = w.size > 0 && !endsWithLine(f, w.size)
+	return nil
+}
+
+func endsWithLine(f io.ReaderAt, size int64) bool {
+	last := make([]byte, 1)
+	_, err := f.ReadAt(last, size-1)
+	return err == nil && last[0] == '\n'
+}
+
+// isThere tells whether path is still this file: somebody may have removed it.
+func (w *writer) isThere() bool {
+	now, err := os.Lstat(w.path)
+	if err != nil {
+		return false
+	}
+	have, err := w.file.Stat()
+	return err == nil && os.SameFile(now, have)
+}
+
+// put writes the batch, and keeps what could not be written.
+func (w *writer) put() error {
+	if w.torn {
+		n, err := w.file.Write([]byte{'\n'})
+		w.size += int64(n)
+		if err != nil {
+			return err
+		}
+		w.torn = false
+	}
+	n, err := w.file.Write(w.batch)
+	w.size += int64(n)
+	w.cut = n < len(w.batch) && (n > 0 && w.batch[n-1] != '\n' || n == 0 && w.cut)
+	w.batch = w.batch[n:]
+	return err
+}
+
+// reopen makes path the file again. It returns how many events were cut in two.
+func (w *writer) reopen() (lost uint64, err error) {
+	if w.file != nil {
+		_ = w.file.Close()
+		w.file = nil
+	}
+	if w.cut {
+		// The rest of that line is of no use in another file.
+		end := bytes.IndexByte(w.batch, '\n') + 1
+		w.batch, w.cut, lost = w.batch[end:], false, 1
+	}
+	return lost, w.open()
+}
+
+// write is the goroutine that writes, until Close.
+func (h *History) write() {
+	defer close(h.done)
+	var last time.Time // of the latest attempt
+	for h.await(last) {
+		h.writeOut(false)
+		last = time.Now()
+	}
+	h.writeOut(true)
+	if h.out.file != nil {
+		_ = h.out.file.Close()
+	}
+}
+
+// await returns when there is something to write and the time has come, given when
+// the last attempt was made; false when no more comes.
+func (h *History) await(last time.Time) bool {
+	wait := together
+	if h.out.batch == nil {
+		select {
+		case <-h.wake:
+		case <-h.hurry:
+			return true
+		case <-h.quit:
+			return false
+		}
+	} else {
+		wait = again
+	}
+	wait -= time.Since(last)
+	if wait <= 0 {
+		return true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-h.hurry:
+	case <-h.quit:
+		return false
+	}
+	return true
+}
+
+// writeOut writes what is pending, as far as that is possible, and tells.
+func (h *History) writeOut(isLast bool) {
+	h.mu.Lock()
+	flushes, why := h.flushes, h.err
+	h.flushes = nil
+	h.mu.Unlock()
+	var err error
+	wrote := false
+	w := &h.out
+	for err == nil {
+		if w.batch == nil && !h.next(why) {
+			break
+		}
+		whole := w.batch
+		if err = h.attempt(); err == nil {
+			w.batch, wrote = nil, true
+			if cap(whole) <= maxSpare {
+				w.spare = whole[:0]
+			}
+		}
+	}
+	if wrote && !isLast && w.isLarge() {
+		h.compact()
+	}
+	h.tell(err, wrote)
+	for _, done := range flushes {
+		close(done)
+	}
+}
+
+// next makes what is pending the batch; false where there is nothing.
+func (h *History) next(why error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	lines := h.take(h.out.spare, why)
+	h.out.spare = nil
+	if len(lines) == 0 {
+		return false
+	}
+	h.out.batch = lines
+	return true
+}
+
+// errTooLarge is of a file that cannot be made smaller.
+var errTooLarge = errors.New("it has become too large, and cannot be compacted")
+
+// attempt writes the batch.
+func (h *History) attempt() error {
+	w := &h.out
+	if w.file == nil || !w.isThere() {
+		lost, err := w.reopen()
+		h.mu.Lock()
+		h.epoch++
+		h.pending.lost += lost
+		h.pending.lostEver += lost
+		h.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	if w.size > maxFile {
+		return fmt.Errorf("%s: %w", w.path, errTooLarge)
+	}
+	return w.put()
+}
+
+// tell makes known what came of a write.
+func (h *History) tell(err error, wrote bool) {
+	h.mu.Lock()
+	was := h.err
+	if wrote || err != nil {
+		h.err = err
+	}
+	h.pending.inWork = h.out.batch != nil
+	if wrote && h.news != nil {
+		close(h.news)
+		h.news = nil
+	}
+	lost := h.pending.lostEver
+	h.mu.Unlock()
+	switch {
+	case err != nil && was == nil:
+		h.logger.Error("the history of the children cannot be written, they go on without it", "err", err)
+	case err == nil && was != nil && wrote:
+		h.logger.Info("the history of the children is written again", "lost", lost)
+	}
+}
+
+// end is how much of the file is read at the start: the latest events.
+const end = 64 << 10
+
+// readEnd finds out how far the servers before this one came. Not all is read, so
+// that a long history does not make a start slower, unless the end is unreadable.
+func readEnd(f io.ReaderAt, size int64) (seq uint64, former spec.Event, known map[turn]bool, err error) {
+	for span := int64(end); ; span *= 16 {
+		content := make([]byte, min(span, size))
+		if _, err := f.ReadAt(content, size-int64(len(content))); err != nil && !errors.Is(err, io.EOF) {
+			return 0, former, nil, err
+		}
+		if int64(len(content)) < size {
+			// The first is the end of a line.
+			content = content[bytes.IndexByte(content, '\n')+1:]
+		}
+		seq, former, known = readEvents(content)
+		if seq > 0 || span >= size {
+			return seq, former, known, nil
+		}
+	}
+}
+
+// readEvents reads what a server has to know of the events before its own. The last
+// line need not have its end.
+func readEvents(content []byte) (seq uint64, former spec.Event, known map[turn]bool) {
+	known = map[turn]bool{}
+	for line := range bytes.SplitSeq(content, []byte{'\n'}) {
+		e, ok := decode(line)
+		if !ok {
+			continue
+		}
+		former, seq = e, max(seq, e.Seq)
+		switch e.Type {
+		case spec.EventStarted, spec.EventExited:
+			known[turn{e.Child, e.Incarnation, e.Type}] = true
+		case spec.EventForgotten:
+			// The next one of that name counts from 1 again.
+			maps.DeleteFunc(known, func(t turn, _ bool) bool { return t.child == e.Child })
+		default:
+		}
+	}
+	return seq, former, known
+}
