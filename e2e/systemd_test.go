@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -346,6 +347,9 @@ func TestSocketActivation(t *testing.T) {
 				if !strings.Contains(out, "by systemd:") || !strings.Contains(out, address+":4500") {
 					t.Errorf("%s: info says\n%s", when, out)
 				}
+				if out, _ := in.run(t, 0, "kita", "info", "-o", "json"); !strings.Contains(out, `"activated"`) {
+					t.Errorf("%s: info says\n%s", when, out)
+				}
 				for _, at := range []string{address + ":4500", address + ":4501"} {
 					if out := in.tool(t, "python3", "-c", "import sys,urllib.request as u; print(u.urlopen('http://'+sys.argv[1]+'/metrics').status)", at); out != "200\n" {
 						t.Errorf("%s: %s answers %q", when, at, out)
@@ -394,6 +398,52 @@ func TestSocketsThatCannotBeServedAreRefused(t *testing.T) {
 		out, err := in.command(cmd...).CombinedOutput()
 		if err == nil || string(out) != want+"\n" {
 			t.Errorf("%s: %v, it says\n%s", socket, err, out)
+		}
+	}
+}
+
+// TestUnitsAreValid has systemd read the units, with the kita of this test in the
+// place of the installed one.
+func TestUnitsAreValid(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("needs systemd-analyze")
+	}
+	units, err := filepath.Glob(filepath.Join(world.module, "examples", "kita*.s*"))
+	if err != nil || len(units) != 3 {
+		t.Fatalf("units %q, %v", units, err)
+	}
+	verify := func(line string, args ...string) (string, error) {
+		dir := t.TempDir()
+		files := append([]string{"verify", "--man=no"}, args...)
+		for _, unit := range units {
+			name := filepath.Base(unit)
+			if (name == "kita-user.service") != (len(args) > 0) {
+				continue
+			}
+			text, err := os.ReadFile(unit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			edited := strings.Replace(string(text), "ExecStart=/usr/local/bin/kita ", line+"\nExecStart="+filepath.Join(world.bin, "kita")+" ", 1)
+			file := filepath.Join(dir, strings.Replace(name, "-user", "", 1))
+			if err := os.WriteFile(file, []byte(edited), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, file)
+		}
+		cmd := exec.Command("systemd-analyze", files...)
+		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for _, scope := range [][]string{nil, {"--user"}} {
+		if out, err := verify("", scope...); err != nil || out != "" {
+			t.Errorf("systemd-analyze verify %s: %v\n%s", strings.Join(scope, " "), err, out)
+		}
+		// That it can say no.
+		if out, err := verify("Restrat=always", scope...); !strings.Contains(out, "Restrat") {
+			t.Errorf("a misspelt key passes: %v\n%s", err, out)
 		}
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kita/systemd"
 )
 
 // testEnv has the directory of a test. With it this binary is the keeper of the
@@ -53,8 +55,18 @@ func actKeeper() int {
 		timing.Ready, _ = time.ParseDuration(text)
 	}
 	timing.Retry = 20 * time.Millisecond
+	env := os.Environ()
+	if os.Getenv("LISTEN_FDS") != "" {
+		// A manager knows the PID of what it starts.
+		env = append(env, "LISTEN_PID="+strconv.Itoa(os.Getpid()))
+	}
+	manager, env, err := systemd.Take(env)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 95
+	}
 	status, err := Run(Options{
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Args: os.Args, Env: os.Environ(), Timing: timing,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Args: os.Args, Env: env, Timing: timing, Manager: manager,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -93,6 +105,9 @@ func actServer(dir string, link *Link) int {
 			return 97
 		case sig := <-told:
 			say("signal %v", sig)
+		case <-link.Asked():
+			link.Holds()
+			say("asked, %s", hold(link, "unix /run/sock"))
 		case line, ok := <-lines:
 			if !ok {
 				return 96
@@ -114,6 +129,26 @@ func obey(dir string, link *Link, line string) (answer string, end int) {
 		link.Run(serverID, Dirs{State: filepath.Join(dir, "state"), Run: dir})
 	case "ready":
 		link.Ready()
+	case "hold": // hold USE ADDRESS
+		return hold(link, rest), -1
+	case "held":
+		var list []string
+		for _, h := range link.Held() {
+			list = append(list, fmt.Sprintf("%s %q given=%v accepts=%v", h.Use, h.Address, h.Given, systemd.Accepts(h.FD)))
+		}
+		return strings.Join(list, "; "), -1
+	case "say":
+		link.say(rest)
+	case "environ":
+		var list []string
+		for _, entry := range os.Environ() {
+			for _, prefix := range []string{"NOTIFY", "WATCHDOG", "LISTEN_"} {
+				if strings.HasPrefix(entry, prefix) {
+					list = append(list, entry)
+				}
+			}
+		}
+		return fmt.Sprintf("%q", list), -1
 	case "exit":
 		code, _ := strconv.Atoi(rest)
 		link.Exit(code)
@@ -143,6 +178,23 @@ func obey(dir string, link *Link, line string) (answer string, end int) {
 		return err.Error(), -1
 	}
 	return "ok", -1
+}
+
+// hold makes a listener and gives it to the keeper.
+func hold(link *Link, what string) string {
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return err.Error()
+	}
+	defer ln.Close()
+	file, err := ln.File()
+	if err != nil {
+		return err.Error()
+	}
+	defer file.Close()
+	use, address, _ := strings.Cut(what, " ")
+	link.Hold(Held{Use: use, Address: address, FD: int(file.Fd())})
+	return "ok"
 }
 
 // launch starts a child as a server does; nobody here waits for it.

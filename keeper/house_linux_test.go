@@ -33,6 +33,12 @@ type house struct {
 // newHouse starts a keeper and ends all that came of it with the test.
 func newHouse(t *testing.T, attr *syscall.SysProcAttr, env ...string) *house {
 	t.Helper()
+	return newHouseWith(t, nil, attr, env...)
+}
+
+// newHouseWith starts a keeper with sockets of a service manager.
+func newHouseWith(t *testing.T, given []*os.File, attr *syscall.SysProcAttr, env ...string) *house {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "keeper")
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +56,7 @@ func newHouse(t *testing.T, attr *syscall.SysProcAttr, env ...string) *house {
 	}
 	h.keeper = exec.Command(exe)
 	h.keeper.Env = append(append(os.Environ(), testEnv+"="+dir), env...)
-	h.keeper.SysProcAttr = attr
+	h.keeper.SysProcAttr, h.keeper.ExtraFiles = attr, given
 	// A file, because children that outlive the keeper would hold a pipe open.
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

@@ -60,6 +60,7 @@ func TestKeeperBecomesTheNewVersion(t *testing.T) {
 	})
 	keeper := h.keeper.Process.Pid
 	h.wantExe(keeper, path)
+	next.wantHear("asked, ok")
 	// All is as before: the link, signals, restarts, and the ends of children.
 	h.signal(syscall.SIGHUP)
 	next.wantHear("signal hangup")

@@ -104,7 +104,7 @@ func kindOf(fd int) (tcp bool, err error) {
 	switch {
 	case !tcp && domain != unix.AF_UNIX:
 		return false, errors.New("it is neither of TCP nor a unix socket, write ListenStream=")
-	case kind != unix.SOCK_STREAM || tcp && protocol != unix.IPPROTO_TCP:
+	case kind != unix.SOCK_STREAM || tcp && protocol != unix.IPPROTO_TCP && protocol != unix.IPPROTO_MPTCP:
 		return false, errors.New("it is no stream socket, write ListenStream=")
 	case !Accepts(fd):
 		return false, errors.New("it does not listen, write Accept=no")

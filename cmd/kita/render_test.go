@@ -83,7 +83,7 @@ func TestRendering(t *testing.T) {
 	views := exampleViews()
 	info := spec.Info{ConfigFile: "/srv/server.yml", Version: "1.0", PID: 7, Keeper: 6,
 		Containment: "cgroup2 /sys/fs/cgroup/kita-1f2e", StartedAt: controltest.Started, LoadPaths: []string{"/srv/a", "/srv/b"},
-		Mode: spec.Half, Listeners: []string{"unix:/run/kita/kita.sock", "tcp:0.0.0.0:33889"}, StateDir: "/var/lib/kita", RunDir: "/run/kita",
+		Mode: spec.Half, Listeners: []string{"unix:/run/kita/kita.sock", "tcp:0.0.0.0:33889"}, Activated: []string{"unix:/run/kita/kita.sock"}, StateDir: "/var/lib/kita", RunDir: "/run/kita",
 		Running: []string{"db", "web"}, Problems: []string{"0.0.0.0:33889 is open"}}
 	tests := []struct {
 		name  string
