@@ -51,8 +51,9 @@ var layers = []struct {
 		"golang.org/x/sys", "golang.org/x/crypto", "github.com/skeema/knownhosts", "github.com/kevinburke/ssh_config",
 		"go.yaml.in/yaml/v3",
 	}}},
+	{"console", layer{imports: []string{"spec", "control"}, modules: []string{"charm.land/bubbletea/v2", "github.com/charmbracelet/x/ansi"}}},
 	{"cmd", layer{
-		imports: []string{"spec", "reconciler/store", "reconciler/history", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "systemd", "keeper", "reconciler", "why", "metrics", "control"},
+		imports: []string{"console", "spec", "reconciler/store", "reconciler/history", "runtime/cgroup", "runtime/logs", "runtime/pump", "runtime", "systemd", "keeper", "reconciler", "why", "metrics", "control"},
 		modules: []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto", "sigs.k8s.io/yaml"},
 	}},
 	{"examples", layer{imports: []string{"spec"}}},

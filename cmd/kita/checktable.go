@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,11 +10,17 @@ import (
 	"kita/spec"
 )
 
+// The titles of the columns, and those of -o wide.
+var (
+	tableHeading = []string{"NAME", "PHASE", "PID", "UPTIME", "RESTARTS", "LAST EXIT"}
+	wideHeading  = []string{"GENERATION", "NEXT START", "REPEAT", "FILE", "COMMAND"}
+)
+
 // writeTable prints children, a line each.
 func (p *program) writeTable(w io.Writer, views []spec.View, wide bool, prefix string) error {
-	t := table{heading: []string{"NAME", "PHASE", "PID", "UPTIME", "RESTARTS", "LAST EXIT"}}
+	t := table{heading: slices.Clone(tableHeading)}
 	if wide {
-		t.heading = append(t.heading, "GENERATION", "NEXT START", "REPEAT", "FILE", "COMMAND")
+		t.heading = append(t.heading, wideHeading...)
 	}
 	// The column of reasons is there only where something is wrong.
 	wrong := false

@@ -126,9 +126,15 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 				return err
 			}
 			do := v.run
+			if f.watch {
+				do = (*program).watch
+			}
 			if f.legacy {
 				if err := r.checkLegacy(f); err != nil {
 					return err
+				}
+				if f.watch {
+					return usagef("--watch cannot be combined with --legacy: the protocol of supervisor-rs tells of no changes")
 				}
 				do = (*program).speakOld
 			}
@@ -136,6 +142,9 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 		},
 	}
 	p.registerFlags(&f, c, v.verb)
+	if v.verb == spec.VerbCheck {
+		c.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on, and show what changes, until Ctrl-C")
+	}
 	if p.through == nil {
 		c.Flags().BoolVar(&f.legacy, "legacy", false, "speak the protocol of supervisor-rs, with a KEY its replayable packets")
 	}

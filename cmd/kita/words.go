@@ -39,7 +39,9 @@ type flags struct {
 	legacy          bool
 	// hostsFile is where hosts.yml is, fan is how many hosts are asked.
 	hostsFile string
-	fan       fanFlags
+	// watch belongs to check.
+	watch bool
+	fan   fanFlags
 }
 
 // The names of flags that are looked at by name.

@@ -1,0 +1,44 @@
+package console
+
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// width is how many columns a text takes on the terminal.
+func width(text string) int {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return ansi.StringWidth(text)
+		}
+	}
+	return len(text)
+}
+
+// cut is a text in at most so many columns.
+func (w *Words) cut(text string, columns int) string {
+	if columns <= 0 {
+		return ""
+	}
+	if width(text) <= columns {
+		return text
+	}
+	return ansi.Truncate(text, columns, w.ellipsis())
+}
+
+// padded fills a text up to so many columns, on the right, or on the left.
+func padded(text string, columns int) string { return text + blanks(columns-width(text)) }
+func flushed(text string, columns int) string {
+	return blanks(columns-width(text)) + text
+}
+
+func blanks(n int) string { return strings.Repeat(" ", max(n, 0)) }
+
+// wrapped are the lines that a text takes in so many columns.
+func wrapped(text string, columns int) []string {
+	if columns <= 0 || width(text) <= columns {
+		return []string{text}
+	}
+	return strings.Split(ansi.Hardwrap(text, columns, true), "\n")
+}
