@@ -106,7 +106,7 @@ func (l *watchPrinter) take(n console.News) error {
 	case n.Err != nil && !l.was[n.Host] && len(l.r.hosts) == 1:
 		return n.Err
 	case n.Err != nil && l.p.through != nil:
-		return l.p.explainEnd(n.Err)
+		return l.p.explainEnd("check", n.Err)
 	case n.Err != nil:
 		what := "cannot be reached, trying again"
 		if l.was[n.Host] {
