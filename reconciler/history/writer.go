@@ -259,11 +259,16 @@ func readEnd(f io.ReaderAt, size int64) (seq uint64, former spec.Event, known ma
 func readEvents(content []byte) (seq uint64, former spec.Event, known map[turn]bool) {
 	known = map[turn]bool{}
 	for line := range bytes.SplitSeq(content, []byte{'\n'}) {
+		// The number of a line that is not whole is not given again: it may look
+		// like one that is.
+		if h, ok := readHead(line); ok {
+			seq = max(seq, h.Seq)
+		}
 		e, ok := decode(line)
 		if !ok {
 			continue
 		}
-		former, seq = e, max(seq, e.Seq)
+		former = e
 		switch e.Type {
 		case spec.EventStarted, spec.EventExited:
 			known[turn{e.Child, e.Incarnation, e.Type}] = true

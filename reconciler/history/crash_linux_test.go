@@ -1,0 +1,168 @@
+package history
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kita/spec"
+)
+
+// writerDir has the test's own binary add events until it is killed.
+const writerDir = "KITA_HISTORY_TEST_WRITER"
+
+// addUntilKilled prints the number of each event that is with the kernel. It compacts
+// all the time, so that it is killed in the midst of that too.
+func addUntilKilled(dir string) {
+	h := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+	e := started("web", 1)
+	e.Message = strings.Repeat("x", 1000)
+	for {
+		for range 1500 {
+			h.Add(e)
+		}
+		h.Flush(context.Background())
+		fmt.Println(h.latest())
+	}
+}
+
+// TestAKilledServerLosesNothingThatWasWritten kills a writer at random moments.
+func TestAKilledServerLosesNothingThatWasWritten(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	h.Add(started("first", 1))
+	h.Close()
+	written := uint64(1)
+	for round := range 8 {
+		written = max(written, killWriter(t, dir, 3+2*round))
+		h := open(t, dir)
+		got := readAll(t, h)
+		h.Close()
+		if got[0].Child != "first" {
+			t.Fatalf("the first event is %+v", got[0])
+		}
+		if last := got[len(got)-1]; last.Seq < written {
+			t.Fatalf("%d was written, the last that is left is %d", written, last.Seq)
+		}
+		for i := range got[2:] {
+			if got[i+1].Seq+1 != got[i+2].Seq {
+				t.Fatalf("%d comes after %d", got[i+2].Seq, got[i+1].Seq)
+			}
+		}
+	}
+}
+
+// killWriter kills a writer after so many lines, and returns the last one.
+func killWriter(t *testing.T, dir string, lines int) (written uint64) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), writerDir+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	scan := bufio.NewScanner(out)
+	for range lines {
+		if !scan.Scan() {
+			break
+		}
+		if written, err = strconv.ParseUint(scan.Text(), 10, 64); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	return written
+}
+
+const fullDiskDir = "KITA_HISTORY_TEST_FULL_DISK"
+
+// TestFullDisk runs TestFullDiskInside in a mount namespace of its own, where it
+// may mount a small file system that nobody else sees.
+func TestFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a small file system")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFullDiskInside$", "-test.v")
+	cmd.Env = append(os.Environ(), fullDiskDir+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("needs CAP_SYS_ADMIN, to mount a small file system")
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestFullDiskInside") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestFullDiskInside(t *testing.T) {
+	dir := os.Getenv(fullDiskDir)
+	if dir == "" {
+		t.Skip("run by TestFullDisk")
+	}
+	// Nothing that is mounted from here on reaches the outside.
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128k,mode=700"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Unmount(dir, 0) }()
+	h := open(t, dir)
+	defer h.Close()
+	e := started("web", 1)
+	e.Message = strings.Repeat("x", 1000)
+	added := uint64(0)
+	for h.Err() == nil {
+		h.Add(e)
+		h.Flush(t.Context())
+		added++
+	}
+	if !errors.Is(h.Err(), syscall.ENOSPC) {
+		t.Fatal(h.Err())
+	}
+	// What is there can be read, and what comes waits for room, as far as there is
+	// room in memory.
+	if got := uint64(len(readAll(t, h))); got != added-1 {
+		t.Errorf("%d of %d events can be read", got, added-1)
+	}
+	for h.Lost() == 0 {
+		h.Add(e)
+		added++
+	}
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=16m,mode=700"); err != nil {
+		t.Fatal(err)
+	}
+	got := readAll(t, h)
+	if last := got[len(got)-1]; last.Type != spec.EventLost || last.Lost != 1 || !strings.Contains(last.Message, "no space left") {
+		t.Errorf("the last is %+v", last)
+	}
+	if h.Err() != nil || got[len(got)-2].Seq != added-1 {
+		t.Errorf("%v; the one before is %d of %d", h.Err(), got[len(got)-2].Seq, added)
+	}
+	h.Close()
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	readOnly := open(t, dir)
+	defer readOnly.Close()
+	readOnly.Add(e)
+	if len(readAll(t, readOnly)) != len(got) || !errors.Is(readOnly.Err(), syscall.EROFS) {
+		t.Errorf("%v", readOnly.Err())
+	}
+	if _, err := os.Stat(filepath.Join(dir, fileName)); err != nil {
+		t.Error(err)
+	}
+}
