@@ -273,7 +273,7 @@ func (v *reader) take(line []byte) error {
 		return nil
 	}
 	e, ok := decode(line)
-	if !ok {
+	if !ok || e.Seq != h.Seq || e.Child != h.Child || e.Type != h.Type {
 		return nil
 	}
 	v.batch = append(v.batch, e)
