@@ -179,6 +179,32 @@ func (quietObserver) Exited(string, spec.Exit, bool) {}
 func (quietObserver) HookDone(string, bool)          {}
 func (quietObserver) Forgotten(string)               {}
 
+// fakeHistory is a History in memory. It knows what servers before have added.
+type fakeHistory struct {
+	mu     sync.Mutex
+	events []spec.Event // guarded by mu
+}
+
+func (h *fakeHistory) Add(events ...spec.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, events...)
+}
+
+func (h *fakeHistory) AddOnce(e spec.Event) {
+	known := slices.ContainsFunc(h.of(e.Child), func(k spec.Event) bool { return k.Type == e.Type && k.Incarnation == e.Incarnation })
+	if !known {
+		h.Add(e)
+	}
+}
+
+// of are the events of a child, "" for those of the server.
+func (h *fakeHistory) of(child string) []spec.Event {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(h.events), func(e spec.Event) bool { return e.Child != child })
+}
+
 // world is one load path, one state directory, and the servers over them.
 type world struct {
 	t       testing.TB
@@ -186,12 +212,13 @@ type world struct {
 	boot    string
 	server  string // server.yml without its loadpaths
 	runtime *fakeRuntime
+	past    *fakeHistory
 	*Reconciler
 	store *store.Store
 }
 
 func newWorld(t testing.TB, server string, files map[string]string) *world {
-	w := &world{t: t, dir: t.TempDir(), boot: "boot", server: server, runtime: newFakeRuntime()}
+	w := &world{t: t, dir: t.TempDir(), boot: "boot", server: server, runtime: newFakeRuntime(), past: &fakeHistory{}}
 	if err := os.Mkdir(filepath.Join(w.dir, "children"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +254,7 @@ func (w *world) serve() error {
 		w.t.Fatal(err)
 	}
 	w.Reconciler = New(Options{Settings: NewSettings(server), Catalogue: spec.NewCatalogue(), Store: w.store,
-		Observer: quietObserver{}, Logger: logger})
+		Observer: quietObserver{}, History: w.past, Logger: logger})
 	w.runtime.sink = w.Reconciler
 	w.t.Cleanup(w.leave)
 	return w.Reconciler.Start(w.runtime)
