@@ -9,8 +9,9 @@ import (
 )
 
 // Events yields the events that r asks for, oldest first: what there is, one of the
-// type EventCaughtUp, and with r.Follow what happens then. It ends with an error of the classes of Client where
-// it ends before its time, which with r.Follow is at any time: see FollowEvents.
+// type EventCaughtUp, and with r.Follow what happens then. It ends with an error of
+// the classes of Client where it ends before its time, which with r.Follow is at any
+// time: see FollowEvents.
 func (c *Client) Events(ctx context.Context, r spec.EventRequest) iter.Seq2[spec.Event, error] {
 	return func(yield func(spec.Event, error) bool) {
 		err := c.streamEvents(ctx, r, watchSilence, func(e spec.Event) bool { return yield(e, nil) })
@@ -33,7 +34,8 @@ func (c *Client) streamEvents(ctx context.Context, r spec.EventRequest, silence 
 // FollowEvents is Events with Follow, beyond the end of a stream: it asks again,
 // and goes on after the last event that it has yielded, until ctx ends. So nothing
 // is missing and nothing comes twice, however often the server is killed or
-// upgraded; EventCaughtUp comes once for each stream. Its error is that of the first attempt, a refusal, or the context's.
+// upgraded; EventCaughtUp comes once for each stream. Its error is that of the first
+// attempt, a refusal, or the context's.
 //
 // reconnecting, where it is not nil, hears once of each time that the server does
 // not answer at once.

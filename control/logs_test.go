@@ -50,8 +50,13 @@ type logReader struct {
 // readLogs begins a stream.
 func readLogs(t *testing.T, c *duplex, body string) *logReader {
 	t.Helper()
+	return readStream(t, c, "/v1/logs", body)
+}
+
+func readStream(t *testing.T, c *duplex, path, body string) *logReader {
+	t.Helper()
 	t.Cleanup(func() { _ = c.Close() })
-	text := strings.Replace(post("/v1/logs", body), "HTTP/1.1", "HTTP/1.0", 1)
+	text := strings.Replace(post(path, body), "HTTP/1.1", "HTTP/1.0", 1)
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}

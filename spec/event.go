@@ -53,8 +53,7 @@ const (
 	EventLost EventType = "lost"
 
 	// EventCaughtUp is in an answer only, once: all that there was has been sent.
-	// Seq is that of the latest event there is, of whatever child. The methods of
-	// control.Client keep it to themselves.
+	// Seq is that of the latest event there is, of whatever child.
 	EventCaughtUp EventType = "caught-up"
 )
 
