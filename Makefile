@@ -56,8 +56,8 @@ lint: ## gofmt, go vet for each system, staticcheck
 # What only the server uses is unused in a client: U1000 is for the first run.
 	tool=$$(go tool -n staticcheck) && GOOS=darwin GOARCH=arm64 $$tool -checks inherit,-U1000 $(CLIENT)
 
-generate: ## write what is made from the code: the tables of docs/files.md and docs/hosts.md
-	go test ./docs -run '^TestGenerated' -update
+generate: ## write what is made from the code: tables in docs, schema/*.json
+	go test ./docs ./spec/schema -run '^TestGenerated' -update
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@git ls-files '*_test.go' | xargs grep -HoE '^func Fuzz[A-Za-z0-9_]+' | sed 's/:func /:/' | \

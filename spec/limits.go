@@ -143,6 +143,13 @@ func cutSizeUnit(text string) (digits string, factor uint64) {
 	return text, 1
 }
 
+// ParseSize reads a size as files have it: digits, and perhaps a unit.
+func ParseSize(text string) (bytes uint64, ok bool) {
+	digits, factor := cutSizeUnit(text)
+	n, err := strconv.ParseUint(digits, 10, 63)
+	return n * factor, err == nil && n <= math.MaxInt64/factor
+}
+
 // readSize reads a number of bytes, at least least.
 func readSize(v value, least uint64) (n uint64, ok bool) {
 	text, ok := v.text()

@@ -71,6 +71,7 @@ func (p *program) rootCommand(words []string) *cobra.Command {
 		root.AddCommand(p.verbCommand(v))
 	}
 	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
+	root.AddCommand(p.explainCommand(), p.schemaCommand())
 	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand(), p.proxyCommand())
 	root.AddCommand(p.logsCommand(), p.rotateCommand())
 	root.AddCommand(p.whyCommand(), p.eventsCommand())
