@@ -30,6 +30,7 @@ func TestGate(t *testing.T) {
 		{local, "POST /v1/stop", "stop all", ""},
 		{local, "POST /v1/kill", "kill", ""},
 		{local, "GET /metrics", "", ""},
+		{local, "GET /v1/sd", "", ""},
 		{local, "GET /v1/children/a", "check a", ""},
 
 		{plain, "GET /v1/children", "check", "check: access is set in server.yml, so over TCP a key is needed, as in `kita check on HOST with KEY`"},
@@ -41,6 +42,7 @@ func TestGate(t *testing.T) {
 		{plain, "POST /v1/kill", "kill", "kill: access is set"},
 		{plain, "POST /v1/validate", "", "validate: access is set"},
 		{plain, "GET /metrics", "", "set metrics_addr"},
+		{plain, "GET /v1/sd", "", "set metrics_addr"},
 		{plain, "GET /healthz", "help", ""},
 		{plain, "GET /readyz", "", ""},
 		{plain, "GET /openapi.yaml", "", ""},
@@ -51,6 +53,7 @@ func TestGate(t *testing.T) {
 		{ops, "POST /v1/validate", "", ""},
 		{ops, "POST /v1/kill", "kill", ""},
 		{ops, "GET /metrics", "", ""},
+		{ops, "GET /v1/sd", "", ""},
 
 		{ci, "GET /v1/children", "check", ""},
 		{ci, "GET /v1/info", "info", ""},
@@ -64,6 +67,7 @@ func TestGate(t *testing.T) {
 		{ci, "POST /v1/upgrade", "", `may not upgrade: that takes a rule with verbs: [admin]`},
 		{ci, "POST /v1/validate", "", `may not validate: that takes a rule with verbs: [admin]`},
 		{ci, "GET /metrics", "", `may not ask for metrics: that takes a rule with verbs: [read] and children: ["*"]`},
+		{ci, "GET /v1/sd", "", `may not ask for metrics: that takes a rule with verbs: [read] and children: ["*"]`},
 
 		{reader, "GET /v1/children/a", "check a", ""},
 		{reader, "GET /metrics", "", ""},

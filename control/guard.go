@@ -55,7 +55,7 @@ func (g guard) refuse(r *http.Request) *spec.Refusal {
 
 // refusePlain refuses a request to a server that takes none in plain text.
 func refusePlain(r *http.Request) *spec.Refusal {
-	if r.URL.Path == "/metrics" {
+	if r.URL.Path == "/metrics" || r.URL.Path == discoveryPath {
 		return spec.Refuse(codeForbidden, "", "", "this server runs in encrypt mode, so its port has no metrics for who shows no key: set metrics_addr in server.yml and read them there")
 	}
 	return spec.Refuse(codeForbidden, "", "", "this server runs in encrypt mode: over TCP it answers only to keys, as in `kita check on HOST with KEY`; on its own host use the unix socket")

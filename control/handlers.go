@@ -186,20 +186,33 @@ func (a *api) metrics(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	return nil
 }
 
-// metricsOnly is the handler of the listener that serves only /metrics. It
-// takes any host name: Prometheus asks by names the server does not know, and
-// nothing can be changed here.
+func (a *api) discovery(w http.ResponseWriter, r *http.Request, _ []byte) error {
+	a.json(w, http.StatusOK, discover(r, a.opt))
+	return nil
+}
+
+// metricsOnly is the handler of the listener that serves only /metrics and where
+// else metrics are. It takes any host name: Prometheus asks by names the server
+// does not know, and nothing can be changed here.
 func metricsOnly(opt Options) http.Handler {
 	mux := http.NewServeMux()
-	if opt.Metrics != nil {
-		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+	serve := func(path string, h http.HandlerFunc) {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			if !settle(r.Context()) {
 				return
 			}
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(opt.Timing.Write))
-			opt.Metrics.ServeHTTP(w, r)
+			h(w, r)
 		})
 	}
+	if opt.Metrics != nil {
+		serve("/metrics", opt.Metrics.ServeHTTP)
+	}
+	serve(discoveryPath, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		// An error means that the client is gone.
+		_ = json.NewEncoder(w).Encode(discover(r, opt))
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength == 0 {
 			mux.ServeHTTP(w, r)

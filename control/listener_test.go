@@ -148,7 +148,7 @@ func TestMetricsListenerServesMetricsOnly(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- s.ServeMetrics(context.Background(), ln) }()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for path, want := range map[string]int{"/metrics": 200, "/v1/children": 404, "/": 404} {
+	for path, want := range map[string]int{"/metrics": 200, "/v1/sd": 200, "/v1/children": 404, "/": 404} {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+ln.Addr().String()+path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -160,7 +160,7 @@ func TestMetricsListenerServesMetricsOnly(t *testing.T) {
 		}
 		body, _ := io.ReadAll(response.Body)
 		response.Body.Close()
-		if response.StatusCode != want || want == 200 && string(body) != "kita_up 1\n" {
+		if response.StatusCode != want || path == "/metrics" && string(body) != "kita_up 1\n" {
 			t.Errorf("%s: %d %q, want %d", path, response.StatusCode, body, want)
 		}
 	}

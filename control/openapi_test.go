@@ -91,7 +91,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"EventRequest": spec.EventRequest{}, "Event": spec.Event{},
 		"DiffRequest": diffBody{}, "Diffs": diffAnswer{}, "ChildDiff": spec.ChildDiff{}, "Difference": spec.Difference{}, "Part": spec.Part{},
 		"OutputFiles": outputAnswer{}, "OutputFile": spec.OutputFile{}, "Archives": rotateAnswer{}, "Archive": spec.Archive{},
-		"ChildMetrics": spec.Metrics{},
+		"ChildMetrics": spec.Metrics{}, "TargetGroup": targetGroup{},
 		"UsageRequest": usageRequest{}, "Usages": usageAnswer{}, "ChildUsage": spec.ChildUsage{},
 	}
 	for name, value := range types {
@@ -246,6 +246,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"GET", "/healthz", "", 200, `ok`},
 		{"GET", "/readyz", "", 200, `ready`},
 		{"GET", "/metrics", "", 200, "kita_up 1"},
+		{"GET", "/v1/sd", "", 200, `"__meta_kita_role":"server"`},
+		{"GET", "/v1/sd?x=y", "", 400, "takes no query parameters"},
 		{"GET", "/openapi.yaml", "", 200, "openapi: 3.0.3"},
 		{"GET", "/v2", "", 404, `no-such-path`},
 		{"GET", "/v1//children", "", 404, `no-such-path`},

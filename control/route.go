@@ -69,6 +69,7 @@ func (a *api) routes() []route {
 		// They name every child.
 		routes = append(routes, route{method: http.MethodGet, path: "/metrics", handle: a.metrics, verb: verbMetrics, child: spec.All})
 	}
+	routes = append(routes, route{method: http.MethodGet, path: discoveryPath, handle: a.discovery, verb: verbMetrics, child: spec.All})
 	return routes
 }
 

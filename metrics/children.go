@@ -1,14 +1,12 @@
 package metrics
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"kita/spec"
 )
@@ -56,7 +54,7 @@ func (m *Metrics) read() *reading {
 	views := m.o.Children.List()
 	s.children = make([]child, len(views))
 	for i := range views {
-		s.children[i] = child{name: labelValue(views[i].Name), view: &views[i]}
+		s.children[i] = child{name: spec.LabelValue(views[i].Name), view: &views[i]}
 	}
 	byName := func(a, b child) int { return strings.Compare(a.name, b.name) }
 	if !slices.IsSortedFunc(s.children, byName) {
@@ -171,25 +169,6 @@ func writeLastStarts(p *page, s *reading) {
 			p.value(seconds(live.StartedAt), c.label)
 		}
 	}
-}
-
-// labelValue is name as Prometheus accepts it: valid UTF-8. Other bytes are
-// written as \xNN.
-func labelValue(name string) string {
-	if utf8.ValidString(name) {
-		return name
-	}
-	var b strings.Builder
-	for i := 0; i < len(name); {
-		r, size := utf8.DecodeRuneInString(name[i:])
-		if r == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, `\x%02x`, name[i])
-		} else {
-			b.WriteString(name[i : i+size])
-		}
-		i += size
-	}
-	return b.String()
 }
 
 func boolean(b bool) float64 {

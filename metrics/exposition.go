@@ -4,6 +4,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"kita/spec"
 )
 
 // kind is the type of a family.
@@ -148,5 +150,5 @@ var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
 // label is a label with its value, escaped.
 func label(name, value string) string {
-	return name + `="` + escaper.Replace(labelValue(value)) + `"`
+	return name + `="` + escaper.Replace(spec.LabelValue(value)) + `"`
 }

@@ -93,7 +93,7 @@ func (m *Metrics) PassDone(d time.Duration) { m.passes.observe(d.Seconds()) }
 func (m *Metrics) StaleFact() { m.counts.staleFact() }
 
 // Started notes a start of child. The cause is a spec.Cause.
-func (m *Metrics) Started(child, cause string) { m.counts.started(labelValue(child), cause) }
+func (m *Metrics) Started(child, cause string) { m.counts.started(spec.LabelValue(child), cause) }
 
 // Exited counts the end of a process of child, adopted ones included; success
 // says what it was by the child's own exit classes.
@@ -105,7 +105,7 @@ func (m *Metrics) Exited(child string, e spec.Exit, success bool) {
 	case e.Known:
 		code = strconv.Itoa(e.Code)
 	}
-	m.counts.exited(labelValue(child), exit{code, signal}, success, e.OOMKilled)
+	m.counts.exited(spec.LabelValue(child), exit{code, signal}, success, e.OOMKilled)
 }
 
 var hookKinds = []string{"posthook", "prehook"}
@@ -143,4 +143,4 @@ func known(value string, set []string) string {
 }
 
 // Forgotten removes the series of a child that exists no more.
-func (m *Metrics) Forgotten(child string) { m.counts.forget(labelValue(child)) }
+func (m *Metrics) Forgotten(child string) { m.counts.forget(spec.LabelValue(child)) }

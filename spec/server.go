@@ -53,7 +53,7 @@ type Server struct {
 	// Listen is the address and port to serve: listener_addr, or "::" with
 	// ipv6 and "0.0.0.0" without; port, or DefaultPort.
 	Listen netip.AddrPort `json:"listen"`
-	// MetricsAddr is a host:port that serves only /metrics; empty means none.
+	// MetricsAddr is a host:port that serves only /metrics and /v1/sd; empty means none.
 	MetricsAddr string `json:"metrics_addr,omitempty"`
 	// StateDir and RunDir are absolute; empty means the default of the user.
 	StateDir string `json:"state_dir,omitempty"`

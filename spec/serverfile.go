@@ -76,7 +76,7 @@ func serverRules() []rule[serverDraft] {
 				}
 			}},
 		{Key{Name: "metrics_addr", Forms: []Form{Scalar}, Kind: KindHostPort, Example: "metrics_addr: 127.0.0.1:9100", Default: "none",
-			Doc: "an address that serves only `/metrics`", More: "The main port serves it too"}, readMetricsAddr},
+			Doc: "an address that serves only `/metrics` and [`/v1/sd`](monitoring.md#discovery)", More: "The main port serves it too"}, readMetricsAddr},
 		{Key{Name: "state_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "state_dir: /var/lib/kita",
 			Default: "root: `/var/lib/kita`; others: `$XDG_STATE_HOME/kita`, else `~/.local/state/kita`",
 			Doc:     "where desired state is kept; relative to this file"},
