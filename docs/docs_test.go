@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"kita/metrics"
 	"kita/spec"
 )
 
@@ -29,13 +28,8 @@ func (none) Used() uint64   { return 0 }
 func (none) Budget() uint64 { return 0 }
 
 func TestEveryMetricIsDocumented(t *testing.T) {
-	m := metrics.New(metrics.Options{
-		Children: none{}, Processes: none{}, Outputs: none{},
-		QueueDepth: func() int { return 0 }, ConfigErrors: func() int { return 0 }, StoreErr: func() error { return nil },
-		EventsLost: func() uint64 { return 0 }, Keeper: func() bool { return true }, Connections: func() metrics.Connections { return metrics.Connections{} },
-	})
 	var registered []string
-	for _, name := range m.Names() {
+	for _, name := range everyMetric().Names() {
 		if strings.HasPrefix(name, "kita_") {
 			registered = append(registered, name)
 		}

@@ -112,6 +112,8 @@ func childFamilies(o Options) []*family {
 	}
 	families := []*family{
 		ofViews("up", gauge, "1 when a process of the child is alive, 0 otherwise.", func(v *spec.View) float64 { return boolean(v.Status.Alive()) }),
+		ofViews("wanted", gauge, "1 when the child is wanted to run, 0 otherwise.", func(v *spec.View) float64 { return boolean(v.Desired.Run == spec.Running) }),
+		ofViews("start_limit_reached", gauge, "1 when the child is not started again because it was started too often, 0 otherwise.", func(v *spec.View) float64 { return boolean(startLimitReached(v)) }),
 		{"kita_child_phase", gauge, "1 for the phase the child is in, 0 for the others.", writePhases},
 		ofViews("starts_total", counter, "Processes of the child that were launched, as its status counts them.", func(v *spec.View) float64 { return float64(v.Status.Starts) }),
 		{"kita_child_last_start_timestamp_seconds", gauge, "When the live process of the child was started, since the epoch.", writeLastStarts},
@@ -149,6 +151,11 @@ func ofUsage(name string, kind kind, help string, value func(*spec.Usage) float6
 			}
 		}
 	}}
+}
+
+// startLimitReached: nothing else makes a child fail that its policy starts again.
+func startLimitReached(v *spec.View) bool {
+	return v.Status.Phase == spec.PhaseFailed && v.Spec != nil && v.Spec.Restart.Policy != spec.Never && v.Spec.Restart.Limit.Starts > 0
 }
 
 func writePhases(p *page, s *reading) {
