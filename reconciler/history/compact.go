@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"kita/spec"
@@ -86,6 +87,9 @@ func (w *writer) compacted(now time.Time) (f *os.File, size int64, err error) {
 		return nil, 0, err
 	}
 	left := tallies.choose(now)
+	if !w.hasRoom(left) {
+		return nil, 0, syscall.ENOSPC
+	}
 	_ = os.Remove(w.path + temporary)
 	f, err = os.OpenFile(w.path+temporary, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -207,7 +207,20 @@ func (h *History) attempt() error {
 	if w.size > maxFile {
 		return fmt.Errorf("%s: %w", w.path, errTooLarge)
 	}
+	if !w.hasRoom(int64(len(w.batch))) {
+		return fmt.Errorf("%s: %w, what is left is for what the children are to do", w.path, syscall.ENOSPC)
+	}
 	return w.put()
+}
+
+// reserve is what is left free on a disk, or an eighth of one that is small: the
+// desired states are there too, and without room for them nothing can be started.
+const reserve = 1 << 20
+
+// hasRoom tells whether so many bytes may be written.
+func (w *writer) hasRoom(n int64) bool {
+	left, all, known := roomFor(w.file.Fd())
+	return !known || left >= uint64(n)+min(reserve, all/8)
 }
 
 // tell makes known what came of a write.
