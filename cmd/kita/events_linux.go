@@ -56,3 +56,16 @@ func (s *server) recordBegin(before *handover) {
 func (s *server) recordEnd(message string) {
 	s.history.Add(spec.Event{Type: spec.EventServer, PID: os.Getpid(), Server: spec.ServerEnds, Message: message})
 }
+
+// historyProblem is why the history cannot be written, in one line; "" while it can.
+func (s *server) historyProblem() string {
+	err := s.history.Err()
+	if err == nil {
+		return ""
+	}
+	line := fmt.Sprintf("the history of the children cannot be written, they go on without it: %v", err)
+	if lost := s.history.Lost(); lost > 0 {
+		line += fmt.Sprintf("; %d events are lost", lost)
+	}
+	return line
+}

@@ -99,8 +99,8 @@ var _ control.Service = service{}
 func (s service) Info() spec.Info {
 	info := s.crashOnly.Info()
 	info.Problems = append(info.Problems, s.s.outdated()...)
-	if err := s.s.history.Err(); err != nil {
-		info.Problems = append(info.Problems, fmt.Sprintf("the history of the children cannot be written, they go on without it: %v", err))
+	if problem := s.s.historyProblem(); problem != "" {
+		info.Problems = append(info.Problems, problem)
 	}
 	return info
 }

@@ -126,7 +126,11 @@ func (h *History) add(e *spec.Event, now time.Time) {
 	if h.closed {
 		return
 	}
-	if err != nil || !h.pending.add(h.seq+1, line) {
+	most := maxPending
+	if h.err != nil {
+		most = maxFailing
+	}
+	if err != nil || !h.pending.add(h.seq+1, line, most) {
 		h.pending.lose()
 		put(h.wake)
 		return

@@ -7,8 +7,9 @@ import (
 	"kita/spec"
 )
 
-// maxPending bounds, in bytes, what waits to be written.
-const maxPending = 4 << 20
+// maxPending bounds, in bytes, what waits to be written: many thousand children may
+// start at once. maxFailing does while the disk takes nothing, which may last.
+const maxPending, maxFailing = 4 << 20, 512 << 10
 
 // maxSpare is the largest buffer that is kept for the next events.
 const maxSpare = 64 << 10
@@ -24,9 +25,10 @@ type pending struct {
 
 func (p *pending) isEmpty() bool { return len(p.lines) == 0 && p.lost == 0 }
 
-// add appends a line, which begins behind its Seq; false where there is no room.
-func (p *pending) add(seq uint64, line []byte) bool {
-	if len(p.lines)+len(line)+len(lineStart)+20 > maxPending {
+// add appends a line, which begins behind its Seq; false where that would be more
+// than most.
+func (p *pending) add(seq uint64, line []byte, most int) bool {
+	if len(p.lines)+len(line)+len(lineStart)+20 > most {
 		return false
 	}
 	p.put(seq, line)
