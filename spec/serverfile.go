@@ -79,7 +79,7 @@ func serverRules() []rule[serverDraft] {
 			Doc: "an address that serves only `/metrics` and [`/v1/sd`](monitoring.md#discovery)", More: "The main port serves it too"}, readMetricsAddr},
 		{Key{Name: "state_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "state_dir: /var/lib/kita",
 			Default: "root: `/var/lib/kita`; others: `$XDG_STATE_HOME/kita`, else `~/.local/state/kita`",
-			Doc:     "where desired state is kept; relative to this file"},
+			Doc:     "where desired state is kept, and the history of the children (`events`, a line of JSON each); relative to this file"},
 			func(v value, s *serverDraft) { readText(v, &s.StateDir) }},
 		{Key{Name: "run_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "run_dir: /run/kita",
 			Default: "root: `/run/kita`; others: `$XDG_RUNTIME_DIR/kita`, else `/tmp/kita-UID`",
