@@ -13,7 +13,7 @@ func accessRules() []rule[AccessRule] {
 			func(v value, r *AccessRule) { r.Keys = readGlobs(v, value.keyGlob) }},
 		{Key{Name: "verbs", Forms: []Form{List}, Element: &Key{Forms: []Form{Scalar}, Kind: KindChoice, Values: rights}, MinItems: 1,
 			Example: "verbs: [read, operate]", Required: true, Doc: "what they may do",
-			More: "`read` is `check`, `info`, `logs` and the watch of changes; `operate` is `start`, `stop`, `restart`, `trystart` and `rotate`; `admin` is both, and with every child also the commands to the server. See [access](files.md#access)"}, readRights},
+			More: "`read` is `check`, `info`, `logs`, `why`, `events` and the watch of changes; `operate` is `start`, `stop`, `restart`, `trystart` and `rotate`; `admin` is both, and with every child also the commands to the server. See [access](files.md#access)"}, readRights},
 		{Key{Name: "children", Forms: []Form{List}, Element: scalars(KindChildPattern), MinItems: 1, Example: "children: ['web-*']", Default: "`[\"*\"]`",
 			Doc: "to which children"},
 			func(v value, r *AccessRule) { r.Children = readGlobs(v, value.childGlob) }},

@@ -28,7 +28,10 @@ func (q Question) leading() (events []spec.Event, isWhole bool) {
 		return q.Events[stop:], true
 	case d.Run == "":
 		// From the latest run on, if there was one.
-		return q.since(latestAt(q.Events, isBegin)), true
+		if begin := latestAt(q.Events, isBegin); begin >= 0 {
+			return q.Events[q.askedBefore(begin):], true
+		}
+		return q.Events, true
 	}
 	start := latestAt(q.Events, func(e spec.Event) bool { return e.Type == spec.EventCommand && e.Verb != spec.VerbStop })
 	if start < 0 {

@@ -23,31 +23,60 @@ func Event(e spec.Event, host string, now time.Time) string {
 	case spec.EventAdopted:
 		return fmt.Sprintf("PID %d was taken over by a new server", e.PID)
 	case spec.EventStopping:
-		return "asked to end with " + e.Signal.String()
+		return because("asked to end with "+e.Signal.String(), e.Message)
 	case spec.EventKilled:
 		return killedText(e.PIDs)
 	case spec.EventExited:
 		return exitedText(e)
+	case spec.EventOutput:
+		return "it wrote last: " + lastLine(e.LastLines)
 	case spec.EventBackOff:
 		return backOffText(e, now)
 	case spec.EventGaveUp:
 		return "given up: " + firstLine(e.Message)
 	case spec.EventHook:
-		if e.Message == "" {
-			return e.Hook + " is done"
-		}
-		return e.Hook + " failed: " + firstLine(e.Message)
+		return hookText(e)
 	case spec.EventConfig:
 		return configText(e)
 	case spec.EventForgotten:
 		return "forgotten: its file is gone, and nothing of it is alive"
 	case spec.EventServer:
+		if e.By != "" {
+			return fmt.Sprintf("the server %s, by %s", firstLine(e.Message), Who(e.By, host))
+		}
 		return "the server " + firstLine(e.Message)
 	case spec.EventLost:
 		return lostText(e)
 	}
 	// A newer server may know more.
 	return strings.TrimSuffix(fmt.Sprintf("%s: %s", e.Type, firstLine(e.Message)), ": ")
+}
+
+// because is what happened with why, where that is told.
+func because(text, why string) string {
+	if why == "" {
+		return text
+	}
+	return text + ": " + firstLine(why)
+}
+
+// hookText has the hook once: the message of one that failed begins with it.
+func hookText(e spec.Event) string {
+	if e.Message == "" {
+		return e.Hook + " is done"
+	}
+	kind, command, _ := strings.Cut(e.Hook, " ")
+	return e.Hook + " failed: " + firstLine(strings.TrimPrefix(e.Message, kind+` "`+command+`": `))
+}
+
+// lastLine is the last of what was written that says something.
+func lastLine(lines []string) string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if line := strings.TrimSpace(lines[i]); line != "" {
+			return line
+		}
+	}
+	return "nothing"
 }
 
 func startedText(e spec.Event) string {

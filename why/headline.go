@@ -63,13 +63,22 @@ func (q Question) stopped() string {
 	case d.Run == "" && v.Status.Starts == 0 && latest(q.Events, ofType(spec.EventStarted)) == nil:
 		return "was never started" + q.modeSays() + q.besides()
 	case d.Run == "":
-		return "has not been started since the host booted or the server was ended with its children" + q.modeSays() + q.besides()
+		return q.unasked() + q.modeSays() + q.besides()
 	}
 	text := "is stopped"
 	if v.Status.Reason != "" {
 		text += ": " + v.Status.Reason
 	}
 	return text + q.besides()
+}
+
+// unasked is that nobody has started a child since an end that nobody asked it for.
+func (q Question) unasked() string {
+	stopping := latest(q.Events, ofType(spec.EventStopping))
+	if stopping != nil && stopping.Cause == "" && stopping.At.After(q.startOfLatest()) {
+		return "was stopped with the server at " + moment(stopping.At, q.Now) + " and not started since"
+	}
+	return "has not been started since the host booted or the server was ended with its children"
 }
 
 // modeSays is what the startup mode has to do with a child that nobody started.

@@ -77,20 +77,22 @@ func Of(q Question) Answer {
 	return a
 }
 
-// joined has one event for each end of a run: what it wrote may have been learned
-// after the end itself.
+// joined has what a run wrote at last with its end: it may have been learned after
+// that.
 func joined(events []spec.Event) []spec.Event {
 	var whole []spec.Event
 	ends := map[uint64]int{}
 	for _, e := range events {
-		if e.Type == spec.EventExited {
-			if at, again := ends[e.Incarnation]; again && e.Incarnation != 0 {
-				if whole[at].LastLines == nil {
-					whole[at].LastLines = e.LastLines
-				}
-				continue
-			}
+		at, hasEnded := ends[e.Incarnation]
+		switch e.Type {
+		case spec.EventExited:
 			ends[e.Incarnation] = len(whole)
+		case spec.EventOutput:
+			if hasEnded {
+				whole[at].LastLines = e.LastLines
+			}
+			continue
+		default:
 		}
 		whole = append(whole, e)
 	}

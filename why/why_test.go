@@ -146,6 +146,12 @@ var cases = []struct {
 		View: spec.View{Name: "web", Spec: child("web"), Desired: spec.Desired{Generation: 2}, Status: spec.Status{Phase: spec.PhaseStopped, Starts: 0}}, Mode: spec.Quiet,
 		Events: log(commandBy(50*time.Hour, spec.VerbStart, "unix:0", 2), startedAs(50*time.Hour, 811, 1, spec.CauseCommand)),
 	}},
+	{"stopped with the server, and not started by the next", Question{
+		View: spec.View{Name: "web", Spec: child("web"), Desired: spec.Desired{Generation: 2}, Status: spec.Status{Phase: spec.PhaseStopped, Starts: 1}}, Mode: spec.Half,
+		Events: log(commandBy(50*time.Hour, spec.VerbStart, "unix:0", 2), startedAs(50*time.Hour, 811, 1, spec.CauseCommand),
+			at(time.Hour, spec.Event{Type: spec.EventStopping, Signal: 15, Message: "the server stops all children"}),
+			at(time.Hour, spec.Event{Type: spec.EventExited, Incarnation: 1, Asked: true, Exit: &spec.Exit{Incarnation: 1, Known: true, Signal: 15}})),
+	}},
 	{"there never was a good file", Question{
 		View: spec.View{Name: "web", FileError: "/srv/web.yml:3: foo: unknown key", Status: spec.Status{Phase: spec.PhaseStopped, Reason: "its file is invalid and there is no earlier version"}},
 	}},
@@ -202,7 +208,7 @@ var cases = []struct {
 				Failure: &spec.Failure{Generation: 3, Code: spec.HookFailed, Message: "prehook \"start db\": timed out"}}},
 		Events: log(commandBy(time.Hour, spec.VerbStart, "mode full", 2),
 			at(time.Hour, spec.Event{Type: spec.EventStarted, PID: 812, Incarnation: 1, Generation: 2}), commandBy(time.Minute, spec.VerbRestart, "unix:0", 3),
-			at(time.Second, spec.Event{Type: spec.EventHook, Hook: "prehook start db", Message: "timed out"})),
+			at(time.Second, spec.Event{Type: spec.EventHook, Hook: "prehook start db", Message: "prehook \"start db\": timed out"})),
 	}},
 	{"starting", Question{
 		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Running, "unix:0", 0),
@@ -281,7 +287,7 @@ var cases = []struct {
 		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Running, "unix:0", time.Hour),
 			Status: spec.Status{Phase: spec.PhaseFailed, Since: before(time.Minute), Reason: "exit 127", LastExit: lastExit(time.Minute, 1, 127)}},
 		Events: log(commandBy(time.Hour, spec.VerbStart, "unix:0", 3), startedAs(time.Hour, 812, 1, spec.CauseCommand), exitedWith(time.Minute, 1, 127, 59*time.Minute, 1),
-			at(time.Minute, spec.Event{Type: spec.EventExited, Incarnation: 1, LastLines: []string{"sh: serve: not found"}, Exit: lastExit(time.Minute, 1, 127)})),
+			at(time.Minute, spec.Event{Type: spec.EventOutput, Incarnation: 1, LastLines: []string{"sh: serve: not found"}})),
 	}},
 	{"failed, and its output is the server's", Question{
 		View: spec.View{Name: "web", Spec: func() *spec.Child { c := child("web"); c.Stdout = nil; return c }(), Desired: wanted(spec.Running, "unix:0", time.Hour),
@@ -319,6 +325,61 @@ var cases = []struct {
 	{"a name that a shell would read", Question{
 		View: spec.View{Name: "we b'\x1b[2J", Spec: child("x"), Desired: wanted(spec.Stopped, "\x1b]0;x", time.Minute), Status: spec.Status{Phase: spec.PhaseStopped}},
 	}},
+}
+
+func TestEventsInWords(t *testing.T) {
+	soon := now.Add(time.Minute)
+	for want, e := range map[string]spec.Event{
+		"its file is good again":                     {Type: spec.EventConfig, Config: spec.ConfigMended},
+		"its file is gone":                           {Type: spec.EventConfig, Config: spec.ConfigGone},
+		"prehook start db is done":                   {Type: spec.EventHook, Hook: "prehook start db"},
+		"it wrote last: no port":                     {Type: spec.EventOutput, LastLines: []string{"a", "no port", " "}},
+		"it wrote last: nothing":                     {Type: spec.EventOutput},
+		"killed with SIGKILL after its grace period": {Type: spec.EventKilled},
+		"SIGKILL to PIDs 1, 2, 3, 4, 5, 6, 7, 8 and 1 more, still alive after the grace period": {Type: spec.EventKilled, PIDs: []int{1, 2, 3, 4, 5, 6, 7, 8, 9}},
+		"1 event before this could not be written":                                              {Type: spec.EventLost, Lost: 1},
+		"the server ends, all children are stopped first, by root on this host":                 {Type: spec.EventServer, Message: "ends, all children are stopped first", By: "unix:0"},
+		"back-off, next start at 12:05:11":                                                      {Type: spec.EventBackOff, Next: &soon},
+		"ended":                                                                                 {Type: spec.EventExited},
+		"newer":                                                                                 {Type: "newer"},
+		"newer: and it says why":                                                                {Type: "newer", Message: "and it says why"},
+	} {
+		e.At = now
+		if got := Event(e, "", now); got != want {
+			t.Errorf("%s is %q, want %q", e.Type, got, want)
+		}
+	}
+}
+
+func TestWhoInWords(t *testing.T) {
+	for by, want := range map[string]string{
+		"unix:0": "root on h", "unix": "somebody on h", "unix:1000": "user 1000 on h",
+		"tcp:10.0.0.7": "10.0.0.7 without a key", "tcp:::1": "::1 without a key", "tcp:fe80::1%eth0": "fe80::1%eth0 without a key",
+		"ssh:ops@10.0.0.7": "key ops from 10.0.0.7", "ssh:a@b@::1": "key a@b from ::1", "ssh:x": "a key from x",
+		"old:ops@10.0.0.7": "key ops from 10.0.0.7 in the old protocol", "": "somebody unknown",
+		"prehook of web": "the prehook of web", "posthook of web": "the posthook of web", "mode half": "mode half", "repeat": "its repeat action",
+		"exit_with job": "the end of job, which exit_with names", "recovered": "the server, which found it running and had lost its state", "signal": "signal",
+	} {
+		if got := Who(by, "h"); got != want {
+			t.Errorf("%q is %q, want %q", by, got, want)
+		}
+	}
+}
+
+// However long a history is, the chain is one that people read.
+func TestALongChainIsCut(t *testing.T) {
+	events := []spec.Event{commandBy(time.Hour, spec.VerbStart, "unix:0", 3)}
+	for i := range 200 {
+		events = append(events, startedAs(time.Minute, i, uint64(i), spec.CausePolicy), exitedWith(time.Minute, uint64(i), i%7, time.Second, i))
+	}
+	a := Of(Question{View: spec.View{Name: "web", Spec: always("web"), Desired: wanted(spec.Running, "unix:0", time.Hour), Status: spec.Status{Phase: spec.PhaseStarting}},
+		Events: log(events...), Now: now})
+	if len(a.Chain) != mostSteps || !strings.HasPrefix(a.Chain[3].Text, "… ") || a.Chain[0].Event.Type != spec.EventCommand || a.Chain[mostSteps-1].Event.Incarnation != 199 {
+		t.Errorf("%d steps, %+v", len(a.Chain), a.Chain)
+	}
+	if n := a.Chain[3].Times + mostSteps - 1; n != 401 {
+		t.Errorf("%d steps are told of, want 401", n)
+	}
 }
 
 func TestAnswers(t *testing.T) {
