@@ -21,11 +21,7 @@ func (q Question) leading() (events []spec.Event, isWhole bool) {
 		if stop < 0 {
 			return q.Events, d.Generation == 0
 		}
-		// With the run that it stopped.
-		if begin := latestAt(q.Events[:stop], isBegin); begin >= 0 {
-			return q.Events[q.askedBefore(begin):], true
-		}
-		return q.Events[stop:], true
+		return q.Events[q.beforeStop(stop):], true
 	case d.Run == "":
 		// From the latest run on, if there was one.
 		if begin := latestAt(q.Events, isBegin); begin >= 0 {
@@ -33,7 +29,7 @@ func (q Question) leading() (events []spec.Event, isWhole bool) {
 		}
 		return q.Events, true
 	}
-	start := latestAt(q.Events, func(e spec.Event) bool { return e.Type == spec.EventCommand && e.Verb != spec.VerbStop })
+	start := latestAt(q.Events, isStart)
 	if start < 0 {
 		return q.Events, false
 	}
@@ -51,6 +47,23 @@ func (q Question) leading() (events []spec.Event, isWhole bool) {
 	return q.Events[start:], true
 }
 
+// beforeStop is where that begins which a stop ended: its run, or where that had
+// failed all that came of the command to start.
+func (q Question) beforeStop(stop int) int {
+	begin := latestAt(q.Events[:stop], isBegin)
+	if begin < 0 {
+		return stop
+	}
+	command := latestAt(q.Events[:begin], isStart)
+	if command >= 0 && latestAt(q.Events[begin:stop], isFailure) >= 0 {
+		return command
+	}
+	return q.askedBefore(begin)
+}
+
+// isStart: it asks for a run.
+func isStart(e spec.Event) bool { return e.Type == spec.EventCommand && e.Verb != spec.VerbStop }
+
 // askedBefore is where the command is that made a run begin at an event, or that
 // event itself where a policy did.
 func (q Question) askedBefore(begin int) int {
@@ -58,7 +71,7 @@ func (q Question) askedBefore(begin int) int {
 	for at > 0 && q.Events[at-1].Type == spec.EventHook {
 		at--
 	}
-	if at > 0 && q.Events[at-1].Type == spec.EventCommand && q.Events[at-1].Verb != spec.VerbStop {
+	if at > 0 && isStart(q.Events[at-1]) {
 		return at - 1
 	}
 	return begin
