@@ -13,21 +13,27 @@ import (
 
 // change carries out start, stop, restart or trystart.
 func (p *program) change(ctx context.Context, r request) error {
-	command := spec.Command{Verb: r.verb, Child: r.child, NoWait: r.noWait}
-	return fanOut(ctx, p, r, showing[spec.Outcome]{
-		text: func(w io.Writer, out spec.Outcome, prefix string) error {
-			lines := []string{outcomeText(out, r.noWait)}
+	command := spec.Command{Verb: r.verb, Child: r.child, NoWait: r.noWait, IfChanged: r.ifChanged}
+	return fanOut(ctx, p, r, showing[awaited]{
+		text: func(w io.Writer, a awaited, prefix string) error {
+			if r.wait.given() {
+				return writeLines(w, []string{reachedLine(a, r.wait)}, prefix)
+			}
+			lines := []string{outcomeText(a.Outcome, r.noWait)}
 			if !r.noWait && r.verb != spec.VerbStop {
-				lines = append(lines, lastLines(out.Status.LastLines)...)
+				lines = append(lines, lastLines(a.Status.LastLines)...)
 			}
 			return writeLines(w, lines, prefix)
 		},
-	}, func(ctx context.Context, c *control.Client) (spec.Outcome, error) {
+	}, func(ctx context.Context, c *control.Client) (awaited, error) {
+		if r.wait.given() {
+			return p.doAndWait(ctx, r, c, command)
+		}
 		outcome, err := c.Do(ctx, command)
 		if err == nil && r.rolling {
-			outcome, err = settled(ctx, c, outcome)
+			outcome, err = p.settled(ctx, r, c, outcome)
 		}
-		return outcome, waitedTooLong(r, err)
+		return awaited{Outcome: outcome}, waitedTooLong(r, err)
 	})
 }
 
@@ -59,6 +65,8 @@ func (p *program) info(ctx context.Context, r request) error {
 // outcomeText says in a line what a command did.
 func outcomeText(out spec.Outcome, written bool) string {
 	switch {
+	case out.Unchanged && out.Child != spec.All:
+		return unchangedText(out)
 	case written && out.Child == spec.All:
 		return fmt.Sprintf("all: %s is written", out.Verb)
 	case written:
@@ -92,9 +100,41 @@ var allDone = map[spec.Verb]string{
 	spec.VerbTrystart: "all children started anew",
 }
 
+func unchangedText(out spec.Outcome) string {
+	if p := out.Status.Process; p != nil {
+		return fmt.Sprintf("%s unchanged, PID %d", out.Child, p.PID)
+	}
+	return out.Child + " unchanged"
+}
+
+// allText says what a command for all children did, and whom it spared.
+func allText(out spec.Outcome) string {
+	unchanged := 0
+	var others []string
+	for _, part := range out.Children {
+		if part.Unchanged {
+			unchanged++
+		} else {
+			others = append(others, part.Child)
+		}
+	}
+	const most = 20
+	switch {
+	case out.Unchanged || unchanged > 0 && len(others) == 0:
+		return "all children unchanged"
+	case unchanged == 0:
+		return allDone[out.Verb]
+	}
+	names := strings.Join(others[:min(len(others), most)], ", ")
+	if more := len(others) - most; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("started anew: %s; %d unchanged", names, unchanged)
+}
+
 func doneText(out spec.Outcome) string {
 	if out.Child == spec.All {
-		return allDone[out.Verb]
+		return allText(out)
 	}
 	done := "started"
 	switch {

@@ -61,21 +61,25 @@ type encoder struct {
 	format format
 	keyed  bool
 	begun  bool
+	// always: one host alone has what stands for an answer, too.
+	always bool
 	// left are the hosts whose answers are still to be added: a comma stands in
 	// the line of what it follows, so that no line is left open meanwhile.
 	left int
 }
 
 func newEncoder(w io.Writer, r request) *encoder {
-	return &encoder{w: w, format: r.format, keyed: r.many, left: len(r.hosts)}
+	return &encoder{w: w, format: r.format, keyed: r.many, always: r.classed, left: len(r.hosts)}
 }
 
 // encode is how the answer of h is printed, or what stands for it when there is
 // err; nil where nothing does.
 func (e *encoder) encode(h fleet.Host, answer any, err error) ([]byte, error) {
 	switch {
-	case !e.keyed && err != nil:
+	case !e.keyed && err != nil && !e.always:
 		return nil, nil
+	case !e.keyed && err != nil:
+		return encode(e.format, failureOf(err), "")
 	case !e.keyed:
 		return encode(e.format, answer, "")
 	case err != nil:

@@ -74,6 +74,7 @@ func (p *program) remoteCommand() *cobra.Command {
 	for _, v := range verbCommands("") {
 		root.AddCommand(p.verbCommand(v))
 	}
+	root.AddCommand(p.waitCommand(), p.diffCommand())
 	root.AddCommand(p.logsCommand(), p.rotateCommand(), p.upgradeCommand(), p.versionCommand())
 	root.AddCommand(p.whyCommand(), p.eventsCommand())
 	root.SetHelpCommand(helpCommand(root))

@@ -14,10 +14,20 @@ const (
 	exitUsage       = 2
 	exitNotRunning  = 3
 	exitUnreachable = 4
+	// With --wait, and of `kita wait`.
+	exitLate        = 5
+	exitChildFailed = 6
+	exitConfig      = 7
+	exitSuperseded  = 8
+	// exitDiffers is of `kita diff --exit-code`.
+	exitDiffers = 9
 )
 
-// severity orders the exit statuses, the harmless first.
-var severity = []int{exitOK, exitNotRunning, exitFailed, exitUnreachable, exitUsage}
+// severity orders the exit statuses, the harmless first. exitFailed comes before
+// what tells more: it is also that of hosts that were not asked after a failure.
+var severity = []int{
+	exitOK, exitDiffers, exitNotRunning, exitFailed, exitLate, exitSuperseded, exitChildFailed, exitConfig, exitUnreachable, exitUsage,
+}
 
 // worst is the status that stands for both.
 func worst(a, b int) int {

@@ -53,7 +53,7 @@ func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing
 		next    = 0
 	)
 	for at, result := range fleet.Stream(ctx, r.hosts, r.limits(), fn) {
-		progress.count(exitStatus(result.Err) != exitOK)
+		progress.count(r.statusOf(result.Err) != exitOK)
 		waiting[at] = result
 		for result, there := waiting[next]; there; result, there = waiting[next] {
 			delete(waiting, next)
@@ -64,7 +64,7 @@ func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing
 				result.Err = err
 				text, _ = out.encode(result.Host, nil, err)
 			}
-			s := exitStatus(result.Err)
+			s := r.statusOf(result.Err)
 			if result.Err == nil && show.judge != nil {
 				s = show.judge(result.Value)
 			}

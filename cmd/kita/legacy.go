@@ -27,6 +27,10 @@ func (r request) checkLegacy(f flags) error {
 		return usagef(old+"whose answers are text: leave out -o %s", r.format)
 	case r.noWait:
 		return usagef(old + "in which --no-wait cannot be said")
+	case r.wait.given():
+		return usagef(old+"in which --wait %v cannot be said", r.wait)
+	case r.ifChanged:
+		return usagef(old + "in which --if-changed cannot be said")
 	case r.rolling:
 		return usagef(old + "which does not say enough for --serial and --max-unavailable")
 	case f.socket != "":

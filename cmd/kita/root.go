@@ -28,7 +28,8 @@ With a private key a server is asked over SSH; KEY is its file, or agent:NAME fo
 one that the ssh-agent has. 'on ssh://user@host' goes through the host's own sshd.
 
 Exit status: 0 all well, 1 refused or failed, 2 wrong use, 3 not running
-(check NAME), 4 unreachable; of several hosts the worst.`
+(check NAME), 4 unreachable; of several hosts the worst. With --wait, and of wait
+and diff, further ones tell the class of a failure: see kita wait --help.`
 
 // verbCommand describes one command to a server.
 type verbCommand struct {
@@ -74,6 +75,7 @@ func (p *program) rootCommand(words []string) *cobra.Command {
 	root.AddCommand(p.explainCommand(), p.schemaCommand())
 	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand(), p.proxyCommand())
 	root.AddCommand(p.logsCommand(), p.rotateCommand())
+	root.AddCommand(p.waitCommand(), p.diffCommand())
 	root.AddCommand(p.whyCommand(), p.eventsCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
@@ -89,6 +91,10 @@ func (p *program) commandNamed(name string) *cobra.Command {
 		return p.serveCommand()
 	case "logs":
 		return p.logsCommand()
+	case "wait":
+		return p.waitCommand()
+	case "diff":
+		return p.diffCommand()
 	case "why":
 		return p.whyCommand()
 	}

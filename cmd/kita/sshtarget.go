@@ -88,6 +88,10 @@ func askOld(ctx context.Context, r request, host *sshhost.Host, err error) error
 		return fmt.Errorf("%w: its answers are plain text, leave out -o %s", only, r.format)
 	case r.rolling:
 		return fmt.Errorf("%w: it does not say enough for --serial and --max-unavailable", only)
+	case r.wait.given():
+		return fmt.Errorf("%w: it does not know --wait", only)
+	case r.ifChanged:
+		return fmt.Errorf("%w: it does not know --if-changed", only)
 	case r.noWait:
 		return fmt.Errorf("%w: it does not know --no-wait", only)
 	}

@@ -32,7 +32,10 @@ type flags struct {
 	output   string
 	timeout  time.Duration
 	noWait   bool
-	socket   string
+	wait     condition
+	// ifChanged belongs to trystart.
+	ifChanged bool
+	socket    string
 	// passphraseFile, hostKeyChecking and legacy belong to with.
 	passphraseFile  string
 	hostKeyChecking string
@@ -50,6 +53,9 @@ const (
 	checkingFlag   = "host-key-checking"
 	hostsFileFlag  = "hosts-file"
 	socketFlag     = "socket"
+	waitFlag       = "wait"
+	ifChangedFlag  = "if-changed"
+	timeoutFlag    = "timeout"
 )
 
 // isGiven tells whether the flag is on the command line.
@@ -70,9 +76,16 @@ func (f *flags) registerAnswer(c *cobra.Command, verb spec.Verb) {
 	set := c.Flags()
 	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
 	f.timeout = defaultTimeout
-	set.Var(lengthValue{&f.timeout}, "timeout", "how long each host may take")
+	set.Var(lengthValue{&f.timeout}, timeoutFlag, "how long each host may take")
+	f.fan.given = set.Changed
 	if verb.Changes() {
 		set.BoolVar(&f.noWait, "no-wait", false, "return once the wish is written, before it is fulfilled")
+	}
+	if verb.Changes() && verb != spec.VerbStop {
+		set.Var(conditionValue{&f.wait, commandAims}, waitFlag, "what the child has to come to: `running`, stable=10s, exited or exited=CODE; see kita wait --help for the exit status")
+	}
+	if verb == spec.VerbTrystart {
+		set.BoolVar(&f.ifChanged, ifChangedFlag, false, "leave alone what runs with what its file says now")
 	}
 }
 
@@ -89,6 +102,9 @@ func (f *flags) registerPlace(c *cobra.Command, verb spec.Verb) {
 		f.registerRolling(c)
 	}
 	_ = c.RegisterFlagCompletionFunc("output", completeFormats)
+	if c.Flags().Lookup(waitFlag) != nil {
+		_ = c.RegisterFlagCompletionFunc(waitFlag, completeConditions(commandAims))
+	}
 	_ = c.RegisterFlagCompletionFunc(checkingFlag, cobra.FixedCompletions([]string{string(acceptNew), string(strict)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -107,6 +123,13 @@ type request struct {
 	format   format
 	timeout  time.Duration
 	noWait   bool
+	// wait is what a child is to come to, ifChanged spares those that have not
+	// changed.
+	wait      condition
+	ifChanged bool
+	// classed: the exit status tells the class of a failure, and JSON has its code
+	// also where one host alone is asked.
+	classed bool
 	// key is the private key of `with`, a file or agent:NAME; empty for none.
 	key string
 	// keys are the private keys of all hosts, hostKeys the servers that the
@@ -138,7 +161,8 @@ func (p *program) serverRequest(args []string, f flags) (request, error) {
 
 // understand checks words and flags together.
 func (p *program) understand(verb spec.Verb, words control.Words, f flags) (request, error) {
-	r := request{verb: verb, child: words.Child, format: format(f.output), timeout: f.timeout, noWait: f.noWait}
+	r := request{verb: verb, child: words.Child, format: format(f.output), timeout: f.timeout, noWait: f.noWait,
+		wait: f.wait, ifChanged: f.ifChanged, classed: f.wait.given()}
 	switch r.format {
 	case formatText, formatWide, formatJSON, formatYAML:
 	default:
@@ -146,6 +170,15 @@ func (p *program) understand(verb spec.Verb, words control.Words, f flags) (requ
 	}
 	if f.timeout <= 0 {
 		return request{}, usagef("--timeout %v: it must be longer than nothing", f.timeout)
+	}
+	if f.wait.given() {
+		if f.noWait {
+			return request{}, usagef("--wait %v and --no-wait contradict each other, give one of them", f.wait)
+		}
+		var err error
+		if r.timeout, err = f.wait.bound(f.timeout, f.isGiven(timeoutFlag)); err != nil {
+			return request{}, err
+		}
 	}
 	if p.through != nil {
 		return p.remoteRequest(r, words)

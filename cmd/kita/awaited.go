@@ -1,0 +1,103 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"kita/control"
+	"kita/spec"
+)
+
+// awaited is what a command did, and what came of it.
+type awaited struct {
+	spec.Outcome
+	// Reached is what was waited for, where that was with --wait.
+	Reached string `json:"reached,omitempty"`
+}
+
+// doAndWait carries out a command that is to be waited for. The server answers once
+// the wish is on its disk: who waited for more there would not know what became of
+// it where the server is killed meanwhile.
+func (p *program) doAndWait(ctx context.Context, r request, c *control.Client, command spec.Command) (awaited, error) {
+	command.NoWait = true
+	out, err := c.Do(ctx, command)
+	if err != nil {
+		return awaited{Outcome: out}, waitedTooLong(r, err)
+	}
+	expected, err := expectations(ctx, r, c, out, r.wait)
+	if err == nil {
+		err = p.await(ctx, r, c, expected)
+	}
+	if isCode(err, forbidden) {
+		err = spec.Refuse(forbidden, out.Verb, out.Child, "%s %s: it is written; what comes of it is not for this key to see: %v", out.Verb, out.Child, err)
+	}
+	if err == nil && out.Child != spec.All {
+		tellSeen(&out, expected[0].latest)
+	}
+	return awaited{out, r.wait.String()}, err
+}
+
+// tellSeen fills in what a server tells that is waited for.
+func tellSeen(out *spec.Outcome, v spec.View) {
+	out.Status = v.Status
+	config := v.Spec
+	if p := v.Status.Process; p != nil && p.Config != nil {
+		config = p.Config
+	}
+	if config == nil || out.Unchanged {
+		return
+	}
+	out.Prehook, out.Repeat = config.Prehook, config.Repeat
+	if out.Verb == spec.VerbTrystart && out.WasRunning {
+		out.Posthook = config.Posthook
+	}
+}
+
+// expectations are what a command leaves to be waited for.
+func expectations(ctx context.Context, r request, c *control.Client, out spec.Outcome, want condition) ([]*expectation, error) {
+	if out.Child != spec.All {
+		e := &expectation{child: out.Child, want: want, verb: out.Verb, generation: out.Generation, unchanged: out.Unchanged}
+		if p := out.Status.Process; out.Unchanged && p != nil {
+			e.first = p.Incarnation
+		}
+		return []*expectation{e}, nil
+	}
+	var expected []*expectation
+	if out.Children != nil && want.aim != aimWell {
+		for _, part := range out.Children {
+			expected = append(expected, &expectation{child: part.Child, want: want, verb: out.Verb, generation: part.Generation,
+				unchanged: part.Unchanged, first: part.Incarnation, several: true})
+		}
+		return expected, nil
+	}
+	// In a rolling change also those count that were in back-off before; a server
+	// that is older, or tells less to this key, does not say whom it started.
+	views, err := c.List(ctx)
+	for _, v := range views {
+		if v.Desired.Run == spec.Running {
+			expected = append(expected, &expectation{child: v.Name, want: want, verb: out.Verb, generation: v.Desired.Generation, several: true})
+		}
+	}
+	return expected, err
+}
+
+// await waits for what is expected.
+func (p *program) await(ctx context.Context, r request, c *control.Client, expected []*expectation) error {
+	w := newWatcher(c, r.timeout, expected)
+	w.once = p.through != nil
+	return w.await(ctx)
+}
+
+// reachedLine says what a command did, and that it has come to what was waited for.
+func reachedLine(a awaited, want condition) string {
+	text := outcomeText(a.Outcome, false)
+	if a.Child == spec.All {
+		return fmt.Sprintf("%s: %s", text, cmp.Or(a.Reached, "done"))
+	}
+	if want.aim == aimExited {
+		// It says so already.
+		return text
+	}
+	return text + ", " + want.reachedText(a.Status)
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"kita/spec"
+)
+
+// expectation is one child that is waited for. It is a function of the views that
+// it is shown, one after the other: no clock, no server.
+type expectation struct {
+	child string
+	want  condition
+	// verb is the command that was given; empty where nothing was.
+	verb spec.Verb
+	// generation is the one that the command wrote. Without a command it is that of
+	// the view before, so that a restart is noticed.
+	generation uint64
+	// unchanged: the command found the run of first as it is to be.
+	unchanged bool
+	// first is the run that is waited for, or the first of those; 0 until it is known.
+	first uint64
+	// several: it is one of all, where a child that is done is no failure.
+	several bool
+
+	// latest is the view that was shown last.
+	latest spec.View
+	// run is the process that lives, and since when it is known to, by the clock of
+	// this host.
+	run   uint64
+	since time.Time
+	done  bool
+}
+
+// look takes in how the child stands at now. age is how old its process is at
+// least, 0 where that is not known. due is when it will have come to what is waited
+// for if nothing changes; zero means that only a change can bring it. The error
+// says that it cannot come any more.
+func (e *expectation) look(v spec.View, now time.Time, age time.Duration) (due time.Time, failure *spec.Refusal) {
+	e.latest = v
+	if p := v.Status.Process; p == nil {
+		e.run = 0
+	} else if p.Incarnation != e.run {
+		e.run, e.since = p.Incarnation, now
+	}
+	if e.run != 0 {
+		if born := now.Add(-age); age > 0 && born.Before(e.since) {
+			e.since = born
+		}
+	}
+	if waits, failure := e.settle(v); waits || failure != nil {
+		return due, failure
+	}
+	switch e.want.aim {
+	case aimWell:
+		e.done, failure = fares(e.child, v.Status)
+	case aimStopped:
+		e.done = isAtRest(v) && v.Status.Process == nil
+	case aimExited:
+		failure = e.lookForEnd(v)
+	default:
+		due, failure = e.lookForLife(v, now)
+	}
+	return due, failure
+}
+
+// settle tells whether what was commanded is still to be done, or why it will not
+// be. It learns which run is meant.
+func (e *expectation) settle(v spec.View) (waits bool, failure *spec.Refusal) {
+	s, settled := v.Status, v.Status.ObservedGeneration >= v.Desired.Generation
+	if e.verb == "" {
+		if v.Desired.Generation != e.generation {
+			// Another command: what its run does counts.
+			e.generation, e.first = v.Desired.Generation, 0
+		}
+		waits = !settled && v.Desired.Run == spec.Running && e.want.aim != aimStopped
+	} else {
+		switch f := s.Failure; {
+		case v.Desired.Generation > e.generation:
+			return false, e.refuse(spec.Superseded, "%s %s: another command came after it: %s", e.verb, e.child, wishText(v.Desired))
+		case s.ObservedGeneration < e.generation:
+			return true, nil
+		case f != nil && f.Generation == e.generation && !e.unchanged && e.want.aim != aimWell:
+			return false, e.refuse(f.Code, "cannot %s %s: %s", e.verb, e.child, f.Message)
+		}
+	}
+	if e.first == 0 && !waits {
+		e.first = latestRun(s)
+		if e.verb != "" {
+			e.first -= min(e.first, s.Restarts)
+		}
+	}
+	return waits, nil
+}
+
+// lookForLife is for running and stable.
+func (e *expectation) lookForLife(v spec.View, now time.Time) (due time.Time, failure *spec.Refusal) {
+	s := v.Status
+	alive := s.Process != nil && (s.Phase == spec.PhaseStarting || s.Phase == spec.PhaseRunning)
+	switch {
+	case e.verb != "" && latestRun(s) != e.first:
+		return due, e.ended(e.first)
+	case alive && e.want.aim == aimRunning:
+		e.done = s.Phase == spec.PhaseRunning
+		return due, nil
+	case alive:
+		due = e.since.Add(e.want.length)
+		e.done = !now.Before(due)
+		return due, nil
+	case e.verb != "":
+		if s.Phase == spec.PhaseExited && e.several {
+			e.done = true
+			return due, nil
+		}
+		return due, e.ended(e.first)
+	case !isAtRest(v):
+		return due, nil
+	case s.Phase == spec.PhaseExited && e.several:
+		e.done = true
+		return due, nil
+	case s.Phase == spec.PhaseStopped:
+		return due, e.refuse(spec.NotRunning, "%s does not run, and nothing is going to start it: %s", e.child, wishText(v.Desired))
+	}
+	return due, e.ended(latestRun(s))
+}
+
+// lookForEnd is for exited. An end that is not the one waited for is waited out
+// where the restart policy starts the child again.
+func (e *expectation) lookForEnd(v spec.View) *spec.Refusal {
+	s := v.Status
+	if v.Desired.Run != spec.Running {
+		// How it ends now is the doing of who stopped it.
+		if !isAtRest(v) {
+			return nil
+		}
+		if latestRun(s) == 0 {
+			return e.refuse(spec.NotRunning, "%s has never run, and nothing is going to start it: %s", e.child, wishText(v.Desired))
+		}
+		return e.refuse(spec.Superseded, "%s was stopped before it had ended by itself: %s", e.child, wishText(v.Desired))
+	}
+	for _, exit := range exits(s) {
+		if exit.Incarnation >= e.first && e.isWanted(exit) {
+			// It is told with this end, whatever came after.
+			e.latest.Status.LastExit = &exit
+			e.done = true
+			return nil
+		}
+	}
+	if !isAtRest(v) {
+		return nil
+	}
+	return e.ended(latestRun(s))
+}
+
+func (e *expectation) isWanted(exit spec.Exit) bool {
+	if e.want.code != nil {
+		return exit.Known && exit.Signal == 0 && exit.Code == *e.want.code
+	}
+	var restart spec.Restart
+	if e.latest.Spec != nil {
+		restart = e.latest.Spec.Restart
+	}
+	return restart.IsSuccess(exit)
+}
+
+// ended is the failure of a run that has ended, or has never begun.
+func (e *expectation) ended(run uint64) *spec.Refusal {
+	s := e.latest.Status
+	how := cmp.Or(s.Reason, "it is "+string(s.Phase))
+	for _, exit := range exits(s) {
+		if exit.Incarnation == run {
+			how = exitText(exit)
+		}
+	}
+	what := "has ended"
+	switch {
+	case e.unchanged:
+		what = "was unchanged, and has ended since"
+	case e.verb != "":
+		what = "was started, and has ended since"
+	}
+	text := fmt.Sprintf("%s %s: %s", e.child, what, how)
+	switch {
+	case s.Phase == spec.PhaseExited && e.want.aim != aimExited:
+		text += "; for one that is to end, wait for exited"
+	case s.Reason != "" && s.Reason != how && s.Phase == spec.PhaseFailed:
+		text += " (" + s.Reason + ")"
+	}
+	refusal := e.refuse(spec.ChildFailed, "%s", text)
+	refusal.LastLines = s.LastLines
+	return refusal
+}
+
+// late is the failure of a child that has not come so far in time.
+func (e *expectation) late(timeout time.Duration) *spec.Refusal {
+	s := e.latest.Status
+	how := "nothing is known of it yet"
+	if s.Phase != "" {
+		how = "it is " + string(s.Phase)
+		if s.Reason != "" {
+			how += ": " + s.Reason
+		}
+	}
+	refusal := e.refuse(spec.TimedOut, "%s: waited %v for %v, %s", e.child, timeout, e.want, how)
+	refusal.LastLines = s.LastLines
+	return refusal
+}
+
+// gone is what becomes of it when there is no such child any more.
+func (e *expectation) gone() *spec.Refusal {
+	if e.want.aim == aimStopped && e.latest.Name != "" {
+		e.done = true
+		return nil
+	}
+	return e.refuse(spec.NotFound, "%s has been forgotten: its file is gone, and it does not run", e.child)
+}
+
+func (e *expectation) refuse(code spec.Code, format string, args ...any) *spec.Refusal {
+	return spec.Refuse(code, e.verb, e.child, format, args...)
+}
+
+// isAtRest: nothing is alive, and nothing is going to start it but a command.
+func isAtRest(v spec.View) bool {
+	s := v.Status
+	switch s.Phase {
+	case spec.PhaseStopped, spec.PhaseExited, spec.PhaseFailed:
+		return s.ObservedGeneration >= v.Desired.Generation && s.RepeatAt == nil
+	}
+	return false
+}
+
+// latestRun is the incarnation that lives, or was the last; 0 where none was.
+func latestRun(s spec.Status) uint64 {
+	switch {
+	case s.Process != nil:
+		return s.Process.Incarnation
+	case s.LastExit != nil:
+		return s.LastExit.Incarnation
+	}
+	return 0
+}
+
+// exits are those that are remembered, oldest first.
+func exits(s spec.Status) []spec.Exit {
+	if len(s.History) == 0 && s.LastExit != nil {
+		return []spec.Exit{*s.LastExit}
+	}
+	return s.History
+}
+
+// wishText says what is wanted of a child, and who says so.
+func wishText(d spec.Desired) string {
+	if d.Run == "" {
+		return "nobody has asked for it"
+	}
+	text := "it is to be " + string(d.Run)
+	if d.By != "" {
+		text += ", by " + d.By
+	}
+	return text
+}
