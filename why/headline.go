@@ -113,7 +113,12 @@ func (q Question) running() string {
 	if s.Process == nil {
 		return "is running"
 	}
-	return fmt.Sprintf("is running since %s, PID %d: %s", moment(s.Process.StartedAt, q.Now), s.Process.PID, q.startedBy()) + q.besides()
+	text := fmt.Sprintf("is running since %s, PID %d: %s", moment(s.Process.StartedAt, q.Now), s.Process.PID, q.startedBy())
+	if s.Reason != "" && (s.Failure == nil || s.Failure.Message != s.Reason) {
+		// A restart that waits for its prehook, say.
+		text += "; " + q.hookReason(s.Reason)
+	}
+	return text + q.besides()
 }
 
 func (q Question) stopping() string {
@@ -129,6 +134,10 @@ func (q Question) stopping() string {
 		text += ", " + asked(spec.VerbStop, d.By, q.Host)
 	case d.Run == spec.Running && s.ObservedGeneration < d.Generation:
 		text += ", to be " + asked(spec.VerbRestart, d.By, q.Host)
+	case s.Reason == "":
+		if e := latest(q.Events, ofType(spec.EventStopping)); e != nil && e.Message != "" && e.At.After(q.startOfLatest()) {
+			text += ", because " + firstLine(e.Message)
+		}
 	}
 	switch {
 	case s.Reason != "":
@@ -302,7 +311,7 @@ func (q Question) phaseAge() string { return Ago(q.Now.Sub(q.View.Status.Since))
 func (q Question) besides() string {
 	v := q.View
 	var parts []string
-	if f := v.Status.Failure; f != nil && f.Message != v.Status.Reason && f.Generation == v.Desired.Generation {
+	if f := v.Status.Failure; f != nil && f.Generation == v.Desired.Generation && (f.Message != v.Status.Reason || v.Status.Phase == spec.PhaseRunning) {
 		parts = append(parts, "what was asked for last failed: "+firstLine(f.Message))
 	}
 	switch {

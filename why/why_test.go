@@ -1,6 +1,7 @@
 package why
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -209,6 +210,24 @@ var cases = []struct {
 		Events: log(commandBy(time.Hour, spec.VerbStart, "mode full", 2),
 			at(time.Hour, spec.Event{Type: spec.EventStarted, PID: 812, Incarnation: 1, Generation: 2}), commandBy(time.Minute, spec.VerbRestart, "unix:0", 3),
 			at(time.Second, spec.Event{Type: spec.EventHook, Hook: "prehook start db", Message: "prehook \"start db\": timed out"})),
+	}},
+	{"running, and its restart waits for its prehook", Question{
+		View: spec.View{Name: "web", Spec: func() *spec.Child {
+			c := child("web")
+			c.Prehook = &spec.Hook{Verb: spec.VerbRestart, Child: "db"}
+			return c
+		}(), Desired: wanted(spec.Running, "unix:0", time.Second),
+			Status: spec.Status{Phase: spec.PhaseRunning, Process: process(child("web"), time.Hour, 812, 1), Reason: `prehook "restart db" is running`}},
+		Events: log(commandBy(time.Hour, spec.VerbStart, "mode full", 2),
+			at(time.Hour, spec.Event{Type: spec.EventStarted, PID: 812, Incarnation: 1, Generation: 2}), commandBy(time.Second, spec.VerbRestart, "unix:0", 3)),
+		Hooked: &Question{View: spec.View{Name: "db", Spec: child("db"), Desired: wanted(spec.Running, "prehook of web", time.Second),
+			Status: spec.Status{Phase: spec.PhaseStopping, Since: before(time.Second), Process: process(child("db"), time.Hour, 300, 1)}}},
+	}},
+	{"stopping with the server", Question{
+		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Running, "unix:0", time.Hour),
+			Status: spec.Status{Phase: spec.PhaseStopping, Since: before(time.Second), ObservedGeneration: 3, Process: process(child("web"), time.Hour, 812, 1)}},
+		Events: log(commandBy(time.Hour, spec.VerbStart, "unix:0", 3), startedAs(time.Hour, 812, 1, spec.CauseCommand),
+			at(time.Second, spec.Event{Type: spec.EventStopping, Signal: 15, Message: "the server stops all children"})),
 	}},
 	{"starting", Question{
 		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Running, "unix:0", 0),
@@ -421,4 +440,29 @@ func TestAnswers(t *testing.T) {
 	if b.String() != string(want) {
 		t.Errorf("%s differs, run the test with -update if that is meant\ngot:\n%s", path, b.String())
 	}
+}
+
+// FuzzOf: whatever a server says, there is an answer of one sentence.
+func FuzzOf(f *testing.F) {
+	for _, tt := range cases {
+		text, err := json.Marshal(tt.q)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var q Question
+		if json.Unmarshal(text, &q) != nil {
+			t.Skip()
+		}
+		q.Now = now
+		if q.Hooked != nil {
+			q.Hooked.Now = now
+		}
+		a := Of(q)
+		if !strings.HasPrefix(a.Summary, q.View.Name+" ") || a.Chain == nil || len(a.Chain) > mostSteps {
+			t.Errorf("%q, %d steps", a.Summary, len(a.Chain))
+		}
+	})
 }
