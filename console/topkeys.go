@@ -1,0 +1,176 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	tea "charm.land/bubbletea/v2"
+
+	"kita/spec"
+)
+
+// help is what ? shows.
+var help = []string{
+	"up, down, j, k    select a child           home, end, g, G   the first, the last",
+	"page up, down     a screen further         /                 filter by name, host, phase",
+	"s                 sort by another column   esc               no filter, back",
+	"S                 start it                 T                 stop it",
+	"R                 restart it               w                 why it is in its state",
+	"z                 wrap or cut its output   q, Ctrl-C         quit",
+	"",
+	"CPU is percent of one processor, memory what the kernel could not take back at",
+	"once, both of the whole child. Only what is on the screen is measured.",
+}
+
+// commands are the keys of those.
+var commands = map[string]spec.Verb{"S": spec.VerbStart, "T": spec.VerbStop, "R": spec.VerbRestart}
+
+// doing says that a command is under way.
+var doing = map[spec.Verb]string{spec.VerbStart: "starting", spec.VerbStop: "stopping", spec.VerbRestart: "restarting"}
+
+// key does what a key asks for.
+func (m *Top) key(k tea.KeyPressMsg) tea.Cmd {
+	name := k.String()
+	if name == "ctrl+c" {
+		return tea.Quit
+	}
+	if name == "ctrl+z" {
+		return tea.Suspend
+	}
+	switch m.mode {
+	case filtering:
+		m.editFilter(k)
+	case confirming:
+		return m.confirm(name)
+	case reading:
+		// Any key goes back.
+		m.mode, m.page = browsing, nil
+	case browsing:
+		return m.browse(name)
+	}
+	return nil
+}
+
+func (m *Top) browse(name string) tea.Cmd {
+	page := max(m.tableRoom()-1, 1)
+	switch name {
+	case "q":
+		return tea.Quit
+	case "up", "k":
+		m.move(-1)
+	case "down", "j":
+		m.move(1)
+	case "pgup", "ctrl+b":
+		m.move(-page)
+	case "pgdown", "ctrl+f", "space":
+		m.move(page)
+	case "home", "g":
+		m.move(-len(m.order))
+	case "end", "G":
+		m.move(len(m.order))
+	case "s":
+		m.sort = (m.sort + 1) % sortColumns
+		if m.sort == byHost && !m.many {
+			m.sort++
+		}
+		m.unsorted = true
+		m.say("", "sorted by "+m.sort.String())
+	case "z":
+		m.output.wrap = !m.output.wrap
+	case "/":
+		m.mode = filtering
+	case "esc":
+		m.filter, m.unsorted = "", true
+		m.say("", "")
+	case "?":
+		m.mode, m.page = reading, help
+	case "w":
+		if m.at() >= 0 {
+			key := m.selected
+			m.say("", "asking why")
+			return func() tea.Msg { return m.src.why(key) }
+		}
+	case "S", "T", "R":
+		if m.at() >= 0 {
+			m.mode, m.verb, m.target = confirming, commands[name], m.selected
+		}
+	}
+	return nil
+}
+
+// move moves the cursor by so many rows.
+func (m *Top) move(by int) {
+	if len(m.order) == 0 {
+		return
+	}
+	m.selected = m.order[min(max(m.at()+by, 0), len(m.order)-1)].key
+}
+
+// editFilter takes a key of the filter's text.
+func (m *Top) editFilter(k tea.KeyPressMsg) {
+	switch k.String() {
+	case "enter":
+		m.mode = browsing
+	case "esc":
+		m.mode, m.filter = browsing, ""
+	case "backspace":
+		_, size := utf8.DecodeLastRuneInString(m.filter)
+		m.filter = m.filter[:len(m.filter)-size]
+	case "ctrl+u":
+		m.filter = ""
+	default:
+		const longest = 64
+		if len(m.filter) < longest {
+			m.filter += k.Text
+		}
+	}
+	m.unsorted = true
+}
+
+// question is what is to be confirmed.
+func (m *Top) question() string {
+	text := fmt.Sprintf("%s %s", m.verb, m.words.Printable(m.target.name))
+	if host := m.hosts[m.target.host].name; host != "" {
+		text += " on " + m.words.Printable(host)
+	}
+	return text + "? y/n"
+}
+
+// confirm takes the answer. Nothing but y is a yes.
+func (m *Top) confirm(name string) tea.Cmd {
+	m.mode = browsing
+	if name != "y" && name != "Y" {
+		m.say("", "nothing is done")
+		return nil
+	}
+	key, verb := m.target, m.verb
+	m.say("", doing[verb]+" "+m.words.Printable(key.name))
+	return func() tea.Msg { return m.src.do(key, verb) }
+}
+
+// tell shows what became of a command.
+func (m *Top) tell(d done) {
+	on := ""
+	if host := m.hosts[d.key.host].name; host != "" {
+		on = host + ": "
+	}
+	if d.err != nil {
+		m.say(red, on+m.words.Error(d.err))
+		return
+	}
+	m.say(green, on+m.words.Outcome(d.out))
+}
+
+// answer shows why.
+func (m *Top) answer(a whyAnswer) {
+	if a.err != nil {
+		m.say(red, m.words.Error(a.err))
+		return
+	}
+	m.say("", "")
+	m.mode, m.page = reading, strings.Split(strings.TrimRight(a.text, "\n"), "\n")
+}
+
+// say sets the last line. The text may be a host's own.
+func (m *Top) say(colour, text string) { m.status, m.statusColour = m.words.Printable(text), colour }
