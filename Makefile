@@ -17,7 +17,7 @@ N ?= 1
 CHAOS_TIMEOUT ?= $(shell echo $$(( 60 * $(N) )))m
 
 # What the client is made of; it also has to compile for macOS.
-CLIENT := ./spec/... ./control/... ./cmd/...
+CLIENT := ./spec/... ./control/... ./console/... ./cmd/...
 
 # The race detector needs a C compiler.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
