@@ -358,6 +358,8 @@ func (r *Reconciler) discard(f spec.Found, live []spec.Found) {
 	switch {
 	case err == nil:
 		r.signal(f.Child, incarnation, spec.Signal(unix.SIGKILL))
+		r.record(spec.Event{Child: f.Child, Type: spec.EventKilled, Incarnation: incarnation, PID: f.Launch.Identity.PID,
+			Signal: spec.Signal(unix.SIGKILL), Message: "left of a former run"})
 	case !errors.Is(err, spec.ErrGone):
 		r.Logger.Error("cannot kill them", "child", f.Child, "incarnation", incarnation, "err", err)
 	}

@@ -38,7 +38,8 @@ const (
 	// or empty.
 	EventHook EventType = "hook"
 	// EventConfig: the child's file is new, changed, broken, good again or gone.
-	// Config says which; Message has the errors of a broken one, one a line.
+	// Config says which; Message has the errors of a broken one, one a line. What
+	// changed while no server lived is not told.
 	EventConfig EventType = "config"
 	// EventForgotten: its file is gone and nothing of it is alive. It is the last
 	// event of a child, until a file of that name comes again.

@@ -3,19 +3,37 @@ package history
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"kita/spec"
 )
 
-func BenchmarkAdd(b *testing.B) {
+var usual = spec.Event{Child: "child-1234", Type: spec.EventStarted, Incarnation: 1, Generation: 1, PID: 123456, By: "mode full", Cause: spec.CauseMode, Hash: "64915e6d18c735e969c10c48ed7099a3"}
+
+// BenchmarkAdd adds 10,000 events, as many as when all start at once, and waits until
+// they are written.
+func BenchmarkAdd10000(b *testing.B) {
 	h := open(b, b.TempDir())
-	e := spec.Event{Child: "child-1234", Type: spec.EventStarted, Incarnation: 1, Generation: 1, PID: 123456, By: "mode full", Cause: spec.CauseMode, Hash: "64915e6d18c735e969c10c48ed7099a3"}
 	b.ReportAllocs()
 	for b.Loop() {
-		h.Add(e)
+		for range 10000 {
+			h.Add(usual)
+		}
+		h.Flush(b.Context())
 	}
-	h.Flush(b.Context())
-	b.ReportMetric(float64(h.Lost())/float64(b.N), "lost/op")
+	if h.Lost() > 0 {
+		b.Errorf("%d events are lost", h.Lost())
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	b.ReportAllocs()
+	now := time.Now()
+	for b.Loop() {
+		if _, err := encode(&usual, now); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // manyEvents has four events of each of 10,000 children.

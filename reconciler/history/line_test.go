@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -59,6 +60,28 @@ func TestEveryFieldIsWritten(t *testing.T) {
 	}
 }
 
+// What is written is what encoding/json would write.
+func TestLinesAreThoseOfEncodingJSON(t *testing.T) {
+	at := time.Date(2026, 1, 31, 2, 11, 11, 0, time.UTC)
+	for _, e := range []spec.Event{
+		fullEvent(t),
+		{Type: spec.EventServer, At: at},
+		{Type: spec.EventStarted, At: at, Child: "<&ü>\"\\", By: "a\x00\x7f\n\xff\u2028", Message: "\t"},
+	} {
+		e.Seq = 12
+		var want bytes.Buffer
+		j := json.NewEncoder(&want)
+		j.SetEscapeHTML(false)
+		if err := j.Encode(e); err != nil {
+			t.Fatal(err)
+		}
+		line, err := encode(&e, at)
+		if got := lineStart + "12" + string(line); err != nil || got != want.String() {
+			t.Errorf("%v\n%s\nwant\n%s", err, got, want.String())
+		}
+	}
+}
+
 // The quick way to the head of a line and the sure one say the same.
 func TestHeadsAreRead(t *testing.T) {
 	for _, e := range []spec.Event{
@@ -71,7 +94,7 @@ func TestHeadsAreRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line = append([]byte(zeroStart[:len(zeroStart)-1]+"77"), bytes.TrimSuffix(line, []byte("\n"))...)
+		line = append([]byte(lineStart+"77"), bytes.TrimSuffix(line, []byte("\n"))...)
 		h, ok := readHead(line)
 		whole, isEvent := decode(line)
 		if want := (head{whole.Seq, whole.At, whole.Child, whole.Type}); !ok || !isEvent || h != want {
