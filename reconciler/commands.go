@@ -99,6 +99,7 @@ func (r *Reconciler) write(ctx context.Context, q request) (written, error) {
 	return w, err
 }
 
+// tryWrite is write, without telling the history of a refusal.
 func (r *Reconciler) tryWrite(ctx context.Context, q request) (written, error) {
 	if !q.Verb.Changes() || q.Child == "" || spec.Reserved(q.Child) {
 		return written{}, spec.Refuse(spec.BadRequest, q.Verb, q.Child, "cannot %s %q: not a child's name", q.Verb, q.Child)

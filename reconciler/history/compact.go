@@ -35,7 +35,7 @@ const temporary = ".tmp"
 // left, so that a server that begins knows when to do it next.
 const keptFormat = "{\"kept\":%20d}\n"
 
-var keptLength = int64(len(fmt.Sprintf(keptFormat, 0)))
+const keptLength = 30
 
 // keptOf reads it; 0 where there is none.
 func keptOf(f io.ReaderAt) (kept int64) {

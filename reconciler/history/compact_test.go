@@ -235,6 +235,9 @@ func TestACompactionThatFailsIsPutOff(t *testing.T) {
 // A file that was compacted says how much that left, so that the next server does
 // not do it at once.
 func TestCompactionsAreRareAcrossServers(t *testing.T) {
+	if n := len(fmt.Sprintf(keptFormat, 0)); n != keptLength {
+		t.Errorf("the line has %d bytes, not %d", n, keptLength)
+	}
 	dir := t.TempDir()
 	w := &writer{path: filepath.Join(dir, fileName)}
 	for _, tt := range []struct {

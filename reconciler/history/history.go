@@ -39,7 +39,7 @@ type Options struct {
 type History struct {
 	logger *slog.Logger
 	path   string
-	// former is the latest event of the servers before this one; known is what they
+	// former is what Former returns; known is what they
 	// have written down of runs at last. Both are fixed at Open.
 	former spec.Event
 	known  map[turn]bool
@@ -98,8 +98,8 @@ func Open(o Options) *History {
 	return h
 }
 
-// Former is the latest event of the servers before this one; of no type where
-// there is none.
+// Former is the latest event of the servers before this one that is about a server,
+// any other where that is too long ago, one of no type where there is none.
 func (h *History) Former() spec.Event { return h.former }
 
 // Add takes events down, in order, and gives them their Seq, and the time where

@@ -207,6 +207,34 @@ func TestABootLeavesAGap(t *testing.T) {
 	wantBrief(t, readAll(t, h), "1 web started", fmt.Sprintf("%d web started", bootGap+2))
 }
 
+func TestFormer(t *testing.T) {
+	ends := spec.Event{Type: spec.EventServer, Server: spec.ServerEnds}
+	var many []spec.Event
+	for i := range uint64(1000) {
+		many = append(many, started("web", i))
+	}
+	for _, tt := range []struct {
+		name   string
+		events []spec.Event
+		want   spec.EventType
+	}{
+		{"nothing", nil, ""},
+		{"its end", []spec.Event{started("web", 1), ends}, spec.EventServer},
+		{"what happened while it ended", []spec.Event{ends, started("web", 1)}, spec.EventServer},
+		{"long ago", append([]spec.Event{ends}, many...), spec.EventStarted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			h := open(t, dir)
+			h.Add(tt.events...)
+			h.Close()
+			if got := open(t, dir).Former(); got.Type != tt.want {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 func TestWhatAServerSawDieIsNotToldTwice(t *testing.T) {
 	dir := t.TempDir()
 	exited := func(child string, incarnation uint64) spec.Event {

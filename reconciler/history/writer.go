@@ -281,7 +281,9 @@ func readEvents(content []byte) (seq uint64, former spec.Event, known map[turn]b
 		if !ok {
 			continue
 		}
-		former = e
+		if e.Type == spec.EventServer || former.Type != spec.EventServer {
+			former = e
+		}
 		switch e.Type {
 		case spec.EventStarted, spec.EventExited:
 			known[turn{e.Child, e.Incarnation, e.Type}] = true
