@@ -56,8 +56,9 @@ lint: ## gofmt, go vet for each system, staticcheck
 # What only the server uses is unused in a client: U1000 is for the first run.
 	tool=$$(go tool -n staticcheck) && GOOS=darwin GOARCH=arm64 $$tool -checks inherit,-U1000 $(CLIENT)
 
-generate: ## write what is made from the code: tables in docs, schema/*.json
+generate: ## write what is made from the code: tables in docs, schema/*.json, manual pages
 	go test ./docs ./spec/schema -run '^TestGenerated' -update
+	go test ./cmd/kita -run '^TestManual$$' -update
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@git ls-files '*_test.go' | xargs grep -HoE '^func Fuzz[A-Za-z0-9_]+' | sed 's/:func /:/' | \

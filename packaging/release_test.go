@@ -81,7 +81,7 @@ func TestArchiveRunsWhereItIsUnpacked(t *testing.T) {
 	if out := say(t, in("kita"), "validate", in("examples/server.yml")); strings.Contains(out, "error") {
 		t.Errorf("of its example it says\n%s", out)
 	}
-	for _, file := range []string{"README.md", "docs/commands.md", "completions/kita.bash", "completions/_kita", "completions/kita.fish", "systemd/kita.service"} {
+	for _, file := range []string{"README.md", "docs/commands.md", "docs/man/kita.1", "completions/kita.bash", "completions/_kita", "completions/kita.fish", "systemd/kita.service"} {
 		if _, err := os.Stat(in(file)); err != nil {
 			t.Error(err)
 		}

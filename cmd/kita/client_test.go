@@ -180,7 +180,7 @@ func TestExitStatus(t *testing.T) {
 		{"kill of a child", "kill web", exitUsage, "", "did you mean `stop web`?"},
 		{"kill", "kill", exitOK, "the server stops all its children", ""},
 		{"help", "help", exitOK, "Exit status", ""},
-		{"help in an old spelling", "Help stop", exitOK, "stop a child, or all", ""},
+		{"help in an old spelling", "Help stop", exitOK, "Stop a child, or all", ""},
 		{"help of nothing", "help nope", exitUsage, "", `"nope" is no command`},
 		{"version", "version", exitOK, "kita dev", ""},
 		{"completion of no shell", "completion sh", exitUsage, "", `"sh" is no shell`},

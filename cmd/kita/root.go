@@ -126,7 +126,7 @@ func (p *program) bareRoot(use, long string) *cobra.Command {
 func (p *program) verbCommand(v verbCommand) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
-		Use: v.use, Aliases: v.aliases, Short: v.short,
+		Use: v.use, Aliases: v.aliases, Short: v.short, Long: verbLong(v.verb),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := p.request(v.verb, args, f)
@@ -211,6 +211,7 @@ func rejectExtraWords(root *cobra.Command) {
 		if c.Name() != "completion" {
 			continue
 		}
+		c.Short, c.Long = "write the completion script of a shell", completionLong
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -220,6 +221,11 @@ func rejectExtraWords(root *cobra.Command) {
 		}
 		for _, shell := range c.Commands() {
 			shell.Args = maxWords(0)
+			// Of the package's own making, and no use to anybody with these scripts.
+			if f := shell.Flags().Lookup("no-descriptions"); f != nil {
+				f.Hidden = true
+			}
+			shell.Short, shell.Long = "write the completion script of "+shell.Name(), completionOf(shell.Name())
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 func (p *program) rotateCommand() *cobra.Command {
 	var f flags
 	c := &cobra.Command{
-		Use: "rotate CHILD|all" + p.where(), Short: "make an archive now of what the output files of a child hold",
+		Use: "rotate CHILD|all" + p.where(), Short: "make an archive now of what the output files of a child hold", Long: rotateLong,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			r, children, err := p.childrenRequest("rotate", args, f)

@@ -31,6 +31,8 @@ There are two processes: the keeper, which is the one started here, and the
 server below it. A server that dies is started again at once and takes over its
 children; how those ended that could not wait is not lost.
 
+  kita serve /etc/kita/server.yml
+
 FILE is server.yml; without it /etc/kita/server.yml is used, else
 /tmp/server.yml if only its owner can write it. SIGHUP has the files read again.`,
 		Args: maxWords(1),

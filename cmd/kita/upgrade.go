@@ -25,6 +25,10 @@ the state. Then it executes it in its own place: the server keeps its PID, its
 children, its addresses and the connections of its clients, and commands that
 wait are answered by the new version. A version that is refused changes nothing.
 
+  kita upgrade
+  kita upgrade on @web --serial
+  kita upgrade --binary /opt/kita-1.3
+
 Without --binary it is the file that the server was started from, which may have
 been replaced. SIGUSR2 to the server does the same.`,
 		Args: cobra.ArbitraryArgs,

@@ -17,6 +17,8 @@ func (p *program) validateCommand() *cobra.Command {
 		Short: "check server.yml and the child files, without a server",
 		Long: `Check configuration files, without a server.
 
+  kita validate /etc/kita/server.yml
+
 A file called server.yml or server.yaml is checked together with every child
 file of its load paths, any other file as a child file. Without a FILE the
 server.yml is checked that 'kita serve' would find.`,

@@ -31,7 +31,7 @@ func revision() string {
 
 func (p *program) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "show which kita this is", Args: maxWords(0),
+		Use: "version", Short: "show which kita this is", Long: versionLong, Args: maxWords(0),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(p.out, "kita %s (revision %s, %s, %s/%s)\n", version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
