@@ -222,13 +222,13 @@ func (r *Reconciler) recordLaunchFailed(s *step, message string) {
 	r.record(spec.Event{Child: s.e.name, Type: spec.EventCannotStart, Generation: s.desired.Generation, Attempt: s.obs.Failures, Message: message})
 }
 
-// recordStopping is for a group that was asked to end.
-func (r *Reconciler) recordStopping(s *step, a plan.Signal, wasEnding bool) {
-	e := spec.Event{Child: s.e.name, Type: spec.EventStopping, Incarnation: a.Incarnation, PID: s.obs.Process.Identity.PID, Signal: a.Signal}
+// recordStopping is for a group that was asked to end, at a time before it did.
+func (r *Reconciler) recordStopping(s *step, a plan.Signal, at time.Time) {
+	e := spec.Event{Child: s.e.name, Type: spec.EventStopping, At: at, Incarnation: a.Incarnation, PID: s.obs.Process.Identity.PID, Signal: a.Signal}
 	switch {
 	case s.obs.Process.Exit != nil:
 		e.Message = "its leader has ended, what is left of its group is stopped"
-	case wasEnding:
+	case r.Ending():
 		e.Message = "the server stops all children"
 	default:
 		e.Generation, e.By, e.Cause = s.desired.Generation, s.desired.By, s.desired.Cause
@@ -237,8 +237,8 @@ func (r *Reconciler) recordStopping(s *step, a plan.Signal, wasEnding bool) {
 }
 
 // recordKilled is for the first SIGKILL of a stop.
-func (r *Reconciler) recordKilled(s *step, a plan.Kill) {
-	e := spec.Event{Child: s.e.name, Type: spec.EventKilled, Incarnation: a.Incarnation, PID: s.obs.Process.Identity.PID, Signal: spec.Signal(unix.SIGKILL)}
+func (r *Reconciler) recordKilled(s *step, a plan.Kill, at time.Time) {
+	e := spec.Event{Child: s.e.name, Type: spec.EventKilled, At: at, Incarnation: a.Incarnation, PID: s.obs.Process.Identity.PID, Signal: spec.Signal(unix.SIGKILL)}
 	if s.obs.Killed != nil && s.obs.Killed.Incarnation == a.Incarnation {
 		e.PIDs = s.obs.Killed.PIDs
 	}

@@ -167,9 +167,10 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 	case plan.Start:
 		r.start(s, a)
 	case plan.Signal:
+		began := time.Now()
 		r.signal(name, a.Incarnation, a.Signal, spec.Signal(unix.SIGCONT))
 		o.Signalled(s.grace(), time.Now())
-		r.recordStopping(s, a, r.Ending())
+		r.recordStopping(s, a, began)
 		r.Logger.Info("stopping", "child", name, "incarnation", a.Incarnation, "signal", a.Signal.String())
 	case plan.Kill:
 		var pids []int
@@ -178,10 +179,11 @@ func (r *Reconciler) act(s *step, action plan.Action) {
 		} else if o.Killed != nil {
 			pids = o.Killed.PIDs
 		}
+		began := time.Now()
 		r.signal(name, a.Incarnation, spec.Signal(unix.SIGKILL))
 		o.KillSent(pids, time.Now())
 		if o.Process.Stop.Kills == 1 {
-			r.recordKilled(s, a)
+			r.recordKilled(s, a, began)
 		}
 		r.Logger.Warn("killing", "child", name, "incarnation", a.Incarnation, "pids", pids)
 	case plan.RunHook:
