@@ -49,15 +49,22 @@ func keptOf(f io.ReaderAt) (kept int64) {
 	return min(kept, largeFile)
 }
 
-// isLarge tells whether it is time to compact: the file is twice what the last
-// time left, so that an event is copied about once.
-func (w *writer) isLarge() bool {
+// limit is the size at which to compact: twice what the last time left, so that an
+// event is copied about once.
+func (w *writer) limit() int64 {
 	limit := max(smallFile, 2*w.kept)
 	if w.tried > 0 {
 		limit = max(limit, w.tried+smallFile)
 	}
-	return w.size > limit
+	return limit
 }
+
+// isLarge tells whether to compact as soon as nothing happens: when many thousand
+// children start at once there is better to do.
+func (w *writer) isLarge() bool { return w.size > w.limit() }
+
+// isHuge tells whether to compact whatever happens.
+func (w *writer) isHuge() bool { return w.size > w.limit()*3/2 }
 
 // compact replaces the file with one of the events that are kept. Until it is
 // renamed the old one is whole.

@@ -178,6 +178,31 @@ func TestVeryManyChildrenKeepFewerEach(t *testing.T) {
 	}
 }
 
+// A server that has nothing to do compacts a file that is large.
+func TestALargeFileIsCompactedWhenNothingHappens(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	h.Add(started("web", 1))
+	follow := newFollower(t, h, spec.EventRequest{Children: []string{"web"}, Follow: true})
+	follow.want("1 web started", "1  caught-up")
+	e := started("crash", 1)
+	e.Message = strings.Repeat("x", 1000)
+	for range 4000 {
+		h.Add(e)
+	}
+	h.Flush(t.Context())
+	// Larger than smallFile, and not by half.
+	for news := h.onNews(); h.currentEpoch() == 0; news = h.onNews() {
+		<-news
+	}
+	if size := sizeOf(t, dir); size > smallFile/10 {
+		t.Errorf("%d bytes", size)
+	}
+	h.Add(started("web", 2))
+	follow.want("4002 web started")
+	follow.leave()
+}
+
 // A slow follower is still reading the file that was replaced.
 func TestFollowersGoOnOverCompactions(t *testing.T) {
 	h := open(t, t.TempDir())

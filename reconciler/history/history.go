@@ -18,6 +18,8 @@ const (
 	together = 5 * time.Millisecond
 	// again is how long after a failure it is tried again.
 	again = time.Second
+	// quietTime is how long nothing must have happened before the file is compacted.
+	quietTime = time.Second
 	// closeTime is how long Close waits for a disk that hangs.
 	closeTime = time.Second
 	// bootGap is how far Seq jumps at a boot: events that were seen by followers may

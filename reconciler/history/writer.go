@@ -117,17 +117,15 @@ func (h *History) write() {
 // await returns when there is something to write and the time has come, given when
 // the last attempt was made; false when no more comes.
 func (h *History) await(last time.Time) bool {
-	wait := together
+	wait := again
 	if h.out.batch == nil {
-		select {
-		case <-h.wake:
-		case <-h.hurry:
+		wait = together
+		switch h.awaitEvent() {
+		case h.hurry:
 			return true
-		case <-h.quit:
+		case h.quit:
 			return false
 		}
-	} else {
-		wait = again
 	}
 	wait -= time.Since(last)
 	if wait <= 0 {
@@ -142,6 +140,30 @@ func (h *History) await(last time.Time) bool {
 		return false
 	}
 	return true
+}
+
+// awaitEvent returns the channel that told something. A file that is large is
+// compacted meanwhile, once nothing has happened for a while.
+func (h *History) awaitEvent() chan struct{} {
+	var quiet <-chan time.Time
+	if h.out.isLarge() {
+		timer := time.NewTimer(quietTime)
+		defer timer.Stop()
+		quiet = timer.C
+	}
+	for {
+		select {
+		case <-h.wake:
+			return h.wake
+		case <-h.hurry:
+			return h.hurry
+		case <-h.quit:
+			return h.quit
+		case <-quiet:
+			h.compact()
+			h.tell(nil, true)
+		}
+	}
 }
 
 // writeOut writes what is pending, as far as that is possible, and tells.
@@ -165,7 +187,7 @@ func (h *History) writeOut(isLast bool) {
 			}
 		}
 	}
-	if wrote && !isLast && w.isLarge() {
+	if wrote && !isLast && w.isHuge() {
 		h.compact()
 	}
 	h.tell(err, wrote)
