@@ -111,7 +111,7 @@ func goreleasers() (release, error) {
 	const from, to = "kita_", "_sha256sums.txt"
 	found, err := filepath.Glob(filepath.Join(dir, from+"*"+to))
 	if err != nil || len(found) != 1 {
-		return release{}, fmt.Errorf("%s has no list of checksums: %v, %w", dir, found, err)
+		return release{}, fmt.Errorf("%s has no list of checksums: %v, %v", dir, found, err)
 	}
 	return release{dir, strings.TrimSuffix(strings.TrimPrefix(filepath.Base(found[0]), from), to)}, nil
 }
