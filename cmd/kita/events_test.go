@@ -17,6 +17,7 @@ import (
 
 	"kita/control"
 	"kita/control/controltest"
+	"kita/control/fleet"
 	"kita/spec"
 )
 
@@ -351,4 +352,22 @@ func TestManyEventsAreWrittenAsTheyCome(t *testing.T) {
 	if status != exitOK || strings.Count(out, "\n") != n || !strings.HasSuffix(out, fmt.Sprintf("started, PID %d\n", n-1)) {
 		t.Errorf("status %d, %d lines, stderr %q", status, strings.Count(out, "\n"), stderr)
 	}
+}
+
+func TestEventsInColour(t *testing.T) {
+	var b bytes.Buffer
+	p := &program{name: "kita", out: &b, colour: true, now: func() time.Time { return controltest.Started }}
+	printer := newEventPrinter(p, request{hosts: []fleet.Host{fleet.Local}, many: true}, true)
+	for _, e := range []spec.Event{
+		{Child: "web", Type: spec.EventExited, Exit: &spec.Exit{Known: true, Code: 1}},
+		{Child: "web", Type: spec.EventBackOff, Attempt: 2},
+		{Child: "a-name\x1b[2J-that-is-long", Type: spec.EventForgotten},
+		{Child: "web", Type: spec.EventHook, Hook: "prehook start db", Message: "it\r\nfailed"},
+	} {
+		e.At = controltest.Started
+		if err := printer.print(fleet.Local, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "events-colour", b.String())
 }
