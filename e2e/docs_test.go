@@ -158,7 +158,7 @@ func (r *runner) shell(ctx context.Context, s *step) error {
 
 // run carries out a command and sees whether it does what it should.
 func (r *runner) run(ctx context.Context, c shellCommand, directives []*directive) error {
-	value := map[string]string{"status": "0"}
+	value := map[string]string{"status": "0", "as": "root"}
 	has := map[string]bool{}
 	var says []string
 	for _, d := range directives {
@@ -170,7 +170,7 @@ func (r *runner) run(ctx context.Context, c shellCommand, directives []*directiv
 	if has["skip"] {
 		return nil
 	}
-	p, err := r.start(c.text, has["terminal"])
+	p, err := r.start(c.text, value["as"], has["terminal"])
 	if err == nil {
 		err = r.follow(ctx, p, c, value, has, says)
 	}
@@ -182,7 +182,7 @@ func (r *runner) run(ctx context.Context, c shellCommand, directives []*directiv
 		return fmt.Errorf("%s:%d: %s\n%w\n%s", r.page.name, c.line, c.text, err, wrote)
 	}
 	if has["then"] {
-		return r.run(ctx, shellCommand{c.line, value["then"]}, nil)
+		return r.run(ctx, shellCommand{c.line, value["then"]}, []*directive{{verb: "as", arg: value["as"]}})
 	}
 	return nil
 }
@@ -273,6 +273,7 @@ func TestDocsAreSeenToBeWrong(t *testing.T) {
 		{"until", "<!-- test: until \"b\" | echo -->\n" + block("echo a"), `it ended before it wrote "b"`},
 		{"until as said", "<!-- test:\nuntil \"a\" | sh\nstatus 130\n-->\n" + block("sh -c 'echo a; exec sleep 1000'"), ""},
 		{"directive of nothing", "<!-- test: status 3 | exit -->\n" + block("true"), "nothing of the next block is meant by"},
+		{"user", "<!-- test: setup\nuseradd -m ann\n-->\n<!-- test: as ann -->\n" + block("[[ $(id -un) == ann && $PWD == /home/ann ]]\ncd /"), ""},
 		{"terminal", "<!-- test: terminal -->\n" + block("test -t 0 -a -t 1"), ""},
 		{"no terminal", block("test -t 1"), "its exit status is 1"},
 		{"background", "<!-- test: background | sleep -->\n" + block("sleep 1000\ntrue"), ""},

@@ -50,6 +50,7 @@ var directiveVerbs = map[string]bool{
 	"until":      true,  // it goes on until its output contains that, then it is interrupted
 	"then":       true,  // shell that runs after it
 	"terminal":   false, // it gets a terminal
+	"as":         true,  // the user it runs as, root without it
 	"skip":       true,  // it is not run, for that reason
 	"file":       true,  // what file the block is
 }

@@ -76,9 +76,9 @@ type program struct {
 	done   chan struct{}
 }
 
-// start runs text in a shell that goes on where the one before ended: in its
-// directory, with what it exported.
-func (b *sandbox) start(text string, terminal bool) (*program, error) {
+// start runs text in a shell of a user that goes on where the one before ended:
+// in its directory, with what it exported.
+func (b *sandbox) start(text, user string, terminal bool) (*program, error) {
 	b.n++
 	p := &program{output: filepath.Join(b.dir, strconv.Itoa(b.n)), done: make(chan struct{})}
 	out, err := os.Create(p.output)
@@ -86,17 +86,34 @@ func (b *sandbox) start(text string, terminal bool) (*program, error) {
 		return nil, err
 	}
 	defer out.Close()
-	script := fmt.Sprintf(`. /mnt/lib.sh
-if [[ -e /mnt/env ]]; then . /mnt/env; cd "$(cat /mnt/cwd)"; else cd; fi
-trap 'declare -px >/mnt/env; pwd >/mnt/cwd' EXIT
+	// A file, so that the command line is not what a page looks for with pgrep.
+	script := fmt.Sprintf(`exec 3<&-
+. /mnt/lib.sh
+state=/tmp/.%s
+if [[ -e $state.env ]]; then . $state.env; cd "$(cat $state.cwd)"; else cd; fi
+trap 'declare -px >$state.env; pwd >$state.cwd' EXIT
 set -eo pipefail
 %s
-`, text)
-	args := []string{"-t", strconv.Itoa(b.pid), "--mount", "--pid", "--net", "--uts", "--ipc", "bash", "-c", script}
-	if terminal {
-		args = append(args[:len(args)-3], "script", "-qefc", text, "/dev/null")
+`, user, text)
+	args := []string{"-t", strconv.Itoa(b.pid), "--mount", "--pid", "--net", "--uts", "--ipc"}
+	if user != "root" {
+		args = append(args, "setpriv", "--reuid", user, "--regid", user, "--init-groups", "env", "HOME=/home/"+user, "USER="+user, "LOGNAME="+user)
 	}
+	if terminal {
+		args = append(args, "script", "-qefc", text, "/dev/null")
+	} else {
+		args = append(args, "bash", "/dev/fd/3")
+	}
+	if err := os.WriteFile(p.output+".sh", []byte(script), 0o644); err != nil {
+		return nil, err
+	}
+	source, err := os.Open(p.output + ".sh")
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close()
 	p.cmd = exec.Command("nsenter", args...)
+	p.cmd.ExtraFiles = []*os.File{source}
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = sandboxEnv(), out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := p.cmd.Start(); err != nil {
