@@ -77,6 +77,20 @@ func TestLinksLead(t *testing.T) {
 	}
 }
 
+// TestEveryPageIsInTheTableOfContents: README.md has a link to each of them.
+func TestEveryPageIsInTheTableOfContents(t *testing.T) {
+	pages, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents := read(t, "README.md")
+	for _, page := range pages {
+		if page != "README.md" && !strings.Contains(contents, "]("+page+")") {
+			t.Errorf("README.md lacks %s", page)
+		}
+	}
+}
+
 // TestPromisesAreTested looks for each test by which security.md shows a
 // promise.
 func TestPromisesAreTested(t *testing.T) {
