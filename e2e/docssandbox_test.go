@@ -100,7 +100,7 @@ set -eo pipefail
 		args = append(args, "setpriv", "--reuid", user, "--regid", user, "--init-groups", "env", "HOME=/home/"+user, "USER="+user, "LOGNAME="+user)
 	}
 	if terminal {
-		args = append(args, "script", "-qefc", "bash /dev/fd/3", "/dev/null")
+		args = append(args, "script", "-qefc", "stty rows 40 cols 120; exec bash /dev/fd/3", "/dev/null")
 	} else {
 		args = append(args, "bash", "/dev/fd/3")
 	}
