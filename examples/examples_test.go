@@ -121,7 +121,7 @@ func TestExamplesAreCommented(t *testing.T) {
 var otherFiles = []string{"server.yml", "encrypted.yml", "hosts.yml"}
 
 // otherDirs hold files of other programs.
-var otherDirs = []string{"prometheus", "grafana"}
+var otherDirs = []string{"prometheus", "grafana", "ci"}
 
 // childFiles has each child file below this directory by its child's name.
 func childFiles(t *testing.T) map[string]string {
