@@ -180,6 +180,7 @@ func lostText(e spec.Event) string {
 func firstLine(text string) string {
 	text = strings.TrimRight(text, "\n")
 	first, rest, more := strings.Cut(text, "\n")
+	first = strings.TrimRight(first, "\r")
 	if !more {
 		return first
 	}
