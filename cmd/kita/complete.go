@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -92,9 +93,9 @@ func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []str
 	var names []string
 	seen := map[string]bool{}
 	offer := func(name, about string) {
-		if !seen[name] {
+		if !seen[name] && isPlainWord(name) {
 			seen[name] = true
-			names = append(names, printable(name)+"\t"+about)
+			names = append(names, name+"\t"+about)
 		}
 	}
 	// A press of a key is no time for a question.
@@ -117,4 +118,16 @@ func (p *program) childNames(ctx context.Context, verb spec.Verb, f flags) []str
 		offer(spec.All, "every child")
 	}
 	return names
+}
+
+// isPlainWord tells a word that every shell takes as it is. No other is offered: the
+// scripts put it on the command line without quotes, and what a server calls its
+// children, $(reboot) for one, is then a command of who asked.
+func isPlainWord(word string) bool {
+	if word == "" || word[0] == '-' {
+		return false
+	}
+	return !strings.ContainsFunc(word, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_+@%:.,/", r)
+	})
 }

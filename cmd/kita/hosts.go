@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ func (f *flags) completeHosts(_ *cobra.Command, _ []string, word string) ([]stri
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	before := word[:strings.LastIndexByte(word, ',')+1]
-	names := book.Names()
+	names := slices.DeleteFunc(book.Names(), func(name string) bool { return !isPlainWord(name) })
 	for i := range names {
 		names[i] = before + names[i]
 	}
