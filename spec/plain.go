@@ -7,7 +7,7 @@ import (
 )
 
 var markdownLink = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\[([^\]` + "`" + `]+)\]\(([^)]+)\)`)
+	return regexp.MustCompile(`\[([^\]]+)\]\(([^)]+)\)`)
 })
 
 // Plain is a text of a Key for a terminal, and for editors. A link becomes its words

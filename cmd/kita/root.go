@@ -96,6 +96,8 @@ func (p *program) commandNamed(name string) *cobra.Command {
 		return p.waitCommand()
 	case "diff":
 		return p.diffCommand()
+	case "validate":
+		return p.validateCommand()
 	case "why":
 		return p.whyCommand()
 	}

@@ -3,36 +3,84 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
-
-	"kita/spec"
 )
 
-func (p *program) validateCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "validate [FILE...]",
-		Short: "check server.yml and the child files, without a server",
-		Long: `Check configuration files, without a server.
-
-  kita validate /etc/kita/server.yml
+const validateLong = `Check configuration files, without a server.
 
 A file called server.yml or server.yaml is checked together with every child
-file of its load paths, any other file as a child file. Without a FILE the
-server.yml is checked that 'kita serve' would find.`,
-		RunE: func(_ *cobra.Command, args []string) error {
-			for _, word := range args {
-				if _, err := os.Lstat(word); err != nil && isPlaceWord(word) {
-					return usagef("%q: validate looks at files of this host and asks no server, give it FILEs alone", word)
-				}
+file of its load paths, hosts.yml or hosts.yaml as the names of hosts, any other
+file as a child file. Without a FILE the server.yml is checked that 'kita serve'
+would find.
+
+  kita validate /etc/kita/server.yml
+  kita validate --server server.yml children/web.yml children/db.yml
+  kita validate --as web.yml - < web.yml
+
+--server FILE is for child files by themselves, as pre-commit names those that
+have changed: FILE is their server's file, whatever it is called. Its 'defaults'
+hold for them, and their hooks are looked up in its load paths.
+
+Mistakes are printed as FILE:LINE: KEY: what is wrong, and what to write instead.
+Warnings are of what is legal and seldom meant: a port that is open to
+everybody, a disk budget that one file fills. With --strict they count.
+
+Exit status: 0 no mistake, 1 mistakes or, with --strict, warnings, 2 wrong use.`
+
+// validateFlags are those of the command.
+type validateFlags struct {
+	server, as, output string
+	strict             bool
+}
+
+func (p *program) validateCommand() *cobra.Command {
+	var f validateFlags
+	c := &cobra.Command{
+		Use:   "validate [FILE...]",
+		Short: "check server.yml, child files and hosts.yml, without a server",
+		Long:  validateLong,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.check(c, args); err != nil {
+				return err
 			}
 			v := validation{seen: map[string]bool{}}
-			v.run(args)
-			return p.reportValidation(v)
+			if err := v.run(f, args, c.InOrStdin()); err != nil {
+				return err
+			}
+			return p.reportValidation(v, f)
 		},
 	}
+	p.registerJSON(c, &f.output)
+	c.Flags().StringVar(&f.server, "server", "", "the server.yml whose defaults and load paths hold for the child files")
+	c.Flags().StringVar(&f.as, "as", "", "the `NAME` of the file that is read from standard input, as -")
+	c.Flags().BoolVar(&f.strict, "strict", false, "warnings count as mistakes")
+	return c
+}
+
+func (f validateFlags) check(c *cobra.Command, args []string) error {
+	if f.output != "" && f.output != string(formatJSON) {
+		return usagef("-o %s: validate takes json", f.output)
+	}
+	stdin := 0
+	for _, word := range args {
+		if word == "-" {
+			stdin++
+		} else if _, err := os.Lstat(word); err != nil && isPlaceWord(word) {
+			return usagef("%q: validate looks at files of this host and asks no server, give it FILEs alone", word)
+		}
+	}
+	switch {
+	case stdin > 1:
+		return usagef("- is standard input, and can be read once")
+	case stdin == 1 && f.as == "":
+		return usagef("- needs --as NAME: server.yml, hosts.yml, or NAME.yml for the child NAME")
+	case stdin == 0 && c.Flags().Changed("as"):
+		return usagef("--as names what is read from standard input, which no - asks for")
+	}
+	return nil
 }
 
 // isPlaceWord tells a word that says whom to ask, in commands that ask.
@@ -44,141 +92,53 @@ func isPlaceWord(word string) bool {
 	return false
 }
 
-func (p *program) reportValidation(v validation) error {
-	for _, warning := range v.warnings {
-		p.complain("", errors.New("warning: "+warning))
+func (p *program) reportValidation(v validation, f validateFlags) error {
+	mistakes, warnings := v.count()
+	status := exitOK
+	if mistakes > 0 || f.strict && warnings > 0 {
+		status = exitFailed
 	}
-	for _, line := range v.problems {
-		fmt.Fprintln(p.err, printable(line))
-	}
-	if len(v.problems) > 0 {
-		return withStatus(exitFailed)
-	}
-	files := "files"
-	if v.checked == 1 {
-		files = "file"
-	}
-	_, err := fmt.Fprintf(p.out, "%d %s checked, all good\n", v.checked, files)
-	return err
-}
-
-// validation collects what is wrong with configuration files.
-type validation struct {
-	// seen has the absolute paths checked so far.
-	seen    map[string]bool
-	checked int
-	// defaults are those of the last server.yml, in force for the child files
-	// named after it.
-	defaults           *spec.Defaults
-	problems, warnings []string
-}
-
-func (v *validation) run(files []string) {
-	if len(files) == 0 {
-		v.found()
-	}
-	for _, file := range files {
-		switch filepath.Base(file) {
-		case "server.yml", "server.yaml":
-			v.server(file)
-		default:
-			v.child(file)
+	if f.output != "" {
+		if err := p.printJSON(v.findings); err != nil {
+			return err
 		}
+		return withStatus(status)
 	}
-}
-
-// found checks the server.yml that a server would use.
-func (v *validation) found() {
-	file, warnings, err := spec.FindServerFile("")
-	v.warnings = append(v.warnings, warnings...)
-	switch {
-	case err != nil:
-		v.fail(err)
-	case file == "":
-		v.problems = append(v.problems, "there is no server.yml in /etc/kita or /tmp that can be trusted: name the files to check")
-	default:
-		v.server(file)
-	}
-}
-
-func (v *validation) server(file string) {
-	if !v.first(file) {
-		return
-	}
-	server, err := spec.LoadServer(file)
-	if err != nil {
-		v.fail(err)
-		return
-	}
-	v.defaults = server.Defaults
-	catalogue := spec.NewCatalogue()
-	catalogue.SetPaths(server.LoadPaths, server.Defaults)
-	_, problems := catalogue.Refresh()
-	for _, problem := range problems {
-		if problem.Illegal {
-			v.problems = append(v.problems, problem.Message)
+	for _, found := range v.findings {
+		if found.Severity == warning {
+			p.complain("", errors.New("warning: "+found.text()))
 		} else {
-			v.warnings = append(v.warnings, problem.Message)
+			fmt.Fprintln(p.err, printable(found.text()))
 		}
 	}
-	v.named(file, "startup", server.Startup, catalogue)
-	if server.ExitWith != "" {
-		v.named(file, "exit_with", []string{server.ExitWith}, catalogue)
+	if mistakes > 0 {
+		return withStatus(status)
 	}
-	for _, entry := range catalogue.Entries() {
-		for _, file := range entry.Files {
-			v.first(file)
-		}
-		if entry.Child == nil || entry.Err != nil {
-			continue
-		}
-		if err := spec.CheckHooks(entry.Name, catalogue.Child); err != nil {
-			v.problems = append(v.problems, fmt.Sprintf("%s: hooks: %v", entry.Child.File, err))
-		}
+	result := "all good"
+	if warnings > 0 {
+		result = "no mistakes, " + counted(warnings, "warning")
 	}
+	if _, err := fmt.Fprintf(p.out, "%s checked, %s\n", counted(v.checked, "file"), result); err != nil {
+		return err
+	}
+	return withStatus(status)
 }
 
-// named warns of children that a key of server.yml names and that have no file.
-func (v *validation) named(file, key string, names []string, catalogue *spec.Catalogue) {
-	for _, name := range names {
-		if catalogue.Lookup(name).Missing {
-			v.warnings = append(v.warnings, fmt.Sprintf("%s: %s: no file %s.yml or %s.yaml in the load paths", file, key, name, name))
-		}
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
 	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
-// child checks a file by itself: whether its hooks have a target is known
-// only together with the other files.
-func (v *validation) child(file string) {
-	if !v.first(file) {
-		return
-	}
-	name, ok := spec.NameOf(filepath.Base(file))
-	if !ok {
-		v.problems = append(v.problems, fmt.Sprintf("%s: it holds no child, the file's name must end in .yml or .yaml and not begin with a dot", file))
-		return
-	}
-	if err := spec.ValidName(name); err != nil {
-		v.problems = append(v.problems, fmt.Sprintf("%s: %v", file, err))
-		return
-	}
-	if _, err := spec.LoadChild(filepath.Dir(file), file, v.defaults); err != nil {
-		v.fail(err)
-	}
-}
-
-// first counts a file; false when it was checked before.
-func (v *validation) first(file string) bool {
-	key, err := filepath.Abs(file)
+// readStdin reads a file from standard input, within the bounds of one.
+func readStdin(in io.Reader, most int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
-		key = file
+		return nil, fmt.Errorf("read standard input: %w", err)
 	}
-	if v.seen[key] {
-		return false
+	if int64(len(data)) > most {
+		return nil, errors.New("read standard input: larger than 1 MiB, which no configuration file may be")
 	}
-	v.seen[key] = true
-	v.checked++
-	return true
+	return data, nil
 }
-
-func (v *validation) fail(err error) { v.problems = append(v.problems, errorLines(err)...) }

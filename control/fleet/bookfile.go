@@ -56,6 +56,12 @@ func Open(file string) (*Book, error) {
 	return newBook(hosts)
 }
 
+// Check has what is wrong with a hosts.yml beyond its form, as spec.FileErrors.
+func Check(hosts *spec.Hosts) error {
+	_, err := newBook(hosts)
+	return err
+}
+
 // Missing tells whether there was no file to be read.
 func (b *Book) Missing() bool { return b.missing }
 
