@@ -136,6 +136,7 @@ func (m *machine) checkInstalled(t *testing.T, r release) {
 		"var/lib/kita": fs.ModeDir | 0o700, "usr/share/bash-completion/completions/kita": 0o644, "usr/share/fish/vendor_completions.d/kita.fish": 0o644,
 		"usr/share/doc/kita/README.md": 0o644, "usr/lib/systemd/system/kita.service": 0o644,
 		"usr/lib/systemd/system/kita.socket": 0o644, "usr/lib/systemd/user/kita.service": 0o644, "usr/share/man/man1/kita-restart.1.gz": 0o644,
+		"usr/share/man/man5/kita-server.yml.5.gz": 0o644, "usr/share/kita/schema/child.json": 0o644,
 	} {
 		stat, err := os.Stat(filepath.Join(m.root, name))
 		if err != nil {

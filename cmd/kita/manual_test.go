@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"kita/spec"
 )
 
 // manualDir has the manual pages, reference the same as one page of the book.
@@ -138,7 +140,7 @@ func blocks(text string) []block {
 	return all
 }
 
-// TestManual compares the manual pages and the reference with the commands; with
+// TestManual compares the manual pages and the reference with the commands and keys; with
 // -update it writes them.
 func TestManual(t *testing.T) {
 	all := entries()
@@ -146,7 +148,10 @@ func TestManual(t *testing.T) {
 	for _, e := range all {
 		want[filepath.Join(manualDir, pageName(e.path))] = roff(e)
 	}
-	there, err := filepath.Glob(filepath.Join(manualDir, "*.1"))
+	for _, f := range spec.FileTypes() {
+		want[filepath.Join(manualDir, filePageName(f))] = roffFile(f)
+	}
+	there, err := filepath.Glob(filepath.Join(manualDir, "*.[0-9]"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +163,7 @@ func TestManual(t *testing.T) {
 				}
 				continue
 			}
-			t.Errorf("%s is of no command: run `make generate`", filepath.Base(file))
+			t.Errorf("%s is of no command and no file: run `make generate`", filepath.Base(file))
 		}
 	}
 	for file, text := range want {

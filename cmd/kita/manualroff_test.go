@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"kita/spec"
 )
 
 // manualDate is in the foot of each page. It is no clock's: the same commands are the
@@ -77,17 +79,22 @@ func roffText(b *strings.Builder, text []block) {
 }
 
 func seeAlso(e entry) []string {
-	var pages []string
+	var pages, files []string
 	if e.path != "kita" {
 		pages = append(pages, strings.TrimSuffix(pageName(e.path[:strings.LastIndex(e.path, " ")]), ".1"))
 	}
 	for _, below := range e.below {
 		pages = append(pages, strings.TrimSuffix(pageName(below), ".1"))
 	}
+	if e.path == "kita" {
+		for _, f := range spec.FileTypes() {
+			files = append(files, fmt.Sprintf("\\fB%s\\fR(5)", escape(strings.TrimSuffix(filePageName(f), ".5"))))
+		}
+	}
 	for i, page := range pages {
 		pages[i] = fmt.Sprintf("\\fB%s\\fR(1)", escape(page))
 	}
-	return pages
+	return append(pages, files...)
 }
 
 // escape makes text of what roff would take for its own, and ASCII of the rest.
