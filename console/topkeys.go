@@ -54,6 +54,8 @@ func (m *Top) key(k tea.KeyPressMsg) tea.Cmd {
 
 func (m *Top) browse(name string) tea.Cmd {
 	page := max(m.tableRoom()-1, 1)
+	// What was said has been read.
+	m.say("", "")
 	switch name {
 	case "q":
 		return tea.Quit
@@ -82,7 +84,6 @@ func (m *Top) browse(name string) tea.Cmd {
 		m.mode = filtering
 	case "esc":
 		m.filter, m.unsorted = "", true
-		m.say("", "")
 	case "?":
 		m.mode, m.page = reading, help
 	case "w":

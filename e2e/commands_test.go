@@ -40,6 +40,7 @@ func commands() map[string]command {
 		"children":    cmdChildren,
 		"order":       cmdOrder,
 		"for":         cmdFor,
+		"terminal":    cmdTerminal,
 	}
 }
 
