@@ -43,7 +43,7 @@ func TestALineOverSSHIsAnsweredAsByKita(t *testing.T) {
 	for _, line := range []string{
 		"check -o json", "check web -o yaml", "Check db -o json", "check nope",
 		"start web", "start db", "TryStart web", "restart web --no-wait", "stop web", "Stop all", "stop db",
-		"kill", "info -o json", "help nope", "version", "nonsense", "start", "check web extra",
+		"kill", "info -o json", "help nothing-like-it", "version", "nonsense", "start", "check web extra",
 		"check -o xml", "check --timeout 0s", "check --nope", "start nope --timeout 5s",
 		"-o json check", "--no-wait=true -o yaml Start db", "--timeout 5s stop web", "-o check check",
 	} {
