@@ -5,9 +5,9 @@
 #   deploy.sh validate DIR     are the files legal? Needs no server
 #   deploy.sh deploy DIR       copy them, show what differs, start that anew
 #
-# The exit status is that of kita: see "From CI" in docs/commands.md. A file that
-# is no longer in DIR stays on the hosts: to stop a child and to remove its file
-# is nothing that a forgotten line should do.
+# The exit status is that of kita, see "From CI" in docs/commands.md, and 1 where
+# a copy failed. A file that is no longer in DIR stays on the hosts: to stop a child
+# and to remove its file is nothing that a forgotten line should do.
 set -eu
 
 # For deploy:
@@ -46,7 +46,11 @@ deploy() {
 
 	# rsync puts a file in its place at once, so that no server reads half of one.
 	for destination in $DESTINATIONS; do
-		rsync --recursive --checksum --include='*.yml' --exclude='*' "$dir"/ "$destination"
+		rsync --recursive --checksum --include='*.yml' --exclude='*' "$dir"/ "$destination" || {
+			# Its own status would be taken for one of kita's.
+			echo "deploy.sh: cannot copy to $destination" >&2
+			exit 1
+		}
 	done
 	kita diff "$@"
 	kita trystart all --if-changed --wait "$WAIT" --timeout "$TIMEOUT" --max-unavailable "$MAX_UNAVAILABLE" "$@"
