@@ -47,6 +47,7 @@ func (h *sshHosts) agentAlone(t *testing.T) {
 		t.Errorf("the second time it says on stderr\n%s", said)
 	}
 	h.output(t, c, agent, sshd.url())
+	h.history(t, c, agent, sshd.url())
 	_, said = c.kita(t, 1, nil, "check", "on", sshd.url())
 	if !strings.Contains(said, "there is no key to offer") {
 		t.Errorf("without the agent it says\n%s", said)
@@ -62,6 +63,17 @@ func (h *sshHosts) output(t *testing.T, c *sshClient, env []string, url string) 
 	})
 	if out, _ := c.kita(t, 0, env, "logs", "talker", "on", url); out != "hello\n" {
 		t.Errorf("its output is\n%s", out)
+	}
+}
+
+// history wants the trystart of the child "web" to be known, and whose it was.
+func (h *sshHosts) history(t *testing.T, c *sshClient, env []string, url string) {
+	t.Helper()
+	if out, _ := c.kita(t, 0, env, "why", "web", "on", url); !strings.HasPrefix(out, "web is ") || !strings.Contains(out, ": restarted by ") || !strings.Contains(out, " on "+h.in.addr) {
+		t.Errorf("why says\n%s", out)
+	}
+	if out, _ := c.kita(t, 0, env, "events", "web", "--type", "command", "-n", "1", "on", url); !strings.Contains(out, "web       trystart by ") {
+		t.Errorf("its history is\n%s", out)
 	}
 }
 
