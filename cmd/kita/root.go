@@ -72,7 +72,7 @@ func (p *program) rootCommand(words []string) *cobra.Command {
 		root.AddCommand(p.verbCommand(v))
 	}
 	root.AddCommand(p.serveCommand(), p.validateCommand(), p.versionCommand())
-	root.AddCommand(p.explainCommand(), p.schemaCommand())
+	root.AddCommand(p.explainCommand(), p.schemaCommand(), p.initCommand())
 	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand(), p.proxyCommand())
 	root.AddCommand(p.logsCommand(), p.rotateCommand())
 	root.AddCommand(p.waitCommand(), p.diffCommand())
