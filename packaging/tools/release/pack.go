@@ -29,6 +29,9 @@ func (r *releaser) pack(f facts, p Package, format, arch, binary string) (err er
 	}
 	info.Umask = p.Umask
 	info.Scripts = nfpm.Scripts(p.Scripts)
+	if arch == "amd64" {
+		info.Deb.ArchVariant = arch + microarchitectures[arch]
+	}
 	info.RPM.Summary, info.RPM.BuildHost, info.RPM.Group = p.RPM.Summary, p.RPM.BuildHost, p.RPM.Group
 	for _, c := range p.Contents {
 		mtime, err := f.date(c.FileInfo.MTime)
