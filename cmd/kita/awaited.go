@@ -86,6 +86,8 @@ func expectations(ctx context.Context, r request, c *control.Client, out spec.Ou
 func (p *program) await(ctx context.Context, r request, c *control.Client, expected []*expectation) error {
 	w := newWatcher(c, r.timeout, expected)
 	w.once = p.through != nil
+	// To what was commanded there was an answer.
+	w.answered = len(expected) > 0 && expected[0].verb != ""
 	return w.await(ctx)
 }
 

@@ -30,6 +30,8 @@ type watcher struct {
 	timeout time.Duration
 	// once: a stream that breaks is not asked for again, its server is this one.
 	once bool
+	// answered: the server has been there. One that never was is not waited for.
+	answered bool
 }
 
 func newWatcher(c *control.Client, timeout time.Duration, expected []*expectation) *watcher {
@@ -52,7 +54,7 @@ func (w *watcher) await(ctx context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return w.overdue(ctx, synced, err)
-		case w.once || !errors.As(err, &unreachable) && !isCode(err, spec.Unavailable):
+		case w.once || !w.answered || !errors.As(err, &unreachable) && !isCode(err, spec.Unavailable):
 			return err
 		}
 		if synced {
@@ -128,6 +130,7 @@ func (w *watcher) watchOnce(ctx context.Context) (synced bool, err error) {
 		}
 		select {
 		case i := <-items:
+			w.answered = w.answered || i.err == nil
 			switch {
 			case i.err != nil:
 				return synced, i.err
