@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,7 +24,7 @@ func (p *program) watch(ctx context.Context, r request) error {
 	}
 	if out, ok := p.terminal(); ok && r.format != formatJSON {
 		p.quieten(ctx, r)
-		return console.ShowWatch(ctx, p.feed(r), p.consoleWords(r.format == formatWide), r.child, r.many, os.Stdin, out)
+		return console.ShowWatch(ctx, p.feed(r), p.consoleWords(r.format == formatWide), r.child, r.many, keyboard(), out)
 	}
 	return p.watchLines(ctx, r)
 }

@@ -84,6 +84,15 @@ func (p *program) terminal() (*os.File, bool) {
 	return f, ok && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
+// keyboard is where keys come from; nil where there is none: a signal ends the
+// screen then.
+func keyboard() io.Reader {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return nil
+	}
+	return os.Stdin
+}
+
 // feed follows the hosts of r.
 func (p *program) feed(r request) *console.Feed {
 	hosts := make([]console.Host, len(r.hosts))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,14 +48,15 @@ func (p *program) topCommand() *cobra.Command {
 
 func (p *program) top(ctx context.Context, r request) error {
 	out, ok := p.terminal()
-	if !ok {
+	keys := keyboard()
+	if !ok || keys == nil {
 		return usagef("kita top needs a terminal; where there is none use `kita check --watch`, also with -o json")
 	}
 	p.quieten(ctx, r)
 	why := func(ctx context.Context, client *control.Client, host int, child string) (string, error) {
 		return p.whyText(ctx, client, r, host, child)
 	}
-	return console.ShowTop(ctx, p.feed(r), p.consoleWords(false), why, r.timeout, r.many, os.Stdin, out)
+	return console.ShowTop(ctx, p.feed(r), p.consoleWords(false), why, r.timeout, r.many, keys, out)
 }
 
 // whyText is what `kita why` prints, without colours.
