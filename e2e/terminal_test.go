@@ -1,11 +1,9 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,64 +27,79 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	const use = "terminal start|type|keys|resize|shows|styled|cmp ..."
 	usage(ts, len(args) >= 2, use)
 	verb, rest := args[0], args[1:]
+	term := terminal{ts.MkAbs("tmux"), ts}
 	if neg && verb != "shows" {
 		noNeg(ts, neg, "terminal "+verb)
 	}
 	switch verb {
 	case "start":
 		usage(ts, len(rest) >= 2, use)
-		startTerminal(ts, rest[0], rest[1], rest[2:])
+		env := rest[2:]
+		for _, name := range []string{"PATH", "HOME", "TMPDIR", "TZ", "KITA_SOCKET", "ADDR", "KITA_E2E"} {
+			env = append(env, name+"="+ts.Getenv(name))
+		}
+		ts.Defer(term.end)
+		term.start(rest[0], rest[1], ts.MkAbs("."), env)
 	case "type":
-		tmux(ts, "send-keys", "-t", "t", "-l", rest[0])
-		tmux(ts, "send-keys", "-t", "t", "Enter")
+		term.enter(rest[0])
 	case "keys":
-		tmux(ts, append([]string{"send-keys", "-t", "t"}, rest...)...)
+		term.tmux(append([]string{"send-keys", "-t", "t"}, rest...)...)
 	case "resize":
 		usage(ts, len(rest) == 2, use)
-		tmux(ts, "resize-window", "-t", "t", "-x", rest[0], "-y", rest[1])
+		term.tmux("resize-window", "-t", "t", "-x", rest[0], "-y", rest[1])
 	case "shows", "styled":
-		awaitTerminal(ts, verb == "styled", fmt.Sprintf("%q", rest[0]), func(text string) bool {
+		term.await(verb == "styled", fmt.Sprintf("%q", rest[0]), func(text string) bool {
 			return regexp.MustCompile(`(?m)`+rest[0]).MatchString(text) != neg
 		})
 	case "cmp":
 		want := strings.TrimRight(ts.ReadFile(rest[0]), "\n")
-		awaitTerminal(ts, false, "\n"+want, func(text string) bool { return steady(text) == want })
+		term.await(false, "\n"+want, func(text string) bool { return steady(text) == want })
 	default:
 		usage(ts, false, use)
 	}
 }
 
-// startTerminal runs a shell that finds kita, in a locale with Unicode.
-func startTerminal(ts *testscript.TestScript, columns, rows string, env []string) {
-	for _, n := range []string{columns, rows} {
-		_, err := strconv.Atoi(n)
-		ts.Check(err)
+// terminal is a tmux of its own.
+type terminal struct {
+	socket string
+	test   interface {
+		Fatalf(format string, args ...any)
 	}
-	vars := []string{"env", "-i", "TERM=screen-256color", "LANG=C.UTF-8", "PS1=$ "}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TZ", "KITA_SOCKET", "ADDR", "KITA_E2E"} {
-		vars = append(vars, name+"="+ts.Getenv(name))
-	}
-	command := append(append(vars, env...), "sh")
-	ts.Defer(func() {
-		// Whatever runs in it gets SIGHUP.
-		_ = exec.Command("tmux", "-S", ts.MkAbs("tmux"), "kill-server").Run()
-	})
-	tmux(ts, append([]string{"-f", "/dev/null", "-u", "new-session", "-d", "-s", "t", "-x", columns, "-y", rows, "-c", ts.MkAbs(".")}, command...)...)
-	tmux(ts, "set-option", "-g", "escape-time", "0")
-	// What is typed before would stand before the prompt.
-	awaitTerminal(ts, false, "the prompt", func(text string) bool { return strings.HasPrefix(text, "$") })
 }
 
-func tmux(ts *testscript.TestScript, args ...string) string {
-	out, err := exec.Command("tmux", append([]string{"-S", ts.MkAbs("tmux")}, args...)...).CombinedOutput()
+// start runs a shell with the variables in a directory, in a locale with Unicode.
+func (term terminal) start(columns, rows, dir string, vars []string) {
+	command := append([]string{"env", "-i", "TERM=screen-256color", "LANG=C.UTF-8", "PS1=$ "}, vars...)
+	term.tmux(append([]string{"-f", "/dev/null", "-u", "new-session", "-d", "-s", "t", "-x", columns, "-y", rows, "-c", dir}, append(command, "sh")...)...)
+	term.tmux("set-option", "-g", "escape-time", "0")
+	// What is typed before would stand before the prompt.
+	term.await(false, "the prompt", func(text string) bool { return strings.HasPrefix(text, "$") })
+}
+
+// end also ends what runs in it, by SIGHUP.
+func (term terminal) end() { _ = exec.Command("tmux", "-S", term.socket, "kill-server").Run() }
+
+func (term terminal) tmux(args ...string) string {
+	out, err := exec.Command("tmux", append([]string{"-S", term.socket}, args...)...).CombinedOutput()
 	if err != nil {
-		ts.Fatalf("tmux %q: %v: %s", args, err, out)
+		term.test.Fatalf("tmux %q: %v: %s", args, err, out)
 	}
 	return string(out)
 }
 
-// awaitTerminal looks at the terminal until what it shows is so.
-func awaitTerminal(ts *testscript.TestScript, styles bool, what string, is func(text string) bool) {
+// enter types a text and Enter.
+func (term terminal) enter(text string) {
+	term.tmux("send-keys", "-t", "t", "-l", text)
+	term.tmux("send-keys", "-t", "t", "Enter")
+}
+
+// shows waits until it shows what matches.
+func (term terminal) shows(pattern string) {
+	term.await(false, fmt.Sprintf("%q", pattern), regexp.MustCompile(`(?m)`+pattern).MatchString)
+}
+
+// await looks at the terminal until what it shows is so.
+func (term terminal) await(styles bool, what string, is func(text string) bool) {
 	capture := []string{"capture-pane", "-p", "-t", "t"}
 	if styles {
 		capture = append(capture, "-e")
@@ -94,14 +107,14 @@ func awaitTerminal(ts *testscript.TestScript, styles bool, what string, is func(
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for timeout := time.After(patience); ; {
-		text := tmux(ts, capture...)
+		text := term.tmux(capture...)
 		if is(text) {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-timeout:
-			ts.Fatalf("%v", errors.New("the terminal does not show "+what+", but\n"+text))
+			term.test.Fatalf("the terminal does not show %s, but\n%s", what, text)
 		}
 	}
 }
