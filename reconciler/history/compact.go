@@ -22,7 +22,8 @@ const (
 	// forgottenFor is how long what happened to a child is kept after its file went.
 	forgottenFor = 7 * 24 * time.Hour
 	// smallFile is not compacted, largeFile is what a compaction may leave at most,
-	// as nearly as can be said before. All in bytes.
+	// as nearly as can be said before; on a small disk both are an eighth of it. All in
+	// bytes.
 	smallFile, largeFile = 4 << 20, 32 << 20
 	// maxFile is where writing ends if compactions fail.
 	maxFile = 4 * largeFile
@@ -52,9 +53,9 @@ func keptOf(f io.ReaderAt) (kept int64) {
 // limit is the size at which to compact: twice what the last time left, so that an
 // event is copied about once.
 func (w *writer) limit() int64 {
-	limit := max(smallFile, 2*w.kept)
+	limit := max(w.small, 2*w.kept)
 	if w.tried > 0 {
-		limit = max(limit, w.tried+smallFile)
+		limit = max(limit, w.tried+w.small)
 	}
 	return limit
 }
@@ -93,8 +94,8 @@ func (w *writer) compacted(now time.Time) (f *os.File, size int64, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	left := tallies.choose(now)
-	if !w.hasRoom(left) {
+	left := tallies.choose(now, w.large)
+	if w.room() < left {
 		return nil, 0, syscall.ENOSPC
 	}
 	_ = os.Remove(w.path + temporary)
@@ -178,16 +179,16 @@ func (w *writer) tally() (tallies, error) {
 }
 
 // choose decides what is dropped: of each child all but the latest, fewer where
-// there are very many children, then all of those whose files are gone. It returns
+// there are very many children or large is small, then all of those whose files are gone. It returns
 // about how many bytes are left.
-func (all tallies) choose(now time.Time) (left int64) {
+func (all tallies) choose(now time.Time, large int64) (left int64) {
 	for _, t := range all {
 		if t.last == spec.EventForgotten && now.Sub(t.at) > forgottenFor {
 			t.drop = t.events
 		}
 	}
 	for most := perChild; ; most /= 2 {
-		if left = all.keep(most); left <= largeFile {
+		if left = all.keep(most); left <= large {
 			return left
 		}
 		if most/2 < atLeast {

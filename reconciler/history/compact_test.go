@@ -166,7 +166,7 @@ func TestVeryManyChildrenKeepFewerEach(t *testing.T) {
 				tt.all[fmt.Sprint(i)] = &tally{events: 100, bytes: 30000, at: now}
 			}
 			tt.all["gone"] = &tally{events: 100, bytes: 30000, at: now, last: spec.EventForgotten}
-			left := tt.all.choose(now)
+			left := tt.all.choose(now, largeFile)
 			if kept := 100 - tt.all["7"].drop; kept != tt.want {
 				t.Errorf("each keeps %d, want %d", kept, tt.want)
 			}

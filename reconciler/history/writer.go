@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"syscall"
 	"time"
@@ -19,6 +20,8 @@ type writer struct {
 	file *os.File // nil while it cannot be opened
 	// size is that of the file, kept what the last compaction left of it.
 	size, kept int64
+	// small and large are smallFile and largeFile, or less on a small disk.
+	small, large int64
 	// torn: it ends within a line that nobody goes on with.
 	torn bool
 	// batch is what is being written, the rest of it where a write was cut short;
@@ -48,6 +51,10 @@ func (w *writer) open() error {
 		return err
 	}
 	w.file, w.size, w.tried = f, info.Size(), 0
+	w.small, w.large = smallFile, largeFile
+	if _, all, known := roomFor(f.Fd()); known {
+		w.small, w.large = min(smallFile, int64(all/8)), min(largeFile, int64(all/8))
+	}
 	w.kept = keptOf(f)
 	w.torn = w.size > 0 && !endsWithLine(f, w.size)
 	return nil
@@ -69,21 +76,30 @@ func (w *writer) isThere() bool {
 	return err == nil && os.SameFile(now, have)
 }
 
-// put writes the batch, and keeps what could not be written.
-func (w *writer) put() error {
+// put writes as much of the batch as there is room for, and keeps the rest.
+func (w *writer) put() (n int, err error) {
 	if w.torn {
 		n, err := w.file.Write([]byte{'\n'})
 		w.size += int64(n)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		w.torn = false
 	}
-	n, err := w.file.Write(w.batch)
-	w.size += int64(n)
-	w.cut = n < len(w.batch) && (n > 0 && w.batch[n-1] != '\n' || n == 0 && w.cut)
-	w.batch = w.batch[n:]
-	return err
+	part := w.batch
+	if room := max(0, w.room()); room < int64(len(part)) {
+		part = part[:bytes.LastIndexByte(part[:room], '\n')+1]
+	}
+	if len(part) > 0 {
+		n, err = w.file.Write(part)
+		w.size += int64(n)
+		w.cut = n > 0 && w.batch[n-1] != '\n' || n == 0 && w.cut
+		w.batch = w.batch[n:]
+	}
+	if err == nil && len(w.batch) > 0 {
+		err = fmt.Errorf("%s: %w, the last of it is left for what the children are to do", w.path, syscall.ENOSPC)
+	}
+	return n, err
 }
 
 // reopen makes path the file again. It returns how many events were cut in two.
@@ -180,8 +196,11 @@ func (h *History) writeOut(isLast bool) {
 			break
 		}
 		whole := w.batch
-		if err = h.attempt(); err == nil {
-			w.batch, wrote = nil, true
+		var n int
+		n, err = h.attempt()
+		wrote = wrote || n > 0
+		if err == nil {
+			w.batch = nil
 			if cap(whole) <= maxSpare {
 				w.spare = whole[:0]
 			}
@@ -213,7 +232,7 @@ func (h *History) next(why error) bool {
 var errTooLarge = errors.New("it has become too large, and cannot be compacted")
 
 // attempt writes the batch.
-func (h *History) attempt() error {
+func (h *History) attempt() (n int, err error) {
 	w := &h.out
 	if w.file == nil || !w.isThere() {
 		lost, err := w.reopen()
@@ -223,26 +242,26 @@ func (h *History) attempt() error {
 		h.pending.lostEver += lost
 		h.mu.Unlock()
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if w.size > maxFile {
-		return fmt.Errorf("%s: %w", w.path, errTooLarge)
-	}
-	if !w.hasRoom(int64(len(w.batch))) {
-		return fmt.Errorf("%s: %w, what is left is for what the children are to do", w.path, syscall.ENOSPC)
+		return 0, fmt.Errorf("%s: %w", w.path, errTooLarge)
 	}
 	return w.put()
 }
 
-// reserve is what is left free on a disk, or an eighth of one that is small: the
-// desired states are there too, and without room for them nothing can be started.
+// reserve is what is left free on a disk, or half of one that is small: the desired
+// states are there too, and without room for them nothing can be started.
 const reserve = 1 << 20
 
-// hasRoom tells whether so many bytes may be written.
-func (w *writer) hasRoom(n int64) bool {
+// room is how many bytes may be written.
+func (w *writer) room() int64 {
 	left, all, known := roomFor(w.file.Fd())
-	return !known || left >= uint64(n)+min(reserve, all/8)
+	if !known {
+		return math.MaxInt64
+	}
+	return int64(left) - int64(min(reserve, all/2))
 }
 
 // tell makes known what came of a write.
