@@ -187,10 +187,13 @@ func TestALargeFileIsCompactedWhenNothingHappens(t *testing.T) {
 	follow.want("1 web started", "1  caught-up")
 	e := started("crash", 1)
 	e.Message = strings.Repeat("x", 1000)
-	for range 4000 {
-		h.Add(e)
+	for range 40 {
+		for range 100 {
+			h.Add(e)
+		}
+		// Or a busy machine loses some.
+		h.Flush(t.Context())
 	}
-	h.Flush(t.Context())
 	// Larger than smallFile, and not by half.
 	for news := h.onNews(); h.currentEpoch() == 0; news = h.onNews() {
 		<-news
