@@ -114,7 +114,7 @@ func TestSchemasAcceptTheExamples(t *testing.T) {
 		line, schema := schemaLine(t, path)
 		if schema == "" {
 			// Only other programs' files have none of ours.
-			if dir := filepath.Base(filepath.Dir(path)); dir == "examples" || dir == "children" || dir == "later" {
+			if dir := filepath.Base(filepath.Dir(path)); dir != "ci" && dir != "prometheus" {
 				t.Errorf("%s does not name its schema", path)
 			}
 			return nil
