@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ func TestSSHHosts(t *testing.T) {
 	t.Run("~/.ssh/config", h.ownConfig)
 	t.Run("a key with a passphrase, and one of `with`", h.keysOfFiles)
 	t.Run("several hosts, of hosts.yml and not", h.severalHosts)
+	t.Run("on the whole screen", h.onTheScreen)
 	t.Run("through another host", h.throughAnother)
 	t.Run("hosts that are not who they were", h.changedHosts)
 	t.Run("sockets are not forwarded", viaLoopback)
@@ -103,6 +105,33 @@ func (h *sshHosts) keysOfFiles(t *testing.T) {
 	if _, said := c.kita(t, 1, nil, "check", "on", sshd.url()); !strings.Contains(said, "--key-passphrase-file") {
 		t.Errorf("without a passphrase it says\n%s", said)
 	}
+}
+
+// onTheScreen watches the host through its sshd.
+func (h *sshHosts) onTheScreen(t *testing.T) {
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Skip("there is no tmux: .ci/deps installs it")
+	}
+	c := h.newClient(t)
+	c.write(t, ".ssh/authorized", c.public(t, "ops.pem"))
+	sshd := h.startSSHD(t, c.path(".ssh/authorized"), "")
+	term := terminal{c.path("tmux"), t}
+	t.Cleanup(term.end)
+	term.start("100", "16", c.home, []string{"PATH=" + world.bin + ":/usr/bin:/bin", "HOME=" + c.home, "KITA_E2E=" + h.in.mark})
+	term.enter("kita top on " + sshd.url() + " with ops.pem")
+	term.shows(`^> talker +running .* [0-9.]+ [kM]B `)
+	term.shows(`^hello$`)
+	term.tmux("send-keys", "-t", "t", "j")
+	term.shows(`^> web +running`)
+	term.tmux("send-keys", "-t", "t", "T", "y")
+	term.shows(`^web stopped`)
+	term.shows(`^> web +stopped`)
+	term.tmux("send-keys", "-t", "t", "q")
+	term.enter("clear; kita check web --watch on " + sshd.url() + " with ops.pem")
+	term.shows(`^web +stopped`)
+	c.kita(t, 0, nil, "start", "web", "on", sshd.url(), "with", c.path("ops.pem"))
+	term.shows(`^web +running +[0-9]+ `)
+	term.tmux("send-keys", "-t", "t", "q")
 }
 
 func (h *sshHosts) severalHosts(t *testing.T) {
