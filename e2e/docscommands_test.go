@@ -70,7 +70,7 @@ func (tree commandTree) check(line string) error {
 }
 
 // foreignFlags are those of other programs that the texts speak of.
-var foreignFlags = []string{"--mount-proc"}
+var foreignFlags = []string{"--mount-proc", "--password", "--token"}
 
 var inlineCode = regexp.MustCompile("`([^`\n]+)`")
 
