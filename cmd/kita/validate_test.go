@@ -85,6 +85,8 @@ func TestValidate(t *testing.T) {
 	tests = append(tests,
 		validateTest{"a missing load path", with("server.yml", strings.Replace(sane, "children]", "children, DIR/none]", 1)), "DIR/server.yml", exitOK,
 			"3 files checked, no mistakes, 1 warning\n", "kita: warning: load path DIR/none: "},
+		validateTest{"names are not missed where a load path is", with("server.yml", strings.Replace(sane, "[DIR/children]", "[no-such]", 1)+"exit_with: nope\n"), "DIR/server.yml", exitOK,
+			"1 file checked, no mistakes, 1 warning\n", "kita: warning: load path no-such: no such file or directory; it is relative to the directory that the server is started in"},
 		validateTest{"a budget that a file fills", with("server.yml", sane+"disk_budget: 50MB\n"), "DIR/server.yml", exitOK,
 			"3 files checked, no mistakes, 1 warning\n", "DIR/server.yml:4: disk_budget: 50 MB are less than the rotate.size of db, web, 100 MB: "},
 		validateTest{"one port for two", with("children/db.yml", "command: x\nmetrics: {port: 9100}\n", "children/web.yml", "command: x\n\nmetrics:\n  port: 9100\n"), "DIR/server.yml", exitOK,

@@ -76,7 +76,7 @@ func (w warner) missingDir(key, dir string) {
 // named warns of children that a key names and that have no file.
 func (w warner) named(key string, names []string) {
 	for _, name := range names {
-		if w.v.catalogue.Lookup(name).Missing {
+		if !w.v.unlisted && w.v.catalogue.Lookup(name).Missing {
 			w.warn(key, "no file %s.yml or %s.yaml in the load paths", name, name)
 		}
 	}

@@ -51,7 +51,9 @@ type validation struct {
 	// named after it; catalogue has its load paths, nil without one.
 	defaults  *spec.Defaults
 	catalogue *spec.Catalogue
-	findings  []finding
+	// unlisted: a load path could not be listed, so what has no file is not known.
+	unlisted bool
+	findings []finding
 }
 
 // run checks the files, or what a server would use. The error is of standard input.
@@ -121,10 +123,16 @@ func (v *validation) server(file string, data []byte, all bool) {
 	v.defaults = server.Defaults
 	v.catalogue = spec.NewCatalogue()
 	v.catalogue.SetPaths(server.LoadPaths, server.Defaults)
+	v.unlisted = false
 	_, problems := v.catalogue.Refresh()
 	for _, problem := range problems {
 		if !problem.Illegal {
-			v.findings = append(v.findings, finding{File: problem.Path, Message: problem.Message, Severity: warning})
+			v.unlisted = true
+			message := problem.Message
+			if !filepath.IsAbs(problem.Path) {
+				message += "; it is relative to the directory that the server is started in, and that kita is called in now"
+			}
+			v.findings = append(v.findings, finding{File: problem.Path, Message: message, Severity: warning})
 		}
 	}
 	w := warner{v, file, spec.KeyLines(data)}
