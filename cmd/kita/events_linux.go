@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"kita/spec"
 )
@@ -32,6 +33,9 @@ func (s service) Events(ctx context.Context, r spec.EventRequest, readable func(
 	return s.s.history.Send(ctx, r, readable, send)
 }
 
+// historyTime is what a disk has that may hang.
+const historyTime = 100 * time.Millisecond
+
 // recordBegin takes down how this server came about.
 func (s *server) recordBegin(before *handover) {
 	e := spec.Event{Type: spec.EventServer, PID: os.Getpid(), Server: spec.ServerStarted, Message: "started, version " + version}
@@ -58,7 +62,14 @@ func (s *server) recordEnd(message string) {
 }
 
 // historyProblem is why the history cannot be written, in one line; "" while it can.
+// What has failed is tried once more, so that nobody is told of what is over.
 func (s *server) historyProblem() string {
+	if s.history.Err() == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), historyTime)
+	defer cancel()
+	s.history.Flush(ctx)
 	err := s.history.Err()
 	if err == nil {
 		return ""
