@@ -41,10 +41,22 @@ func TestFullDiskInside(t *testing.T) {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m,mode=700"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k,mode=700"); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Unmount(dir, 0) }()
+	small := open(t, dir)
+	small.Add(started("web", 1))
+	if got := readAll(t, small); len(got) > 0 || small.Err() == nil || !strings.Contains(small.Err().Error(), "has only 512 KiB") {
+		t.Errorf("on a small disk: %d events, %v", len(got), small.Err())
+	}
+	small.Close()
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=4m,mode=700"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, fileName)); err != nil {
+		t.Fatal(err)
+	}
 	h := open(t, dir)
 	defer h.Close()
 	e := started("web", 1)

@@ -248,8 +248,15 @@ func (h *History) attempt() (n int, err error) {
 	if w.size > maxFile {
 		return 0, fmt.Errorf("%s: %w", w.path, errTooLarge)
 	}
+	if _, all, known := roomFor(w.file.Fd()); known && all < smallestDisk {
+		return 0, fmt.Errorf("%s: its file system has only %d KiB, a history needs one of %d", w.path, all>>10, smallestDisk>>10)
+	}
 	return w.put()
 }
+
+// smallestDisk is the smallest that a history is kept on: what fits on a smaller one
+// is for the desired states.
+const smallestDisk = 1 << 20
 
 // reserve is what is left free on a disk, or half of one that is small: the desired
 // states are there too, and without room for them nothing can be started.
