@@ -225,6 +225,10 @@ func (r *Reconciler) recordLaunchFailed(s *step, message string) {
 // recordStopping is for a group that was asked to end, at a time before it did.
 func (r *Reconciler) recordStopping(s *step, a plan.Signal, at time.Time) {
 	e := spec.Event{Child: s.e.name, Type: spec.EventStopping, At: at, Incarnation: a.Incarnation, PID: s.obs.Process.Identity.PID, Signal: a.Signal}
+	if stop := s.obs.Process.Stop; stop != nil {
+		kill := stop.KillAt.UTC()
+		e.Next = &kill
+	}
 	switch {
 	case s.obs.Process.Exit != nil:
 		e.Message = "its leader has ended, what is left of its group is stopped"

@@ -64,7 +64,7 @@ func TestWhatHappensIsTold(t *testing.T) {
 	)
 	stopped := []string{
 		"command stop by test (command) gen 2",
-		"stopping by test (command) gen 2 #1 pid 101 SIGTERM",
+		"stopping by test (command) gen 2 #1 pid 101 SIGTERM next",
 		"exited #1 pid 101 killed by SIGTERM ran asked",
 	}
 	tests := []struct {
@@ -178,7 +178,7 @@ func TestWhatHappensIsTold(t *testing.T) {
 			w.Kill("test")
 			<-w.Ended()
 			w.wantTold("", "server by test ends : ends, all children are stopped first")
-		}, []string{startWeb, webRuns, "stopping #1 pid 101 SIGTERM : the server stops all children", "exited #1 pid 101 killed by SIGTERM ran asked"}},
+		}, []string{startWeb, webRuns, "stopping #1 pid 101 SIGTERM next : the server stops all children", "exited #1 pid 101 killed by SIGTERM ran asked"}},
 		{"adopted", "", map[string]string{"web": plain}, func(w *world) {
 			w.do(spec.VerbStart, "web")
 			w.leave()

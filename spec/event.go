@@ -20,7 +20,8 @@ const (
 	EventCannotStart EventType = "cannot-start"
 	// EventAdopted: a new server took over a process that lived. PID, Incarnation.
 	EventAdopted EventType = "adopted"
-	// EventStopping: the process group was asked to end with Signal.
+	// EventStopping: the process group was asked to end with Signal. Next is when
+	// SIGKILL is due.
 	EventStopping EventType = "stopping"
 	// EventKilled: SIGKILL was sent, to what outlived its grace period: PIDs.
 	EventKilled EventType = "killed"
@@ -122,8 +123,9 @@ type Event struct {
 	Success bool     `json:"success,omitempty"`
 	Asked   bool     `json:"asked,omitempty"`
 	// Attempt is how many attempts in a row have failed.
-	Attempt int        `json:"attempt,omitempty"`
-	Next    *time.Time `json:"next,omitempty"`
+	Attempt int `json:"attempt,omitempty"`
+	// Next is when what follows by itself is due: a start, or SIGKILL.
+	Next *time.Time `json:"next,omitempty"`
 	// Hook is "prehook start db" or "posthook start cleanup".
 	Hook   string       `json:"hook,omitempty"`
 	Config ConfigChange `json:"config,omitempty"`

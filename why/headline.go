@@ -151,14 +151,28 @@ func (q Question) stopping() string {
 // killIn is when SIGKILL follows, or that it was sent.
 func (q Question) killIn() string {
 	asked := latest(q.Events, ofType(spec.EventStopping))
-	if asked == nil || q.current() == nil || asked.At.Before(q.startOfLatest()) {
+	if asked == nil || asked.At.Before(q.startOfLatest()) {
 		return ""
 	}
 	if killed := latest(q.Events, ofType(spec.EventKilled)); killed != nil && killed.Seq > asked.Seq {
 		return "; SIGKILL was sent at " + moment(killed.At, q.Now)
 	}
 	text := "; it was sent " + asked.Signal.String()
-	if left := asked.At.Add(q.current().Stop.Grace.D()).Sub(q.Now); left > 0 {
+	due := asked.Next
+	if due == nil {
+		// Of a server that did not yet say. The grace period that counts is that of
+		// the file.
+		c := q.View.Spec
+		if c == nil {
+			c = q.current()
+		}
+		if c == nil {
+			return text
+		}
+		at := asked.At.Add(c.Stop.Grace.D())
+		due = &at
+	}
+	if left := due.Sub(q.Now); left > 0 {
 		return text + ", SIGKILL in " + Ago(left.Round(time.Second))
 	}
 	return text + ", SIGKILL is due"

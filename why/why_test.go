@@ -36,6 +36,13 @@ func always(name string) *spec.Child {
 	return c
 }
 
+// patient has a grace period of a minute.
+func patient(name string) *spec.Child {
+	c := child(name)
+	c.Stop.Grace = spec.Duration(time.Minute)
+	return c
+}
+
 // wanted is a desired state, generation 3.
 func wanted(run spec.Run, by string, ago time.Duration) spec.Desired {
 	return spec.Desired{Run: run, Generation: 3, RestartGeneration: 2, Cause: spec.CauseCommand, By: by, At: before(ago)}
@@ -264,6 +271,18 @@ var cases = []struct {
 			Status: spec.Status{Phase: spec.PhaseStopping, Since: before(8 * time.Second), Process: process(child("web"), time.Hour, 812, 1)}},
 		Events: log(startedAs(time.Hour, 812, 1, spec.CauseCommand), commandBy(8*time.Second, spec.VerbStop, "unix:0", 3),
 			at(8*time.Second, spec.Event{Type: spec.EventStopping, Signal: 15})),
+	}},
+	{"stopping, with the grace period of a file that has changed", Question{
+		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Stopped, "unix:0", 2*time.Second),
+			Status: spec.Status{Phase: spec.PhaseStopping, Since: before(2 * time.Second), Process: process(patient("web"), time.Hour, 812, 1)}},
+		Events: log(startedAs(time.Hour, 812, 1, spec.CauseCommand), commandBy(2*time.Second, spec.VerbStop, "unix:0", 3),
+			at(2*time.Second, spec.Event{Type: spec.EventStopping, Signal: 15})),
+	}},
+	{"stopping, and its file has changed since it was asked", Question{
+		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Stopped, "unix:0", 2*time.Second),
+			Status: spec.Status{Phase: spec.PhaseStopping, Since: before(2 * time.Second), Process: process(child("web"), time.Hour, 812, 1)}},
+		Events: log(startedAs(time.Hour, 812, 1, spec.CauseCommand), commandBy(2*time.Second, spec.VerbStop, "unix:0", 3),
+			at(2*time.Second, spec.Event{Type: spec.EventStopping, Signal: 15, Next: soon(58 * time.Second)})),
 	}},
 	{"stopping, and even SIGKILL did not help", Question{
 		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Running, "unix:0", time.Minute),

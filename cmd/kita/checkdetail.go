@@ -161,7 +161,10 @@ func addConfig(f *fields, c, file *spec.Child) {
 	f.add("command", c.CommandLine)
 	f.add("directory", c.Dir)
 	stdout, stderr := c.Stdout, c.Stderr
+	// What is live is in force as the file has it.
+	live := c
 	if file != nil {
+		live = file
 		stdout, stderr = rotatedAs(stdout, file.Stdout), rotatedAs(stderr, file.Stderr)
 	}
 	f.add("stdout", streamText(stdout))
@@ -172,13 +175,13 @@ func addConfig(f *fields, c, file *spec.Child) {
 	if text := resourcesText(c.Resources); text != "" {
 		f.add("limits", text)
 	}
-	f.add("stop", fmt.Sprintf("%v, SIGKILL after %v", c.Stop.Signal, c.Stop.Grace))
-	f.add("restart", restartText(c.Restart))
+	f.add("stop", fmt.Sprintf("%v, SIGKILL after %v", live.Stop.Signal, live.Stop.Grace))
+	f.add("restart", restartText(live.Restart))
 	if c.Prehook != nil {
 		f.add("prehook", c.Prehook.String())
 	}
-	if c.Posthook != nil {
-		f.add("posthook", c.Posthook.String())
+	if live.Posthook != nil {
+		f.add("posthook", live.Posthook.String())
 	}
 	if c.Repeat != nil {
 		f.add("repeat", repeatText(c.Repeat))
