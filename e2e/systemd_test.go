@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -381,6 +382,55 @@ func TestSocketActivation(t *testing.T) {
 			}
 			if _, err := os.Lstat(socket); err != nil {
 				t.Errorf("systemd's socket: %v", err)
+			}
+		})
+	}
+}
+
+// TestAVersionThatKnowsNothingOfSystemdIsRefused: it would not be ready for systemd,
+// nor alive, nor serve its sockets, for ever.
+func TestAVersionThatKnowsNothingOfSystemdIsRefused(t *testing.T) {
+	t.Parallel()
+	// As such a version says it, which is otherwise as good as this one.
+	before := filepath.Join(t.TempDir(), "before")
+	script := "#!/bin/sh\ncase \"$*\" in *--systemd*) echo kita: unknown flag: --systemd >&2; exit 2 ;; esac\nexec " + world.bin + "/kita \"$@\"\n"
+	if err := os.WriteFile(before, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	serve := []string{"env", "kita", "serve", "server.yml"}
+	for name, tt := range map[string]struct {
+		line    func(t *testing.T) []string
+		refused bool
+	}{
+		"no systemd": {func(*testing.T) []string { return serve }, false},
+		"told":       {func(t *testing.T) []string { return newManager(t, false).starts(0, serve...) }, true},
+		"watched":    {func(t *testing.T) []string { return newManager(t, false).starts(time.Hour, serve...) }, true},
+		"no keeper": {func(t *testing.T) []string {
+			return newManager(t, false).starts(0, "kita", "serve", "--no-keeper", "server.yml")
+		}, true},
+		"sockets": {func(*testing.T) []string { return launches("metrics=tcp:127.0.0.1:0") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := newServerAs(t, tt.line(t), "mode: full\n", map[string]string{"web": "command: sleep 1000\n"})
+			web := pidOfView(in.mustAwait(t, "web", isLive))
+			server := in.info(t)
+			_, err := in.upgrade(before)
+			var refusal *spec.Refusal
+			switch {
+			case !tt.refused && err != nil:
+				t.Errorf("refused: %v", err)
+			case tt.refused && (!errors.As(err, &refusal) || refusal.Code != spec.BadBinary || !strings.Contains(refusal.Message, "knows nothing of systemd") ||
+				!strings.Contains(refusal.Message, "systemctl restart kita")):
+				t.Errorf("got %v", err)
+			}
+			if now := in.info(t); tt.refused && !now.StartedAt.Equal(server.StartedAt) {
+				t.Errorf("the server is another: %+v", now)
+			}
+			// And again this one, which knows of it.
+			in.mustUpgrade(t, newVersion(t))
+			if pid := pidOfView(in.mustAwait(t, "web", isLive)); pid != web {
+				t.Errorf("web was PID %d, is %d", web, pid)
 			}
 		})
 	}

@@ -76,6 +76,12 @@ func (h *ownHerald) Stopping() {
 	}
 }
 
+// underSystemd tells whether a service manager hears what the server says, waits for
+// its signs of life, or listens for it.
+func (s *server) underSystemd() bool {
+	return s.herald.Tells() || s.herald.Watchdog() > 0 || len(s.listeners.given) > 0
+}
+
 // report tells how the children are at each change, and that the loop moves. Where
 // nobody hears it or nothing changes it costs nothing. The first status has been
 // told when it returns; end ends it.

@@ -96,7 +96,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	}
 	s.hangup, s.upgradeSignal = hangup, upgrade
 	s.manager, s.herald = manager, chooseHerald(link, manager, logger)
-	s.upgrader = newUpgrader(upgradeCheck{handoverFormat, dirs.State, dirs.Run, o.file}, before, s.upgradable, logger)
+	s.upgrader = newUpgrader(upgradeCheck{handoverFormat, dirs.State, dirs.Run, s.underSystemd(), o.file}, before, s.upgradable, logger)
 	s.carryOn(before)
 	status, err := s.run(ctx, stop)
 	if err == nil {

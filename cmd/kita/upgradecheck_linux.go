@@ -28,6 +28,9 @@ const checkTime = 5 * time.Second
 const (
 	checkWord = "upgrade-check"
 	okWord    = "ok "
+	// checkSystemd is the flag of it that versions have not which know nothing of a
+	// service manager.
+	checkSystemd = "systemd"
 )
 
 // upgradeCheck is the question.
@@ -35,12 +38,18 @@ type upgradeCheck struct {
 	// format is that of the handover that the new version would get.
 	format           int
 	stateDir, runDir string
+	// systemd: a service manager listens to this server, watches it or listens for it,
+	// and would have to do with what the new version says.
+	systemd bool
 	// file is server.yml as on the command line; empty means it is to be found.
 	file string
 }
 
 func (u upgradeCheck) args() []string {
 	args := []string{checkWord, "--format", strconv.Itoa(u.format), "--state-dir", u.stateDir, "--run-dir", u.runDir}
+	if u.systemd {
+		args = append(args, "--"+checkSystemd)
+	}
 	if u.file != "" {
 		args = append(args, "--", u.file)
 	}
@@ -67,6 +76,8 @@ func (p *program) upgradeCheckCommand() *cobra.Command {
 	c.Flags().IntVar(&u.format, "format", 0, "format of the handover")
 	c.Flags().StringVar(&u.stateDir, "state-dir", "", "directory of the journal")
 	c.Flags().StringVar(&u.runDir, "run-dir", "", "directory of the facts")
+	// That it is legal is the answer.
+	c.Flags().BoolVar(&u.systemd, checkSystemd, false, "the server is under systemd")
 	return c
 }
 
@@ -118,6 +129,8 @@ func (u upgradeCheck) ask(ctx context.Context, binary string) (version string, e
 	switch {
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
+	case errors.As(err, &failed) && u.systemd && strings.Contains(complaint.String(), "unknown flag: --"+checkSystemd):
+		return "", errNoSystemd
 	case errors.As(err, &failed):
 		return "", fmt.Errorf("it says: %s", firstLine(complaint.String(), failed.Error()))
 	case err != nil:
@@ -130,6 +143,12 @@ func (u upgradeCheck) ask(ctx context.Context, binary string) (version string, e
 	}
 	return line, nil
 }
+
+// errNoSystemd is why a version cannot take over that has no checkSystemd. systemd
+// would hear no sign of life any more and end the keeper, would wait in vain for its
+// next start, and clients of the sockets that it listens on would not be answered.
+var errNoSystemd = errors.New("its version knows nothing of systemd, under which this server runs: " +
+	"install it with its own unit file and without kita.socket, then restart the unit (systemctl restart kita), the children go on")
 
 // checkOwner refuses what others than root and this user could have put there.
 func checkOwner(binary string) error {
