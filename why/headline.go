@@ -329,19 +329,31 @@ func (q Question) besides() string {
 		parts = append(parts, "what was asked for last failed: "+firstLine(f.Message))
 	}
 	switch {
-	case v.FileError == "":
-	case v.Status.Alive() && v.Spec != nil:
-		parts = append(parts, q.brokenFile()+"; the last good version runs")
-	case v.Spec != nil:
-		parts = append(parts, q.brokenFile()+"; the last good version counts")
-	}
-	if v.Stale {
+	case v.FileError == "" && v.Stale:
 		parts = append(parts, "its file has changed since, a restart applies that")
+	case v.FileError == "":
+	case v.Spec != nil:
+		parts = append(parts, q.brokenFile()+"; "+q.whileBroken())
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return "; " + strings.Join(parts, "; ")
+}
+
+// whileBroken is what a broken file means: commands that start a child refuse it,
+// its restart policy takes the last good version.
+func (q Question) whileBroken() string {
+	v := q.View
+	switch {
+	case v.Status.Alive() && v.Stale:
+		return "an earlier version runs, and a restart is refused until the file is good"
+	case v.Status.Alive():
+		return "the last good version runs"
+	case v.Status.Phase == spec.PhaseBackOff, v.Status.Phase == spec.PhaseStarting:
+		return "it is started with the last good version"
+	}
+	return "a start is refused until the file is good"
 }
 
 // brokenFile is what is wrong with the file.

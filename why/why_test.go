@@ -201,6 +201,17 @@ var cases = []struct {
 			commandBy(time.Hour, spec.VerbStart, "prehook of proxy", 3), startedAs(time.Hour, 812, 1, spec.CauseHook),
 			at(time.Minute, spec.Event{Type: spec.EventConfig, Config: spec.ConfigBroken, Message: "/srv/web.yml:3: foo: unknown key"}),
 		)}},
+	{"its file is broken, and an earlier version than the last good one runs", Question{
+		View: spec.View{Name: "web", Spec: child("web"), Desired: wanted(spec.Running, "prehook of proxy", time.Hour), FileError: "/srv/web.yml:3: foo: unknown key", Stale: true,
+			Status: spec.Status{Phase: spec.PhaseRunning, Process: process(child("web"), time.Hour, 812, 1)}},
+		Events: log(
+			commandBy(time.Hour, spec.VerbStart, "prehook of proxy", 3), startedAs(time.Hour, 812, 1, spec.CauseHook),
+			at(time.Minute, spec.Event{Type: spec.EventConfig, Config: spec.ConfigBroken, Message: "/srv/web.yml:3: foo: unknown key"}),
+		)}},
+	{"in back-off, and its file is broken", Question{
+		View: spec.View{Name: "web", Spec: always("web"), Desired: wanted(spec.Running, "unix:0", time.Hour), FileError: "/srv/web.yml:3: foo: unknown key",
+			Status: spec.Status{Phase: spec.PhaseBackOff, Reason: "exit 1", NextStart: soon(14 * time.Second), LastExit: lastExit(16*time.Second, 4, 1)}},
+	}},
 	{"running, and its history is lost", Question{
 		View: spec.View{Name: "web", Spec: always("web"), Desired: wanted(spec.Running, "repeat", time.Hour),
 			Status: spec.Status{Phase: spec.PhaseRunning, Restarts: 3, LastExit: lastExit(time.Hour, 6, 2), Process: process(child("web"), time.Hour, 812, 7)}},

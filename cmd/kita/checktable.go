@@ -136,7 +136,10 @@ func reason(v *spec.View) string {
 	for line := range strings.SplitSeq(v.FileError, "\n") {
 		say(line)
 	}
-	if v.Stale {
+	switch {
+	case v.Stale && v.FileError != "":
+		say("an earlier version runs, and a restart is refused until the file is good")
+	case v.Stale:
 		say("its configuration has changed since it was started, restart it to apply that")
 	}
 	return strings.Join(parts, "; ")
