@@ -2,7 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -184,6 +187,12 @@ func (v *validation) child(file string, data []byte) {
 	if !v.first(file) {
 		return
 	}
+	if data == nil {
+		if err := mustBeFile(file); err != nil {
+			v.fail(file, err)
+			return
+		}
+	}
 	name, ok := spec.NameOf(filepath.Base(file))
 	if !ok {
 		v.fail(file, errors.New("it holds no child, the file's name must end in .yml or .yaml and not begin with a dot"))
@@ -206,6 +215,23 @@ func (v *validation) child(file string, data []byte) {
 	if v.catalogue != nil && slices.ContainsFunc(v.catalogue.Paths(), func(dir string) bool { return samePath(dir, filepath.Dir(file)) }) {
 		v.hooks(c, data)
 	}
+}
+
+// mustBeFile is an error where a name is wrong for another reason than how it ends.
+func mustBeFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return &fs.PathError{Op: "read", Path: path, Err: errors.Unwrap(err)}
+	}
+	if !info.IsDir() {
+		return nil
+	}
+	for _, name := range []string{"server.yml", "server.yaml"} {
+		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
+			return fmt.Errorf("it is a directory, name its %s, which is checked together with the children", name)
+		}
+	}
+	return errors.New("it is a directory, name the files in it")
 }
 
 // hosts checks a hosts.yml.
