@@ -39,6 +39,9 @@ func (p *program) initCommand() *cobra.Command {
 			if output != "" && output != string(formatJSON) {
 				return usagef("-o %s: init takes json", output)
 			}
+			if len(args) > 0 && args[0] == "" {
+				return usagef("DIR is empty, leave it out for this directory")
+			}
 			dir, err := filepath.Abs(strings.Join(args, ""))
 			if err != nil {
 				return fmt.Errorf("cannot tell where to write: %w", err)

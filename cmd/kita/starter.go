@@ -70,6 +70,9 @@ func (s starterSet) write(dir string) (err error) {
 	if err := s.free(dir); err != nil {
 		return err
 	}
+	if keys := filepath.Join(dir, "keys"); othersWrite(keys) {
+		return fmt.Errorf("nothing is written, %s can be written by others, and a server uses no key in such a directory: chmod o-w %s", keys, shellWord(keys))
+	}
 	var made []string
 	defer func() {
 		for i := len(made) - 1; err != nil && i >= 0; i-- {
@@ -109,6 +112,12 @@ func (s starterSet) free(dir string) error {
 		return fmt.Errorf("nothing is written, this is there already: %s; name another directory", strings.Join(there, ", "))
 	}
 	return nil
+}
+
+// othersWrite tells a directory of keys that no server will use, whoever it runs as.
+func othersWrite(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && info.Mode().Perm()&0o002 != 0
 }
 
 // makeDirs makes dir and those above it, and adds to made which were not there.

@@ -59,6 +59,9 @@ func (w warner) server(s *spec.Server) {
 	}
 	for _, dir := range s.PubKeysPath {
 		w.missingDir("pub_keys_path", dir)
+		if othersWrite(dir) {
+			w.warn("pub_keys_path", "%s can be written by others, so no key in it is used: chmod o-w", dir)
+		}
 	}
 	w.named("startup", s.Startup)
 	if s.ExitWith != "" {
