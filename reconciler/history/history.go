@@ -45,6 +45,9 @@ type History struct {
 	// have written down of runs at last. Both are fixed at Open.
 	former spec.Event
 	known  map[turn]bool
+	// isCounted: seq goes on from what they had written, so that no line has a larger
+	// one. Fixed at Open.
+	isCounted bool
 
 	// wake holds a token when there is something to do, hurry when somebody waits
 	// for it. quit is closed by Close, done when the writer has ended.
@@ -84,11 +87,8 @@ func Open(o Options) *History {
 	}
 	h.out.path = h.path
 	h.err = h.out.open()
-	if h.out.file != nil {
-		var err error
-		if h.seq, h.former, h.known, err = readEnd(h.out.file, h.out.size); err != nil {
-			h.err = err
-		}
+	if err := h.learn(); err != nil && h.err == nil {
+		h.err = err
 	}
 	if o.NewBoot && h.seq > 0 {
 		h.seq += bootGap
@@ -98,6 +98,26 @@ func Open(o Options) *History {
 	}
 	go h.write()
 	return h
+}
+
+// learn reads what the servers before this one have written last, also where nothing
+// can be written.
+func (h *History) learn() error {
+	f := h.out.file
+	if f == nil {
+		var err error
+		if f, err = openToRead(h.path); err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	h.seq, h.former, h.known, err = readEnd(f, info.Size())
+	h.isCounted = err == nil
+	return err
 }
 
 // Former is the latest event of the servers before this one that is about a server,

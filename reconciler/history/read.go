@@ -86,13 +86,20 @@ func (h *History) Left(ctx context.Context, children []string) ([]string, error)
 	var left []string
 	v := &reader{h: h}
 	defer v.close()
-	v.each = func(line []byte) error {
-		if e, ok := readHead(line); ok && slices.Contains(children, e.Child) && !slices.Contains(left, e.Child) {
+	v.each = func(e head) {
+		if slices.Contains(children, e.Child) && !slices.Contains(left, e.Child) {
 			left = append(left, e.Child)
 		}
-		return nil
 	}
 	return left, v.readOn(ctx)
+}
+
+// bound is the largest number that a line can have.
+func (h *History) bound() uint64 {
+	if !h.isCounted {
+		return maxSeq
+	}
+	return h.latest()
 }
 
 func (h *History) latest() uint64 {
@@ -160,12 +167,16 @@ type reader struct {
 	h      *History
 	wanted *wanted
 	send   func([]spec.Event) error
-	// each, where it is set, gets every line instead.
-	each func(line []byte) error
+	// each, where it is set, gets the head of every event instead.
+	each func(head)
 
 	file  *os.File // nil before it was opened, and while there is none
 	epoch int
 	at    int64 // where the next line begins
+	order order // of the lines before at
+	// heldLine and heldHead are what order holds; the buffer is used again.
+	heldLine []byte
+	heldHead head
 	// last is the Seq of the latest event seen; what comes with a smaller one, in a
 	// file that was compacted, is known.
 	last uint64
@@ -212,56 +223,77 @@ func (v *reader) skipBut(ctx context.Context, most int) error {
 		return err
 	}
 	n := 0
-	v.each = func(line []byte) error {
-		if e, ok := readHead(line); ok && v.wanted.has(e) {
+	v.each = func(e head) {
+		if v.wanted.has(e) {
 			n++
 		}
-		return nil
 	}
 	err := v.toEnd(ctx)
-	v.each, v.at, v.skip = nil, 0, max(0, n-most)
+	v.each, v.at, v.order, v.skip = nil, 0, order{}, max(0, n-most)
 	return err
 }
 
 func (v *reader) open(epoch int) error {
-	f, err := os.OpenFile(v.h.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := openToRead(v.h.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the history: %w", err)
 	}
-	v.file, v.epoch, v.at = f, epoch, 0
+	v.file, v.epoch, v.at, v.order = f, epoch, 0, order{}
 	return nil
 }
 
-// toEnd reads the whole lines there are.
+func openToRead(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+}
+
+// toEnd reads the whole lines there are, but for those whose numbers were damaged:
+// these would hide what comes behind them.
 func (v *reader) toEnd(ctx context.Context) error {
 	v.lines.begin(io.NewSectionReader(v.file, v.at, math.MaxInt64-v.at), v.at)
+	bound := v.h.bound()
 	for ctx.Err() == nil {
 		line, err := v.lines.next()
 		v.at = v.lines.at
 		switch {
 		case errors.Is(err, io.EOF):
+			if v.order.end() {
+				return v.take()
+			}
 			return nil
 		case err != nil:
 			return fmt.Errorf("read the history: %w", err)
-		case v.each != nil:
-			err = v.each(line)
-		default:
-			err = v.take(line)
 		}
-		if err != nil {
-			return err
+		h, ok := readHead(line)
+		if ok && h.Seq > bound {
+			bound = v.h.bound()
+		}
+		if !ok || h.Seq > bound {
+			continue
+		}
+		release, hold := v.order.take(h.Seq)
+		if release {
+			if err := v.take(); err != nil {
+				return err
+			}
+		}
+		if hold {
+			v.heldHead, v.heldLine = h, append(v.heldLine[:0], line...)
 		}
 	}
 	return ctx.Err()
 }
 
-// take sends the event of a line, if it is wanted.
-func (v *reader) take(line []byte) error {
-	h, ok := readHead(line)
-	if !ok || h.Seq <= v.last {
+// take sends the event of the line that was held, if it is wanted.
+func (v *reader) take() error {
+	h, line := v.heldHead, v.heldLine
+	if v.each != nil {
+		v.each(h)
+		return nil
+	}
+	if h.Seq <= v.last {
 		return nil
 	}
 	v.last = h.Seq

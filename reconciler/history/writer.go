@@ -66,14 +66,15 @@ func endsWithLine(f io.ReaderAt, size int64) bool {
 	return err == nil && last[0] == '\n'
 }
 
-// isThere tells whether path is still this file: somebody may have removed it.
+// isThere tells whether path is still this file, and as it was left: somebody may
+// have removed it, or emptied it.
 func (w *writer) isThere() bool {
 	now, err := os.Lstat(w.path)
 	if err != nil {
 		return false
 	}
 	have, err := w.file.Stat()
-	return err == nil && os.SameFile(now, have)
+	return err == nil && os.SameFile(now, have) && have.Size() >= w.size
 }
 
 // put writes as much of the batch as there is room for, and keeps the rest.
@@ -319,11 +320,12 @@ func readEnd(f io.ReaderAt, size int64) (seq uint64, former spec.Event, known ma
 // line need not have its end.
 func readEvents(content []byte) (seq uint64, former spec.Event, known map[turn]bool) {
 	known = map[turn]bool{}
+	var numbers order
 	for line := range bytes.SplitSeq(content, []byte{'\n'}) {
 		// The number of a line that is not whole is not given again: it may look
 		// like one that is.
 		if h, ok := readHead(line); ok {
-			seq = max(seq, h.Seq)
+			numbers.take(h.Seq)
 		}
 		e, ok := decode(line)
 		if !ok {
@@ -341,5 +343,5 @@ func readEvents(content []byte) (seq uint64, former spec.Event, known map[turn]b
 		default:
 		}
 	}
-	return seq, former, known
+	return numbers.latest(), former, known
 }
