@@ -64,10 +64,15 @@ func expectations(ctx context.Context, r request, c *control.Client, out spec.Ou
 		return []*expectation{e}, nil
 	}
 	var expected []*expectation
+	fellows := map[string]bool{}
+	expect := func(e *expectation) {
+		e.want, e.verb, e.several, e.fellows = want, out.Verb, true, fellows
+		fellows[e.child] = true
+		expected = append(expected, e)
+	}
 	if out.Children != nil && want.aim != aimWell {
 		for _, part := range out.Children {
-			expected = append(expected, &expectation{child: part.Child, want: want, verb: out.Verb, generation: part.Generation,
-				unchanged: part.Unchanged, first: part.Incarnation, several: true})
+			expect(&expectation{child: part.Child, generation: part.Generation, unchanged: part.Unchanged, first: part.Incarnation})
 		}
 		return expected, nil
 	}
@@ -76,7 +81,7 @@ func expectations(ctx context.Context, r request, c *control.Client, out spec.Ou
 	views, err := c.List(ctx)
 	for _, v := range views {
 		if v.Desired.Run == spec.Running {
-			expected = append(expected, &expectation{child: v.Name, want: want, verb: out.Verb, generation: v.Desired.Generation, several: true})
+			expect(&expectation{child: v.Name, generation: v.Desired.Generation})
 		}
 	}
 	return expected, err

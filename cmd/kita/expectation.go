@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"kita/spec"
@@ -24,6 +25,8 @@ type expectation struct {
 	first uint64
 	// several: it is one of all, where a child that is done is no failure.
 	several bool
+	// fellows are the children of the same command, itself among them.
+	fellows map[string]bool
 
 	// latest is the view that was shown last.
 	latest spec.View
@@ -70,6 +73,10 @@ func (e *expectation) look(v spec.View, now time.Time, age time.Duration) (due t
 // be. It learns which run is meant.
 func (e *expectation) settle(v spec.View) (waits bool, failure *spec.Refusal) {
 	s, settled := v.Status, v.Status.ObservedGeneration >= v.Desired.Generation
+	if e.verb != "" && v.Desired.Generation > e.generation && e.isByFellow(v.Desired) {
+		// What the hook makes of it is what the command makes of it.
+		e.generation, e.first, e.unchanged = v.Desired.Generation, 0, false
+	}
 	if e.verb == "" {
 		if v.Desired.Generation != e.generation {
 			// Another command: what its run does counts.
@@ -93,6 +100,12 @@ func (e *expectation) settle(v spec.View) (waits bool, failure *spec.Refusal) {
 		}
 	}
 	return waits, nil
+}
+
+// isByFellow tells whether a hook of a child of the same command wrote a wish to run.
+func (e *expectation) isByFellow(d spec.Desired) bool {
+	_, fellow, _ := strings.Cut(d.By, "hook of ")
+	return d.Cause == spec.CauseHook && d.Run == spec.Running && e.fellows[fellow]
 }
 
 // lookForLife is for running and stable.

@@ -46,6 +46,7 @@ func TestExpectations(t *testing.T) {
 	code3 := condition{aim: aimExited, code: new(3)}
 	stoppedBy := func(v *spec.View) { v.Desired.Run = spec.Stopped }
 	restarted := func(v *spec.View) { v.Status.Restarts = 1 }
+	hooked := func(v *spec.View) { v.Desired.Cause, v.Desired.By = spec.CauseHook, "prehook of api" }
 	unsettled := func(v *spec.View) { v.Status.ObservedGeneration-- }
 	tests := []struct {
 		name string
@@ -55,7 +56,9 @@ func TestExpectations(t *testing.T) {
 		generation uint64
 		first      uint64
 		several    bool
-		views      []scene
+		// fellows are the children of the same command.
+		fellows []string
+		views   []scene
 		// result is done, waits, due in S, or a code, after the last view.
 		result string
 	}{
@@ -74,6 +77,24 @@ func TestExpectations(t *testing.T) {
 			v.Status.Failure = &spec.Failure{Generation: 1, Code: spec.CannotStart}
 		})}, result: "waits"},
 		{name: "another command", want: running, verb: "start", generation: 1, views: []scene{at(2, "running").pid(2)}, result: "superseded"},
+		{name: "the hook of a child of the same command", want: running, verb: "trystart", generation: 1, several: true, fellows: []string{"web", "api"},
+			views: []scene{at(1, "running").pid(2).with(unsettled), at(2, "starting").pid(2).with(hooked).with(unsettled), at(2, "running").pid(3).ended(2, 0).with(hooked)}, result: "done"},
+		{name: "that hook has begun", want: stable, verb: "trystart", generation: 1, several: true, fellows: []string{"web", "api"},
+			views: []scene{at(1, "running").pid(2), at(2, "stopping").with(hooked).with(unsettled)}, result: "waits"},
+		{name: "that hook starts what the command had left alone", want: stable, verb: "trystart", generation: 1, first: 2, several: true, fellows: []string{"web", "api"},
+			views: []scene{at(1, "running").pid(2), at(2, "running").pid(3).ended(2, 0).with(hooked)}, result: "due in 10s"},
+		{name: "what that hook starts fails", want: running, verb: "trystart", generation: 1, first: 2, several: true, fellows: []string{"web", "api"},
+			views: []scene{at(1, "running").pid(2).with(unsettled), at(2, "failed").ended(3, 1).with(hooked)}, result: "child-failed"},
+		{name: "what that hook starts cannot be launched", want: stable, verb: "trystart", generation: 1, first: 2, several: true, fellows: []string{"web", "api"},
+			views: []scene{at(2, "failed").ended(2, 1).with(hooked).with(func(v *spec.View) {
+				v.Status.Failure = &spec.Failure{Generation: 2, Code: spec.CannotStart}
+			})}, result: "cannot-start"},
+		{name: "that hook stops it", want: running, verb: "trystart", generation: 1, several: true, fellows: []string{"web", "api"},
+			views: []scene{at(2, "stopping").with(hooked).with(stoppedBy)}, result: "superseded"},
+		{name: "the hook of another child", want: running, verb: "trystart", generation: 1, several: true, fellows: []string{"web", "ap"},
+			views: []scene{at(2, "running").pid(3).with(hooked)}, result: "superseded"},
+		{name: "a rolling change, and the hook", want: condition{aim: aimWell}, verb: "restart", generation: 1, several: true, fellows: []string{"web", "api"},
+			views: []scene{at(2, "running").pid(3).with(hooked)}, result: "done"},
 		{name: "it was left alone", want: stable, verb: "trystart", generation: 4, first: 9, views: []scene{at(4, "running").pid(9)}, result: "due in 10s"},
 		{name: "it was left alone and crashes", want: stable, verb: "trystart", generation: 4, first: 9, views: []scene{at(4, "running").pid(9), at(4, "starting").pid(10).ended(9, 1).with(restarted)}, result: "child-failed"},
 		{name: "not yet stable", want: stable, verb: "start", generation: 1, views: []scene{at(1, "starting").pid(1), at(1, "running").pid(1)}, result: "due in 9s"},
@@ -105,7 +126,7 @@ func TestExpectations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := &expectation{child: "web", want: tt.want, verb: tt.verb, generation: tt.generation, first: tt.first, unchanged: tt.first > 0, several: tt.several}
+			e := &expectation{child: "web", want: tt.want, verb: tt.verb, generation: tt.generation, first: tt.first, unchanged: tt.first > 0, several: tt.several, fellows: names(tt.fellows)}
 			now, got := time.Unix(1000, 0), ""
 			for _, s := range tt.views {
 				due, failure := e.look(s.View, now, 0)
@@ -226,4 +247,13 @@ func codesIn(t *testing.T, file string, codes map[string]bool) {
 		}
 		return true
 	})
+}
+
+// names is a set of names.
+func names(list []string) map[string]bool {
+	all := map[string]bool{}
+	for _, name := range list {
+		all[name] = true
+	}
+	return all
 }
