@@ -27,6 +27,22 @@ func (w *Words) cut(text string, columns int) string {
 	return ansi.Truncate(text, columns, w.ellipsis())
 }
 
+// shortened is a name in at most so many columns, its middle left out where it is
+// longer: the names of many differ at the end.
+func (w *Words) shortened(name string, columns int) string {
+	all := width(name)
+	if all <= columns {
+		return name
+	}
+	end := (columns - 1) / 2
+	tail := ansi.TruncateLeft(name, all-end, "")
+	if width(tail) > end {
+		// Half of a wide character is all of it.
+		tail = ansi.TruncateLeft(name, all-end+1, "")
+	}
+	return ansi.Truncate(name, columns-1-end, "") + w.ellipsis() + tail
+}
+
 // padded fills a text up to so many columns, on the right, or on the left.
 func padded(text string, columns int) string { return text + blanks(columns-width(text)) }
 func flushed(text string, columns int) string {

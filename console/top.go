@@ -103,6 +103,7 @@ func (m *Top) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.columns, m.rows = msg.Width, msg.Height
+		m.dropUnreadable()
 		return m, m.settle(nil)
 	case tea.KeyPressMsg:
 		return m, m.settle(m.key(msg))

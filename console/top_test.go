@@ -145,7 +145,7 @@ func TestTopAsksBeforeItDoes(t *testing.T) {
 			perform(m, tt.keys[:len(tt.keys)-1]...)
 			question := ""
 			if m.mode == confirming {
-				question = m.question()
+				question, _ = m.question()
 			}
 			perform(m, tt.keys[len(tt.keys)-1])
 			if question != tt.question || !reflect.DeepEqual(src.asked, tt.asked) || m.status != tt.status {
@@ -163,6 +163,76 @@ func TestTopAsksBeforeItDoes(t *testing.T) {
 			t.Errorf("asked %q, %q", src.asked, m.status)
 		}
 	})
+}
+
+// The question is to be seen in whole, but for the middle of a long name, or it is
+// not asked.
+func TestTopAsksOnlyWhatCanBeRead(t *testing.T) {
+	const (
+		long   = "long-name-of-a-child-that-nobody-would-give-to-one-of-his-own-2"
+		narrow = "too narrow to ask"
+	)
+	tests := []struct {
+		name          string
+		columns, rows int
+		child, want   string
+	}{
+		{"there is room", 100, 24, long, "stop " + long + " on 10.0.0.1:33889? y/n"},
+		{"a long name", 80, 24, long, "stop long-name-of-a-child-that-…-give-to-one-of-his-own-2 on 10.0.0.1:33889? y/n"},
+		{"the least of a name", 36, 24, long, "stop long…n-2 on 10.0.0.1:33889? y/n"},
+		{"less than that", 35, 24, long, narrow},
+		{"a short name", 31, 8, "web", "stop web on 10.0.0.1:33889? y/n"},
+		{"less than a short name", 30, 8, "web", narrow},
+		{"tiny", 20, 5, long, narrow},
+		{"wide characters", 40, 24, strings.Repeat("名", 30), "stop 名名名…名名 on 10.0.0.1:33889? y/n"},
+		{"no lines", 80, 0, "web", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			src := &fakeSource{}
+			m := topWith([]Host{{Name: "10.0.0.1:33889"}, {Name: "10.0.0.2:33889"}}, src, runs(tt.child, 1))
+			m.Update(tea.WindowSizeMsg{Width: tt.columns, Height: tt.rows})
+			m.Update(press("T"))
+			lines := strings.Split(rowsOf(m), "\n")
+			asks := m.mode == confirming
+			if got := lines[len(lines)-1]; tt.rows > 0 && got != tt.want || asks != strings.HasSuffix(tt.want, "? y/n") {
+				t.Errorf("it asks: %v, %q, want %q", asks, got, tt.want)
+			}
+			perform(m, "y")
+			if asked := len(src.asked) > 0; asked != asks {
+				t.Errorf("asked %q", src.asked)
+			}
+			// What came of it names the child and the host, too.
+			lines = strings.Split(rowsOf(m), "\n")
+			if got := lines[len(lines)-1]; asks && (!strings.HasPrefix(got, "10.0.0.1:33889: ") || !strings.HasSuffix(got, "stop done")) {
+				t.Errorf("says %q", got)
+			}
+		})
+	}
+	t.Run("the terminal gets narrow meanwhile", func(t *testing.T) {
+		src := &fakeSource{}
+		m := topWith(twoHosts(), src, runs("web", 1))
+		m.Update(press("T"))
+		m.Update(tea.WindowSizeMsg{Width: 18, Height: 8})
+		perform(m, "y")
+		if m.mode != browsing || len(src.asked) != 0 {
+			t.Errorf("mode %d, asked %q", m.mode, src.asked)
+		}
+	})
+}
+
+// Of several hosts it is to be seen whose child a row is, before how it does.
+func TestTopNamesTheHostWhereThereIsLittleRoom(t *testing.T) {
+	m := topWith([]Host{{Name: "10.0.0.1:33889"}, {Name: "10.0.0.2:33889"}}, &fakeSource{}, runs("web", 1))
+	want := "  HOST            NAME  PHASE\n> 10.0.0.1:33889  web   running\n  10.0.0.2:33889  web   running\n"
+	m.Update(tea.WindowSizeMsg{Width: 31, Height: 8})
+	if got := rowsOf(m); !strings.Contains(got, want) {
+		t.Errorf("got\n%s", got)
+	}
+	m.Update(tea.WindowSizeMsg{Width: 24, Height: 8})
+	if got := rowsOf(m); !strings.Contains(got, "\n> 10.0.0.1:33889  web\n  10.0.0.2:33889  web\n") {
+		t.Errorf("got\n%s", got)
+	}
 }
 
 func use(name string, incarnation uint64, cpu float64, mb uint64, second int) spec.ChildUsage {

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -95,6 +94,7 @@ func (m *Top) browse(name string) tea.Cmd {
 	case "S", "T", "R":
 		if m.at() >= 0 {
 			m.mode, m.verb, m.target = confirming, commands[name], m.selected
+			m.dropUnreadable()
 		}
 	}
 	return nil
@@ -129,14 +129,38 @@ func (m *Top) editFilter(k tea.KeyPressMsg) {
 	m.unsorted = true
 }
 
-// question is what is to be confirmed.
-func (m *Top) question() string {
-	text := fmt.Sprintf("%s %s", m.verb, m.words.Printable(m.target.name))
+// question is what is to be confirmed. Of a long name the middle is left out; fits
+// tells whether all else is to be seen.
+func (m *Top) question() (text string, fits bool) {
+	on := ""
 	if host := m.hosts[m.target.host].name; host != "" {
-		text += " on " + m.words.Printable(host)
+		on = " on " + m.words.Printable(host)
 	}
-	return text + "? y/n"
+	text = m.naming(string(m.verb)+" ", m.target.name, on+"? y/n")
+	return text, width(text) <= m.columns && m.rows > 0
 }
+
+// dropUnreadable takes a question back that the terminal has no room for: nobody is
+// to say yes to what he cannot read.
+func (m *Top) dropUnreadable() {
+	if m.mode != confirming {
+		return
+	}
+	if _, fits := m.question(); !fits {
+		m.mode = browsing
+		m.say(yellow, "too narrow to ask")
+	}
+}
+
+// naming is a text with a name in it, which is shortened where the text is too wide
+// for the terminal.
+func (m *Top) naming(before, name, after string) string {
+	room := m.columns - width(before) - width(after)
+	return before + m.words.shortened(m.words.Printable(name), max(room, leastName)) + after
+}
+
+// leastName is how much of a name has to be seen of one that is shortened.
+const leastName = 8
 
 // confirm takes the answer. Nothing but y is a yes.
 func (m *Top) confirm(name string) tea.Cmd {
@@ -146,7 +170,7 @@ func (m *Top) confirm(name string) tea.Cmd {
 		return nil
 	}
 	key, verb := m.target, m.verb
-	m.say("", doing[verb]+" "+m.words.Printable(key.name))
+	m.say("", m.naming(doing[verb]+" ", key.name, ""))
 	return func() tea.Msg { return m.src.do(key, verb) }
 }
 
@@ -156,11 +180,18 @@ func (m *Top) tell(d done) {
 	if host := m.hosts[d.key.host].name; host != "" {
 		on = host + ": "
 	}
+	colour, text := green, ""
 	if d.err != nil {
-		m.say(red, on+m.words.Error(d.err))
-		return
+		colour, text = red, m.words.Error(d.err)
+	} else {
+		text = m.words.Outcome(d.out)
 	}
-	m.say(green, on+m.words.Outcome(d.out))
+	if before, after, there := strings.Cut(text, d.key.name); there {
+		text = m.naming(on+before, d.key.name, after)
+	} else {
+		text = on + text
+	}
+	m.say(colour, text)
 }
 
 // answer shows why.

@@ -169,19 +169,19 @@ func (m *Top) allColumns() []column {
 	}
 	columns := []column{
 		{title: "NAME", text: func(c *child) string { return w.cut(w.Printable(c.key.name), longestName) }},
-		{title: "PHASE", rank: 1, text: func(c *child) string { return string(c.view.Status.Phase) },
+		{title: "PHASE", rank: 2, text: func(c *child) string { return string(c.view.Status.Phase) },
 			sgr: func(c *child) string { return w.Phase(c.view.Status.Phase) }},
-		{title: "CPU%", rank: 2, right: true, text: func(c *child) string { return percent(c.cpu) }},
-		{rank: 7, text: w.cpuSpark},
-		{title: "MEMORY", rank: 3, right: true, text: memory},
-		{rank: 8, text: w.memorySpark},
-		{title: "PID", rank: 6, right: true, text: pid},
-		{title: "UPTIME", rank: 4, right: true, text: uptime},
-		{title: "RESTARTS", rank: 5, right: true, text: func(c *child) string { return strconv.FormatUint(c.view.Status.Restarts, 10) }},
-		{title: "REASON", rank: 9, text: func(c *child) string { return w.Printable(w.Remarks(&c.view)) }},
+		{title: "CPU%", rank: 3, right: true, text: func(c *child) string { return percent(c.cpu) }},
+		{rank: 8, text: w.cpuSpark},
+		{title: "MEMORY", rank: 4, right: true, text: memory},
+		{rank: 9, text: w.memorySpark},
+		{title: "PID", rank: 7, right: true, text: pid},
+		{title: "UPTIME", rank: 5, right: true, text: uptime},
+		{title: "RESTARTS", rank: 6, right: true, text: func(c *child) string { return strconv.FormatUint(c.view.Status.Restarts, 10) }},
+		{title: "REASON", rank: 10, text: func(c *child) string { return w.Printable(w.Remarks(&c.view)) }},
 	}
 	if m.many {
-		columns = append([]column{{title: "HOST", rank: 3, text: func(c *child) string { return w.cut(w.Printable(m.hosts[c.key.host].name), longestName) }}}, columns...)
+		columns = append([]column{{title: "HOST", rank: 1, text: func(c *child) string { return w.cut(w.Printable(m.hosts[c.key.host].name), longestName) }}}, columns...)
 	}
 	return columns
 }
@@ -328,7 +328,8 @@ func (m *Top) pageLines(room int) []string {
 func (m *Top) lastLine() string {
 	switch m.mode {
 	case confirming:
-		return styled(reverse, m.words.cut(m.question(), m.columns))
+		text, _ := m.question()
+		return styled(reverse, m.words.cut(text, m.columns))
 	case filtering:
 		return m.words.cut("/"+m.words.Printable(m.filter)+"_", m.columns)
 	case reading:
