@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -28,8 +31,18 @@ type ended interface {
 }
 
 // show has a model on the terminal until it ends, and the feed followed
-// meanwhile. The terminal is as before when it returns, also after a panic.
+// meanwhile. The terminal is as before when it returns, also after a panic or one of
+// the signals that end a program.
 func show(ctx context.Context, model ended, follow func(context.Context), in io.Reader, out io.Writer) error {
+	// Bubble Tea sees to SIGINT and SIGTERM.
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGQUIT} {
+		// nohup has SIGHUP ignored.
+		if !signal.Ignored(sig) {
+			var deaf func()
+			ctx, deaf = signal.NotifyContext(ctx, sig)
+			defer deaf()
+		}
+	}
 	following, stop := context.WithCancel(ctx)
 	var feed sync.WaitGroup
 	feed.Go(func() { follow(following) })
