@@ -165,7 +165,9 @@ func (r *Reconciler) keep(ctx context.Context, c spec.Command, wishes []wish, ou
 	owed := map[string]spec.Desired{}
 	r.mu.Lock()
 	for _, w := range wishes {
-		r.takeBack(w.written, w.before, owed)
+		if w.desired != w.before {
+			r.takeBack(w.written, w.before, owed)
+		}
 	}
 	r.mu.Unlock()
 	r.owe(owed)

@@ -206,7 +206,7 @@ func (e *entry) stoppable() bool {
 }
 
 // current: its process runs, and a new one would be the same. One that is still to
-// be replaced is not meant: with which file that will be is not known. mu is held.
+// be replaced is not meant. mu is held.
 func (e *entry) current() bool {
 	p := e.obs.Process
 	return e.desired.Run == spec.Running && e.obs.Alive() && !e.startPending() && p.Stop == nil &&
@@ -243,6 +243,10 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 			w.unchanged = true
 			return w, before, before, nil
 		}
+		if q.IfChanged && e.startPending() && e.asFile {
+			// Somebody else has just asked for the same: wait for that.
+			return w, before, before, nil
+		}
 	case spec.VerbRestart:
 		if !w.wasRunning && q.run == 0 {
 			refusal := notRunning(q)
@@ -259,7 +263,7 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 	}
 	desired = e.next(q)
 	w.generation = desired.Generation
-	e.desired = desired
+	e.desired, e.asFile = desired, q.Verb != spec.VerbStop
 	r.recordWritten(e.name, q.Verb, desired)
 	r.touch(e)
 	return w, desired, before, nil

@@ -117,3 +117,62 @@ func TestACommandForAllKeepsItsPartsOverAnUpgrade(t *testing.T) {
 		t.Errorf("pending: %+v", p)
 	}
 }
+
+// Who asks for what another is just having done waits for that, and starts nothing
+// once more; with a file that has changed since it is another start.
+func TestTrystartIfChangedJoinsAnother(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain + "stop: {grace: 1h}\n"})
+	w.mustServe()
+	w.deaf("web")
+	w.want(spec.VerbStart, "web", "")
+	w.write("web", plain+"stop: {grace: 1h}\nnice: 3\n")
+	generation := func() uint64 { return w.view("web").Desired.Generation }
+	first := w.background(spec.VerbTrystart, "web")
+	w.until("stopping", func() bool { return w.phase("web") == spec.PhaseStopping })
+	before := generation()
+	noWait := func(child string) spec.Outcome {
+		out, err := w.Do(t.Context(), spec.Command{Verb: spec.VerbTrystart, Child: child, IfChanged: true, NoWait: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if out := noWait("web"); out.Unchanged || out.Generation != before || generation() != before {
+		t.Errorf("%+v, generation %d is now %d", out, before, generation())
+	}
+	if out := noWait(spec.All); out.Unchanged || len(out.Children) != 1 || out.Children[0].Generation != before || generation() != before {
+		t.Errorf("all: %+v, generation %d is now %d", out, before, generation())
+	}
+	// What is live is no other start.
+	w.write("web", plain+"stop: {grace: 2h}\nnice: 3\n")
+	if out := noWait("web"); out.Generation != before {
+		t.Errorf("with another grace period: %+v, generation was %d", out, before)
+	}
+	second := make(chan error, 1)
+	go func() {
+		_, err := w.Do(t.Context(), spec.Command{Verb: spec.VerbTrystart, Child: "web", IfChanged: true})
+		second <- err
+	}()
+	w.runtime.exit("web", 0)
+	for _, answer := range []<-chan error{first, second} {
+		if err := <-answer; err != nil {
+			t.Error(err)
+		}
+	}
+	if s := w.view("web").Status; s.Starts != 2 || s.Process == nil || s.Process.Config.Nice == nil {
+		t.Errorf("%+v", s)
+	}
+
+	// A file that has changed meanwhile, and back: what is launched is not known.
+	third := w.background(spec.VerbRestart, "web")
+	w.until("stopping", func() bool { return w.phase("web") == spec.PhaseStopping })
+	before = generation()
+	w.write("web", plain+"stop: {grace: 1h}\nnice: 4\n")
+	if out := noWait("web"); out.Generation != before+1 {
+		t.Errorf("of a file that has changed: %+v, generation was %d", out, before)
+	}
+	w.runtime.exit("web", 0)
+	if err := <-third; err != nil {
+		t.Error(err)
+	}
+}

@@ -144,6 +144,8 @@ type entry struct {
 	configured *spec.Child
 	gone       bool // there is no file of this child
 	removed    bool
+	// asFile: the latest command to start it was given with its file as it is now.
+	asFile bool
 	// learned: recall has learned of its end. Only the start uses it.
 	learned bool
 	// atRest: the server is ending, and nothing of the child is left to stop.

@@ -40,6 +40,7 @@ func (r *Reconciler) apply(found spec.Entry) {
 	before, file := e.view(), e.fileState()
 	e.gone, e.fileErr = found.Missing, found.Err
 	if found.Child != nil {
+		e.asFile = e.asFile && e.child != nil && !spec.Stale(e.child, found.Child)
 		e.child = found.Child
 	}
 	r.recordFile(e, file)
