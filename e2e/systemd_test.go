@@ -148,6 +148,43 @@ func TestSystemdIsTold(t *testing.T) {
 	})
 }
 
+// TestSystemdThatHasNoRoomIsToldAgain: one that is too busy at that moment still
+// learns that kita is ready.
+func TestSystemdThatHasNoRoomIsToldAgain(t *testing.T) {
+	t.Parallel()
+	for _, how := range [][]string{{"kita", "serve", "server.yml"}, {"kita", "serve", "--no-keeper", "server.yml"}} {
+		t.Run(strings.Join(how, " "), func(t *testing.T) {
+			t.Parallel()
+			m := newManager(t, false)
+			filled := m.fill()
+			in := newServerAs(t, m.starts(0, how...), "mode: full\n", map[string]string{"web": "command: sleep 1000\n"})
+			eventually(t, "READY=1 is not taken", func() bool { return strings.Contains(in.log(), "what=\"READY=1\"") })
+			for range filled {
+				m.wants("FILL=1")
+			}
+			m.awaits("READY=1")
+		})
+	}
+}
+
+// fill leaves no room for a message, and returns how many there are.
+func (m *manager) fill() (n int) {
+	m.t.Helper()
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.name, Net: "unixgram"})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer conn.Close()
+	for ; n < 100000; n++ {
+		_ = conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err := conn.Write([]byte("FILL=1")); err != nil {
+			return n
+		}
+	}
+	m.t.Fatal("there is room for everything")
+	return n
+}
+
 // isSilent wants nothing more to be said by a program that has ended.
 func (m *manager) isSilent() {
 	m.t.Helper()

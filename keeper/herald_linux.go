@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"kita/systemd"
@@ -18,6 +19,10 @@ const (
 	// slowStart is how long a server may take until it serves, where servers are
 	// watched. The first one is the manager's business: it has not been told READY.
 	slowStart = 2 * time.Minute
+	// again is how long it takes until the manager is told what it had no room for.
+	again = time.Second
+	// tellReady is what a manager waits for.
+	tellReady = "READY=1"
 )
 
 // herald is the part of a keeper that speaks to the service manager, and that
@@ -35,8 +40,11 @@ type herald struct {
 
 	// ready, reloading and stopping are what the manager has been told.
 	ready, reloading, stopping bool
-	// deaf: the last message did not get through.
-	deaf bool
+	// outbox has what the manager could not take, againAt is when it is said again;
+	// zero where there is nothing. deaf: the last message did not get through.
+	outbox  systemd.Outbox
+	againAt time.Time
+	deaf    bool
 
 	// lookAt is when the next look is; zero is never.
 	lookAt time.Time
@@ -49,20 +57,38 @@ type herald struct {
 }
 
 func newHerald(m *systemd.Manager, logger *slog.Logger) herald {
-	h := herald{manager: m, logger: logger}
+	h := herald{manager: m, logger: logger, outbox: systemd.NewOutbox(m)}
 	if m.Watchdog() > 0 {
 		h.lookAt = time.Now().Add(m.Watchdog() / 2)
 	}
 	return h
 }
 
-// tell logs the first of several failures.
+// tell logs the first of several failures, and each that keeps the manager waiting.
 func (h *herald) tell(assignments ...string) {
-	err := h.manager.Tell(assignments...)
-	if err != nil && !h.deaf {
+	err := h.outbox.Tell(assignments...)
+	if err != nil && (!h.deaf || assignments[0] == tellReady) {
 		h.logger.Warn("the service manager cannot be told", "what", assignments[0], "err", err)
 	}
 	h.deaf = err != nil
+	h.remind()
+}
+
+// remind sees to it that what is owed is said again, if anything is.
+func (h *herald) remind() {
+	h.againAt = time.Time{}
+	if h.outbox.Owes() {
+		h.againAt = time.Now().Add(again)
+	}
+}
+
+// tellAgain says what is owed.
+func (h *herald) tellAgain() {
+	if told := h.outbox.Again(); told != nil {
+		h.logger.Info("the service manager is told now", "what", strings.Join(told, " "))
+		h.deaf = false
+	}
+	h.remind()
 }
 
 func (h *herald) status(text string) { h.tell("STATUS=" + text) }
@@ -73,7 +99,7 @@ func (h *herald) serves() {
 		return
 	}
 	h.ready, h.reloading = true, false
-	h.tell("READY=1")
+	h.tell(tellReady)
 }
 
 func (h *herald) reloads() {
@@ -114,10 +140,13 @@ func (h *herald) beat() { h.beats, h.heard = true, true }
 
 // next is when due wants to be called; zero is never.
 func (h *herald) next() time.Time {
-	if !h.killAt.IsZero() && (h.lookAt.IsZero() || h.killAt.Before(h.lookAt)) {
-		return h.killAt
+	var first time.Time
+	for _, at := range []time.Time{h.lookAt, h.killAt, h.againAt} {
+		if first.IsZero() || !at.IsZero() && at.Before(first) {
+			first = at
+		}
 	}
-	return h.lookAt
+	return first
 }
 
 // sentence is what is to be done about a server that hangs.
@@ -135,6 +164,9 @@ const (
 // It counts looks and not time, so that a keeper that was stopped itself, with the
 // whole machine perhaps, blames nobody for it.
 func (h *herald) due(now time.Time, alive, ready bool, age time.Duration) sentence {
+	if !h.againAt.IsZero() && !now.Before(h.againAt) {
+		h.tellAgain()
+	}
 	if !h.killAt.IsZero() && !now.Before(h.killAt) {
 		h.killAt = time.Time{}
 		return kill

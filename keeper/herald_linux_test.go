@@ -96,6 +96,35 @@ func TestHeraldSaysEachThingOnce(t *testing.T) {
 	l.isEmpty()
 }
 
+// What the manager has no room for is said again, the latest of each kind.
+func TestWhatTheManagerHadNoRoomForIsSaidAgain(t *testing.T) {
+	h, l := newTestHerald(t)
+	filled := 0
+	for ; h.manager.Tell("FILL=1") == nil; filled++ {
+		if filled > 100000 {
+			t.Fatal("the manager has room for everything")
+		}
+	}
+	h.status("one")
+	h.serves()
+	h.status("two")
+	for range filled {
+		l.wants("FILL=1")
+	}
+	l.isEmpty()
+	next := h.next()
+	if wait := time.Until(next); wait > again {
+		t.Fatalf("it is said again in %v", wait)
+	}
+	h.due(next, true, true, time.Minute)
+	l.wants("READY=1", "STATUS=two")
+	if wait := time.Until(h.next()); wait < 10*time.Second {
+		t.Errorf("the next look is in %v", wait)
+	}
+	h.due(next.Add(again), true, true, time.Minute)
+	l.isEmpty()
+}
+
 // TestASilentServerIsCondemned goes through looks, half a minute apart.
 func TestASilentServerIsCondemned(t *testing.T) {
 	const minute = time.Minute

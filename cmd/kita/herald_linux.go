@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,8 @@ const (
 	extension = 30 * time.Second
 	// reportEvery is how long a change may wait to be told.
 	reportEvery = time.Second
+	// tellAgain is how long it takes until the manager is told what it had no room for.
+	tellAgain = time.Second
 )
 
 // herald is whom a server tells how it is: its keeper, which tells the service
@@ -40,7 +43,7 @@ func chooseHerald(link *keeper.Link, m *systemd.Manager, logger *slog.Logger) he
 	if link != nil {
 		return link
 	}
-	return &ownHerald{manager: m, logger: logger}
+	return &ownHerald{manager: m, logger: logger, outbox: systemd.NewOutbox(m)}
 }
 
 // ownHerald speaks to the service manager itself.
@@ -49,13 +52,39 @@ type ownHerald struct {
 	logger  *slog.Logger
 
 	mu       sync.Mutex
-	stopping bool // guarded by mu
+	stopping bool           // guarded by mu
+	outbox   systemd.Outbox // guarded by mu
+	// again is under way where something is owed.
+	again *time.Timer // guarded by mu
 }
 
 func (h *ownHerald) tell(assignments ...string) {
-	if err := h.manager.Tell(assignments...); err != nil {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tellLocked(assignments...)
+}
+
+func (h *ownHerald) tellLocked(assignments ...string) {
+	if err := h.outbox.Tell(assignments...); err != nil {
 		h.logger.Warn("the service manager cannot be told", "what", assignments[0], "err", err)
 	}
+	h.remind()
+}
+
+// remind sees to it that what the manager had no room for is said again.
+func (h *ownHerald) remind() {
+	if h.again != nil || !h.outbox.Owes() {
+		return
+	}
+	h.again = time.AfterFunc(tellAgain, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.again = nil
+		if told := h.outbox.Again(); told != nil {
+			h.logger.Info("the service manager is told now", "what", strings.Join(told, " "))
+		}
+		h.remind()
+	})
 }
 
 func (h *ownHerald) Ready()                  { h.tell("READY=1") }
@@ -72,7 +101,7 @@ func (h *ownHerald) Stopping() {
 	defer h.mu.Unlock()
 	if !h.stopping {
 		h.stopping = true
-		h.tell("STOPPING=1")
+		h.tellLocked("STOPPING=1")
 	}
 }
 
