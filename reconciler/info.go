@@ -95,6 +95,24 @@ func ListenerWarnings(encrypt bool, server *spec.Server, listeners []string) []s
 	return lines
 }
 
+// StartWarnings are ListenerWarnings and what is for the log alone, since it is
+// no problem on a host that root has to itself: a listener on loopback, which each
+// of its users may use.
+func StartWarnings(uid int, encrypt bool, server *spec.Server, listeners []string) []string {
+	lines := ListenerWarnings(encrypt, server, listeners)
+	if uid != 0 || encrypt || server.Access != nil {
+		return lines
+	}
+	for _, l := range listeners {
+		address, ok := strings.CutPrefix(l, "tcp:")
+		if at, err := netip.ParseAddrPort(address); ok && err == nil && at.Addr().IsLoopback() {
+			lines = append(lines, fmt.Sprintf("%s is open to every user of this host: encrypt is off and the server is root's, "+
+				"so each of them can stop children and read their output; write encrypt: \"on\" with pub_keys_path, root's own commands need no key", at))
+		}
+	}
+	return lines
+}
+
 // ConfigErrors counts what is wrong with the configuration, for metrics.
 func (r *Reconciler) ConfigErrors() int {
 	n := len(r.Catalogue.Problems())

@@ -40,6 +40,38 @@ func TestListenerWarnings(t *testing.T) {
 			if !slices.EqualFunc(got, tt.want, strings.HasPrefix) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
+			if ordinary := StartWarnings(1000, tt.encrypt, &tt.server, tt.listeners); !slices.Equal(ordinary, got) {
+				t.Errorf("at start %q, want %q", ordinary, got)
+			}
+		})
+	}
+}
+
+// TestRootsPortOnLoopbackIsWarnedOfAtStart covers what is no problem of `info`.
+func TestRootsPortOnLoopbackIsWarnedOfAtStart(t *testing.T) {
+	here := []string{"unix:/run/kita/kita.sock", "tcp:127.0.0.1:33889", "metrics:[::1]:9100"}
+	tests := []struct {
+		name      string
+		uid       int
+		encrypt   bool
+		access    spec.Access
+		listeners []string
+		want      []string // what each line begins with
+	}{
+		{"here", 0, false, nil, here, []string{"127.0.0.1:33889 is open to every user of this host: encrypt is off and the server is root's"}},
+		{"here, IPv6", 0, false, nil, []string{"tcp:[::1]:33889"}, []string{"[::1]:33889 is open to every user of this host"}},
+		{"of an ordinary user", 1000, false, nil, here, nil},
+		{"no port", 0, false, nil, here[:1], nil},
+		{"everywhere", 0, false, nil, []string{"tcp:0.0.0.0:33889"}, []string{"0.0.0.0:33889 is open: encrypt is off"}},
+		{"encrypted", 0, true, nil, here, nil},
+		{"with access", 0, false, spec.Access{{Keys: []string{"*"}}}, here, []string{"access is set and encrypt is off"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := StartWarnings(tt.uid, tt.encrypt, &spec.Server{PubKeysPath: []string{"/srv/keys"}, Access: tt.access}, tt.listeners)
+			if !slices.EqualFunc(got, tt.want, strings.HasPrefix) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
 		})
 	}
 }

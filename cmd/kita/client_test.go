@@ -105,9 +105,14 @@ func unused(t *testing.T) string {
 
 // kita runs the program with a clock that stands still.
 func kita(socket string, args ...string) (status int, out, stderr string) {
+	return kitaAs(1000, socket, args...)
+}
+
+// kitaAs is kita as that user's process.
+func kitaAs(uid int, socket string, args ...string) (status int, out, stderr string) {
 	var o, e bytes.Buffer
 	p := &program{
-		name: "kita", out: &o, err: &e,
+		name: "kita", out: &o, err: &e, uid: uid,
 		now:           func() time.Time { return controltest.Started.Add(3*time.Hour + 5*time.Minute) },
 		defaultSocket: func() (string, bool) { return socket, true },
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ type program struct {
 	// screen is where progress is shown; nil where stderr is no terminal.
 	screen *screen
 	now    func() time.Time
+	// uid is whose process this is.
+	uid int
 	// isProcess: the process runs this one command, and ends with it.
 	isProcess bool
 	// through is set in a server that carries out a command itself: the way to
@@ -34,7 +37,7 @@ type program struct {
 
 // run is the whole program; args begin with the name it was called by.
 func run(args []string, out, err io.Writer) int {
-	p := &program{name: "kita", isProcess: true, colour: wantsColour(out), screen: newScreen(err), now: time.Now, defaultSocket: localSocket}
+	p := &program{name: "kita", isProcess: true, colour: wantsColour(out), screen: newScreen(err), now: time.Now, uid: os.Geteuid(), defaultSocket: localSocket}
 	p.out, p.err = p.screen.over(out), p.screen.over(err)
 	var rest []string
 	if len(args) > 0 {

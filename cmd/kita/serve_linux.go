@@ -79,7 +79,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	if err != nil {
 		return err
 	}
-	for _, warning := range reconciler.ListenerWarnings(config.Encrypt, config.Server, listeners.names()) {
+	for _, warning := range reconciler.StartWarnings(os.Geteuid(), config.Encrypt, config.Server, listeners.names()) {
 		logger.Warn(warning)
 	}
 	s := newServer(config, st, past, listeners, link, dirs, hostKey, logger)

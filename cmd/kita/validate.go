@@ -26,7 +26,7 @@ hold for them, and their hooks are looked up in its load paths.
 
 Mistakes are printed as FILE:LINE: KEY: what is wrong, and what to write instead.
 Warnings are of what is legal and seldom meant: a port that is open to
-everybody, a disk budget that one file fills. With --strict they count.
+everybody, or root's to every user of the host, a disk budget that one file fills. With --strict they count.
 
 Exit status: 0 no mistake, 1 mistakes or, with --strict, warnings, 2 wrong use.`
 
@@ -46,7 +46,7 @@ func (p *program) validateCommand() *cobra.Command {
 			if err := f.check(c, args); err != nil {
 				return err
 			}
-			v := validation{seen: map[string]bool{}}
+			v := validation{seen: map[string]bool{}, uid: p.uid}
 			if err := v.run(f, args, c.InOrStdin()); err != nil {
 				return err
 			}

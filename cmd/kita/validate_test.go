@@ -73,7 +73,7 @@ func TestValidate(t *testing.T) {
 		{"exit_with without a file", sane + "exit_with: wbe\n", "server.yml:4: exit_with: no file wbe.yml or wbe.yaml in the load paths"},
 		{"startup without a file", sane + "mode: half\nstartup: [web, bd]\n", "server.yml:5: startup: no file bd.yml or bd.yaml in the load paths"},
 		{"startup that is not read", sane + "mode: full\nstartup: [web]\n", "server.yml:5: startup: is read in mode half alone, and mode is full"},
-		{"an open port", strings.Replace(sane, "127.0.0.1", "0.0.0.0", 1), "server.yml:1: listener_addr: 0.0.0.0:33889 is open: whoever reaches it can start and stop children without a key, write listener_addr: 127.0.0.1 or encrypt: on"},
+		{"an open port", strings.Replace(sane, "127.0.0.1", "0.0.0.0", 1), "server.yml:1: listener_addr: 0.0.0.0:33889 is open: whoever reaches it can start and stop children without a key, write encrypt: \"on\" with pub_keys_path, or listener_addr: 127.0.0.1 for every user of the host alone"},
 		{"no keys", sane + "encrypt: on\n", "server.yml:4: encrypt: is on and there is no pub_keys_path: nobody can use the port, write pub_keys_path: [/etc/kita/keys]"},
 		{"keys that are not there", sane + "encrypt: on\npub_keys_path: [DIR/keys]\n", "server.yml:5: pub_keys_path: DIR/keys is no directory that is there"},
 		{"open metrics", sane + "metrics_addr: ':9100'\n", "server.yml:4: metrics_addr: :9100 is open: whoever reaches it can read the metrics, which name every child"},
@@ -112,6 +112,38 @@ func TestValidate(t *testing.T) {
 			stderr = strings.ReplaceAll(stderr, dir, "DIR")
 			if status != tt.status || out != tt.out || !strings.Contains(stderr, tt.err) || tt.err == "" && stderr != "" {
 				t.Errorf("status %d, want %d, stdout %q, want %q\nstderr, want %q:\n%s", status, tt.status, out, tt.out, tt.err, stderr)
+			}
+		})
+	}
+}
+
+// TestValidateAsRoot warns of a port that each user of root's host could use.
+func TestValidateAsRoot(t *testing.T) {
+	const open = "127.0.0.1:33889 is open to every user of the host: encrypt is off, so where root runs the server"
+	dir := t.TempDir()
+	file := filepath.Join(dir, "server.yml")
+	for _, tt := range []struct {
+		name, content string
+		uid           int
+		want          string // how a warning begins, "" for none
+	}{
+		{"root", "listener_addr: 127.0.0.1\n", 0, file + ":2: listener_addr: " + open},
+		{"root, IPv6", "listener_addr: '::1'\n", 0, file + ":2: listener_addr: [::1]:33889 is open to every user of the host"},
+		{"somebody else", "listener_addr: 127.0.0.1\n", 1000, ""},
+		{"with encryption", "listener_addr: 127.0.0.1\nencrypt: on\npub_keys_path: [" + dir + "]\n", 0, ""},
+		{"with access", "listener_addr: 127.0.0.1\naccess: [{keys: ['*'], verbs: [read]}]\npub_keys_path: [" + dir + "]\n", 0, ""},
+		{"everywhere", "listener_addr: 10.0.0.1\n", 0, file + ":2: listener_addr: 10.0.0.1:33889 is open: whoever reaches it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.WriteFile(file, []byte("loadpaths: ["+dir+"/children]\n"+tt.content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.MkdirAll(filepath.Join(dir, "children"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			status, _, stderr := kitaAs(tt.uid, "", "validate", file)
+			if want := "kita: warning: " + tt.want; status != exitOK || tt.want == "" && stderr != "" || tt.want != "" && (!strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1) {
+				t.Errorf("status %d, %s", status, stderr)
 			}
 		})
 	}

@@ -39,7 +39,10 @@ func (w warner) server(s *spec.Server) {
 		if !given(key) && given("ipv6") {
 			key = "ipv6"
 		}
-		w.warn(key, "%s is open: whoever reaches it can start and stop children without a key, write listener_addr: 127.0.0.1 or encrypt: on", s.Listen)
+		w.warn(key, "%s is open: whoever reaches it can start and stop children without a key, write encrypt: \"on\" with pub_keys_path, or listener_addr: 127.0.0.1 for every user of the host alone", s.Listen)
+	case s.Access == nil && w.v.uid == 0:
+		w.warn("listener_addr", "%s is open to every user of the host: encrypt is off, so where root runs the server each of them can stop children and read their output, "+
+			"write encrypt: \"on\" with pub_keys_path, root's own commands need no key", s.Listen)
 	}
 	if s.Access != nil && len(s.Access) == 0 {
 		w.warn("access", "is empty: no key may do anything, write a rule or leave the key out")

@@ -47,6 +47,8 @@ func (f finding) text() string {
 
 // validation collects what is found in configuration files.
 type validation struct {
+	// uid is whose server it would be.
+	uid int
 	// seen has the absolute paths checked so far.
 	seen    map[string]bool
 	checked int
