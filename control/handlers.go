@@ -15,7 +15,7 @@ import (
 type commandBody struct {
 	// NoWait answers as soon as the desired state is written.
 	NoWait bool `json:"no_wait"`
-	// IfChanged, of trystart, leaves alone what runs with what its file says now.
+	// IfChanged is that of spec.Command.
 	IfChanged bool `json:"if_changed,omitempty"`
 }
 

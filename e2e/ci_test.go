@@ -96,6 +96,22 @@ func TestDeployingFromCI(t *testing.T) {
 		}
 	}
 
+	// What was stopped for maintenance stays so, and a job that is done is not run again.
+	write("job", "command: sh -c 'exit 0'\n")
+	if _, err := two.client().Do(t.Context(), spec.Command{Verb: spec.VerbStop, Child: "db"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"started anew: job; 1 unchanged; left stopped: db: stable=1.5s", "all children unchanged; left stopped: db: stable=1.5s"} {
+		status, out, stderr = run("deploy")
+		if status != 0 {
+			t.Errorf("db is stopped: status %d\n%s%s", status, out, stderr)
+		}
+		holds("db is stopped", out, two.addr+":33889: "+want)
+	}
+	if v := two.mustAwait(t, "job", func(spec.View) bool { return true }); v.Status.Starts != 1 {
+		t.Errorf("the job ran %d times", v.Status.Starts)
+	}
+
 	// It starts, and does not live long enough.
 	write("web", "command: sh -c 'echo no database >&2; exit 3'\noutput: [{stderr: web.err}]\n")
 	status, out, stderr = run("deploy")

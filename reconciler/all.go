@@ -35,6 +35,10 @@ func (r *Reconciler) doAll(ctx context.Context, c spec.Command) (spec.Outcome, e
 	}
 	var all []written
 	for _, w := range wishes {
+		if w.leftStopped {
+			out.LeftStopped = append(out.LeftStopped, w.e.name)
+			continue
+		}
 		out.Children = append(out.Children, w.part())
 		if !w.unchanged {
 			all = append(all, w.written)
@@ -95,7 +99,7 @@ func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed failur
 	children := slices.Clone(r.sorted())
 	r.mu.Unlock()
 	for _, e := range children {
-		q := request{Command: c}
+		q := request{Command: c, ofAll: true}
 		q.Child = e.name
 		w, err := r.proposeStart(q)
 		var refusal *spec.Refusal
@@ -183,7 +187,8 @@ func (r *Reconciler) keep(ctx context.Context, c spec.Command, wishes []wish, ou
 // finishAll waits for the children of a command for all of them, which are sorted
 // by name. failed are those that were left out, in words.
 func (r *Reconciler) finishAll(ctx context.Context, c spec.Command, all []written, failed failures, out spec.Outcome) (spec.Outcome, error) {
-	pending := spec.Pending{Command: c, Note: out.Note, Failed: failed.texts, FailedCode: failed.code, Parts: out.Children, All: []spec.Pending{}}
+	pending := spec.Pending{Command: c, Note: out.Note, Failed: failed.texts, FailedCode: failed.code,
+		Parts: out.Children, LeftStopped: out.LeftStopped, All: []spec.Pending{}}
 	for _, w := range all {
 		one := c
 		one.Child = w.e.name

@@ -16,6 +16,8 @@ type request struct {
 	// run, when set, is the incarnation a repeat action was meant for. Restart
 	// then also starts a run that has ended by itself.
 	run uint64
+	// ofAll: it is the part of one child in a command for all.
+	ofAll bool
 }
 
 // written is a desired state that has been put in force.
@@ -26,8 +28,9 @@ type written struct {
 	incarnation uint64 // live when it was written
 	wasRunning  bool
 	note        string
-	// unchanged: it runs with what its file says, so nothing was written.
-	unchanged bool
+	// unchanged: it runs with what its file says, or has run so to its successful
+	// end, and leftStopped: it was stopped before. Nothing was written.
+	unchanged, leftStopped bool
 	// givesUp: what a former server left and cannot be killed is not waited for.
 	givesUp bool
 }
@@ -205,12 +208,18 @@ func (e *entry) stoppable() bool {
 	return e.active() || e.obs.Process != nil || e.desired.Run == spec.Running && e.obs.Repeat != nil
 }
 
-// current: its process runs, and a new one would be the same. One that is still to
-// be replaced is not meant. mu is held.
+// current: its process runs, and a new one would be the same; or it has done what it
+// was started for, and would do that again. One that is still to be replaced is not
+// meant. mu is held.
 func (e *entry) current() bool {
+	if e.desired.Run != spec.Running || e.startPending() || e.child == nil {
+		return false
+	}
+	if !e.obs.Alive() {
+		return e.obs.Done(e.child)
+	}
 	p := e.obs.Process
-	return e.desired.Run == spec.Running && e.obs.Alive() && !e.startPending() && p.Stop == nil &&
-		p.Config != nil && e.child != nil && !spec.Stale(p.Config, e.child)
+	return p.Stop == nil && p.Config != nil && !spec.Stale(p.Config, e.child)
 }
 
 // propose puts a request's desired state in force in memory. before is what it
@@ -239,8 +248,13 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 			return w, desired, before, alreadyRunning(q)
 		}
 	case spec.VerbTrystart:
-		if q.IfChanged && e.current() {
-			w.unchanged = true
+		switch {
+		case q.IfChanged && q.ofAll && before.Run == spec.Stopped:
+			// Who stopped it has not asked for this.
+			w.leftStopped = true
+			return w, before, before, nil
+		case q.IfChanged && e.current():
+			w.unchanged, w.incarnation = true, e.obs.Incarnation
 			return w, before, before, nil
 		}
 		if q.IfChanged && e.startPending() && e.asFile {

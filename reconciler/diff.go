@@ -39,12 +39,14 @@ func (r *Reconciler) Diff(names []string) ([]spec.ChildDiff, error) {
 func (r *Reconciler) diff(name string, found spec.Entry) (d spec.ChildDiff, there bool) {
 	d = spec.ChildDiff{Child: name, Phase: spec.PhaseStopped, State: spec.DiffNew, Differences: []spec.Difference{}}
 	var process *spec.Process
+	done := false
 	r.mu.Lock()
 	if e := r.children[name]; e != nil {
 		d.Phase, process = e.status.Phase, e.status.Process
 		if e.obs.Starts > 0 || e.desired.Generation > 0 {
 			d.State = spec.DiffNotRunning
 		}
+		done = e.desired.Run == spec.Running && !e.startPending() && found.Child != nil && e.obs.Done(found.Child)
 	}
 	r.mu.Unlock()
 	if process != nil {
@@ -59,6 +61,8 @@ func (r *Reconciler) diff(name string, found spec.Entry) (d spec.ChildDiff, ther
 		d.State, d.Error = spec.DiffBroken, found.Err.Error()
 	case err != nil:
 		d.State, d.Error = spec.DiffBroken, err.Error()
+	case process == nil && done:
+		d.State = spec.DiffUnchanged
 	case process == nil:
 		d.Command = found.Child.MaskedCommand()
 	case process.Config == nil:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"kita/reconciler/plan"
 	"kita/spec"
 )
 
@@ -174,5 +175,94 @@ func TestTrystartIfChangedJoinsAnother(t *testing.T) {
 	w.runtime.exit("web", 0)
 	if err := <-third; err != nil {
 		t.Error(err)
+	}
+}
+
+// A job that has done its work is not run again as long as it would be the same,
+// by a server that follows neither.
+func TestTrystartIfChangedLeavesAJobAloneThatIsDone(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"job": plain, "fails": plain, "crashes": plain + "restart: {policy: always, backoff: {initial: 1h, max: 1h}}\n"})
+	w.mustServe()
+	for child, code := range map[string]int{"job": 0, "fails": 1, "crashes": 0} {
+		w.want(spec.VerbStart, child, "")
+		w.runtime.exit(child, code)
+		w.until(child+" has ended", func() bool { s := w.view(child).Status; return s.Process == nil && s.LastExit != nil })
+	}
+	generation := w.view("job").Desired.Generation
+	done := func(when string) {
+		t.Helper()
+		out, code := w.tryIfChanged("job")
+		if code != "" || !out.Unchanged || out.Generation != generation || out.Status.Phase != spec.PhaseExited || w.view("job").Status.Starts != 1 {
+			t.Errorf("%s: %+v, %s", when, out, code)
+		}
+	}
+	done("of one that is done")
+	if d, err := w.Diff([]string{"job", "fails"}); err != nil || d[0].State != spec.DiffUnchanged || d[1].State != spec.DiffNotRunning {
+		t.Errorf("diff: %+v, %v", d, err)
+	}
+	w.leave()
+	w.mustServe()
+	done("by the server that follows")
+
+	out, code := w.tryIfChanged(spec.All)
+	want := []spec.Part{
+		{Child: "crashes", Generation: 2}, {Child: "fails", Generation: 2},
+		{Child: "job", Generation: generation, Unchanged: true, Incarnation: 1},
+	}
+	if code != "" || !slices.Equal(out.Children, want) || out.LeftStopped != nil {
+		t.Errorf("of all: %+v, %s", out, code)
+	}
+
+	w.write("job", plain+"env: {PORT: 81}\n")
+	if out, code := w.tryIfChanged("job"); code != "" || out.Unchanged || w.view("job").Status.Starts != 2 {
+		t.Errorf("of one that has changed: %+v, %s", out, code)
+	}
+}
+
+// The hash is not known of a run of a former version.
+func TestTrystartIfChangedRunsAJobAgainOfWhichTheHashIsUnknown(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"job": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, "job", "")
+	w.runtime.exit("job", 0)
+	w.until("job has ended", func() bool { return w.phase("job") == spec.PhaseExited })
+	w.leave()
+	w.editFacts("job", func(o *plan.Observed) { o.End.Hash = "" })
+	w.mustServe()
+	if out, code := w.tryIfChanged("job"); code != "" || out.Unchanged || w.view("job").Status.Starts != 2 {
+		t.Errorf("%+v, %s", out, code)
+	}
+}
+
+func TestTrystartAllIfChangedLeavesStoppedWhatWasStopped(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"db": plain, "web": plain, "worker": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, spec.All, "")
+	w.want(spec.VerbStop, "web", "")
+	w.want(spec.VerbStop, "worker", "")
+	w.write("worker", plain+"nice: 3\n")
+	out, code := w.tryIfChanged(spec.All)
+	if code != "" || !out.Unchanged || len(out.Children) != 1 || !slices.Equal(out.LeftStopped, []string{"web", "worker"}) {
+		t.Errorf("of all: %+v, %s", out, code)
+	}
+	if w.phase("web") != spec.PhaseStopped || w.phase("worker") != spec.PhaseStopped {
+		t.Error("one that was stopped was started")
+	}
+	// Without --if-changed all means all, and who names one means it.
+	if out, code := w.tryIfChanged("web"); code != "" || out.Unchanged || w.runtime.pid("web") == 0 {
+		t.Errorf("by its name: %+v, %s", out, code)
+	}
+	w.want(spec.VerbTrystart, spec.All, "")
+	if w.runtime.pid("worker") == 0 {
+		t.Error("trystart all without --if-changed left one stopped")
+	}
+
+	// The answer is the same after an upgrade in its midst.
+	w.want(spec.VerbStop, "web", "")
+	w.deaf("db")
+	w.write("db", plain+"nice: 3\n")
+	p := w.doUntilHandover(spec.Command{Verb: spec.VerbTrystart, Child: spec.All, IfChanged: true}, func() bool { return w.phase("db") == spec.PhaseStopping })
+	if !slices.Equal(p.LeftStopped, []string{"web"}) {
+		t.Errorf("pending: %+v", p)
 	}
 }

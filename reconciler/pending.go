@@ -20,7 +20,8 @@ func (r *Reconciler) Resume(ctx context.Context, p spec.Pending) (spec.Outcome, 
 		all = append(all, r.waitFor(one))
 	}
 	failed := failures{texts: p.Failed, code: p.FailedCode}
-	return r.finishAll(ctx, c, all, failed, spec.Outcome{Verb: c.Verb, Child: c.Child, Note: p.Note, Children: p.Parts})
+	return r.finishAll(ctx, c, all, failed, spec.Outcome{Verb: c.Verb, Child: c.Child, Note: p.Note,
+		Children: p.Parts, LeftStopped: p.LeftStopped})
 }
 
 // pending is w as the next server is told of it.

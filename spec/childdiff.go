@@ -4,7 +4,8 @@ package spec
 type DiffState string
 
 const (
-	// DiffUnchanged: it runs with what its file says, but for what is DiffLive.
+	// DiffUnchanged: it runs with what its file says, but for what is DiffLive, or has
+	// run so to its successful end.
 	DiffUnchanged DiffState = "unchanged"
 	// DiffChanged: a new start would apply something.
 	DiffChanged DiffState = "changed"

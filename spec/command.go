@@ -71,8 +71,8 @@ type Command struct {
 	Child string
 	// NoWait returns as soon as the desired state is written.
 	NoWait bool
-	// IfChanged, of trystart: a child that runs with what its file says now is left
-	// alone.
+	// IfChanged, of trystart: a child is left alone that runs with what its file says
+	// now, or has run so to its successful end; of all also one that was stopped.
 	IfChanged bool
 	// By says who asks, for people and logs: "unix:0", "tcp:10.0.0.7".
 	By string
@@ -91,6 +91,9 @@ type Outcome struct {
 	Unchanged bool `json:"unchanged,omitempty"`
 	// Children are those that a command for all was for, sorted by name.
 	Children []Part `json:"children,omitempty"`
+	// LeftStopped are those that it was not for, with IfChanged, as they had been
+	// stopped before; sorted.
+	LeftStopped []string `json:"left_stopped,omitempty"`
 	// WasRunning: the child ran, so trystart stopped it first.
 	WasRunning bool `json:"was_running,omitempty"`
 	// Prehook and Posthook are the hooks that ran, or were satisfied, as part
@@ -112,8 +115,8 @@ type Part struct {
 	Child string `json:"child"`
 	// Generation is as in Outcome.
 	Generation uint64 `json:"generation"`
-	// Unchanged: nothing was done, because the process of this incarnation runs
-	// with what the file says now.
+	// Unchanged: nothing was done, because the process of this incarnation runs with
+	// what the file says now, or has run so to its successful end.
 	Unchanged   bool   `json:"unchanged,omitempty"`
 	Incarnation uint64 `json:"incarnation,omitempty"`
 }

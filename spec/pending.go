@@ -19,11 +19,12 @@ type Pending struct {
 	Note        string `json:"note,omitempty"`
 	// All has a part for each child of a command for all of them, and Failed why
 	// it was refused for others; FailedCode is what their refusals have in common.
-	// Parts is Outcome.Children.
-	All        []Pending `json:"all,omitempty"`
-	Failed     []string  `json:"failed,omitempty"`
-	FailedCode Code      `json:"failed_code,omitempty"`
-	Parts      []Part    `json:"parts,omitempty"`
+	// Parts is Outcome.Children, LeftStopped that of Outcome.
+	All         []Pending `json:"all,omitempty"`
+	Failed      []string  `json:"failed,omitempty"`
+	FailedCode  Code      `json:"failed_code,omitempty"`
+	Parts       []Part    `json:"parts,omitempty"`
+	LeftStopped []string  `json:"left_stopped,omitempty"`
 }
 
 // PendingError is the error of a command whose waiting was ended by ErrHandover.

@@ -58,8 +58,8 @@ func tellSeen(out *spec.Outcome, v spec.View) {
 func expectations(ctx context.Context, r request, c *control.Client, out spec.Outcome, want condition) ([]*expectation, error) {
 	if out.Child != spec.All {
 		e := &expectation{child: out.Child, want: want, verb: out.Verb, generation: out.Generation, unchanged: out.Unchanged}
-		if p := out.Status.Process; out.Unchanged && p != nil {
-			e.first = p.Incarnation
+		if out.Unchanged {
+			e.first, e.rests = latestRun(out.Status), out.Status.Process == nil
 		}
 		return []*expectation{e}, nil
 	}
@@ -102,7 +102,7 @@ func reachedLine(a awaited, want condition) string {
 	if a.Child == spec.All {
 		return fmt.Sprintf("%s: %s", text, cmp.Or(a.Reached, "done"))
 	}
-	if want.aim == aimExited {
+	if want.aim == aimExited || a.Unchanged && a.Status.Process == nil {
 		// It says so already.
 		return text
 	}

@@ -104,11 +104,36 @@ func unchangedText(out spec.Outcome) string {
 	if p := out.Status.Process; p != nil {
 		return fmt.Sprintf("%s unchanged, PID %d", out.Child, p.PID)
 	}
+	if x := out.Status.LastExit; x != nil {
+		return fmt.Sprintf("%s unchanged, it has run: %s", out.Child, exitText(*x))
+	}
 	return out.Child + " unchanged"
 }
 
 // allText says what a command for all children did, and whom it spared.
 func allText(out spec.Outcome) string {
+	if len(out.LeftStopped) == 0 {
+		return startedText(out)
+	}
+	text := "left stopped: " + namesText(out.LeftStopped)
+	if len(out.Children) > 0 {
+		text = startedText(out) + "; " + text
+	}
+	return text
+}
+
+// namesText are names, and how many there are besides.
+func namesText(names []string) string {
+	const most = 20
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// startedText is allText for those that the command was for.
+func startedText(out spec.Outcome) string {
 	unchanged := 0
 	var others []string
 	for _, part := range out.Children {
@@ -118,18 +143,15 @@ func allText(out spec.Outcome) string {
 			others = append(others, part.Child)
 		}
 	}
-	const most = 20
 	switch {
 	case out.Unchanged || unchanged > 0 && len(others) == 0:
 		return "all children unchanged"
+	case unchanged == 0 && len(out.LeftStopped) > 0:
+		return "started anew: " + namesText(others)
 	case unchanged == 0:
 		return allDone[out.Verb]
 	}
-	names := strings.Join(others[:min(len(others), most)], ", ")
-	if more := len(others) - most; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
-	}
-	return fmt.Sprintf("started anew: %s; %d unchanged", names, unchanged)
+	return fmt.Sprintf("started anew: %s; %d unchanged", namesText(others), unchanged)
 }
 
 func doneText(out spec.Outcome) string {

@@ -17,14 +17,16 @@ started with, field by field.
 
   kita diff                     all children
   kita diff web db on @web
-  kita diff --exit-code         status 9 if a trystart --if-changed would do something
+  kita diff --exit-code         status 9 if a child is not as its file says
 
 Each difference is of a class: live is in force already, next start matters when
 the child is started next, restart takes another process. Values that look like
 secrets are shown as *** and compared all the same.
 
+A job that has run to its successful end with what its file says has no differences.
+
 Exit status, besides those of every command: 0, and with --exit-code 9 where a
-child is not running with what its file says, 7 where a file cannot be used.`
+child does not run with what its file says, 7 where a file cannot be used.`
 
 func (p *program) diffCommand() *cobra.Command {
 	var f flags

@@ -23,8 +23,9 @@ type expectation struct {
 	unchanged bool
 	// first is the run that is waited for, or the first of those; 0 until it is known.
 	first uint64
-	// several: it is one of all, where a child that is done is no failure.
-	several bool
+	// several: it is one of all, where a child that is done is no failure; rests: it
+	// was done before the command.
+	several, rests bool
 	// fellows are the children of the same command, itself among them.
 	fellows map[string]bool
 
@@ -123,7 +124,7 @@ func (e *expectation) lookForLife(v spec.View, now time.Time) (due time.Time, fa
 		e.done = !now.Before(due)
 		return due, nil
 	case e.verb != "":
-		if s.Phase == spec.PhaseExited && e.several {
+		if s.Phase == spec.PhaseExited && (e.several || e.rests) {
 			e.done = true
 			return due, nil
 		}

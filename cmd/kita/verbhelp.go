@@ -38,7 +38,13 @@ well on the one before, and the first that fails ends it.`
 all.
 
   kita trystart web
-  kita trystart web on h1 on h2 --serial`
+  kita trystart web on h1 on h2 --serial
+  kita trystart all --if-changed --wait stable=10s
+
+With --if-changed a child is left alone that runs with what its file says now, or
+that has ended with success and would be run again as it was; of 'all' also one that
+was stopped by a command, which the answer names. One that failed, or was never
+started, is started.`
 	case spec.VerbCheck:
 		return `Show the children of a server in a table, or all about one: its process, how it
 ended before, its files, what is wrong with it.

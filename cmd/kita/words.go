@@ -85,7 +85,7 @@ func (f *flags) registerAnswer(c *cobra.Command, verb spec.Verb) {
 		set.Var(conditionValue{&f.wait, commandAims}, waitFlag, "what the child has to come to: `running`, stable=10s, exited or exited=CODE; see kita wait --help for the exit status")
 	}
 	if verb == spec.VerbTrystart {
-		set.BoolVar(&f.ifChanged, ifChangedFlag, false, "leave alone what runs with what its file says now")
+		set.BoolVar(&f.ifChanged, ifChangedFlag, false, "leave alone what runs, or has run to its successful end, with what its file says now; of all also what was stopped")
 	}
 }
 

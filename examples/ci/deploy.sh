@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings the child files of a directory to hosts, and has what changed started
-# anew. Both pipelines beside it call this one script:
+# anew. What was stopped stays so, and a job that has ended with success is run again
+# only if it changed. Both pipelines beside it call this one script:
 #
 #   deploy.sh validate DIR     are the files legal? Needs no server
 #   deploy.sh deploy DIR       copy them, show what differs, start that anew

@@ -111,7 +111,7 @@ func (o *Observed) Exited(e spec.Exit, empty bool, jitter float64) bool {
 		o.Failures = 0
 	}
 	o.Failures++
-	o.End = &End{At: e.At, Asked: o.Process.Stop != nil, Jitter: jitter}
+	o.End = &End{At: e.At, Asked: o.Process.Stop != nil, Hash: o.Process.Config.Hash, Jitter: jitter}
 	if empty {
 		o.emptied()
 	}

@@ -104,6 +104,8 @@ type End struct {
 	LaunchError string `json:"launch_error,omitempty"`
 	// Asked: it had been told to end.
 	Asked bool `json:"asked,omitempty"`
+	// Hash is that of the configuration of the process; empty without one.
+	Hash string `json:"hash,omitempty"`
 	// Jitter, 0 to 1, spreads the back-off; drawn by the caller.
 	Jitter float64 `json:"jitter,omitempty"`
 }
@@ -157,6 +159,14 @@ type HookRun struct {
 
 // Alive tells whether the child's leader lives.
 func (o *Observed) Alive() bool { return o.Process != nil && o.Process.Exit == nil }
+
+// Done tells whether the latest run has come to an end that leaves nothing to be
+// done as long as child is what it was started with: a success, which the policy
+// does not follow with a new start.
+func (o *Observed) Done(child *spec.Child) bool {
+	return o.Process == nil && o.End != nil && o.End.Hash != "" && o.End.Hash == child.Hash && o.LastExit != nil &&
+		child.Restart.Policy != spec.Always && child.Restart.IsSuccess(*o.LastExit)
+}
 
 // next is the start that would be made now under generation.
 func (o *Observed) next(generation uint64) Ticket {
