@@ -245,7 +245,7 @@ func TestTopDraws(t *testing.T) {
 	m.Update(usages{children: []spec.ChildUsage{use("a", 1, 6, 20, 2)}})
 	m.Update(outputPiece{number: m.output.number, lines: []string{"one", "two\x1b[2J", "three\r"}, rest: "fo"})
 	m.Update(outputPiece{number: m.output.number - 1, lines: []string{"of another child"}})
-	want := `kita top  4 children: 1 stopped, 2 running, 1 failed  cpu 50.0% mem 20 MB of 1
+	want := `kita top  4 children: 1 stopped, 2 running, 1 failed  cpu 50.0% mem 20 MB (1 of 2 measured)
   NAME  PHASE    CPU%              MEMORY              PID  UPTIME  RESTARTS  REASON
 > a     running  50.0           ▅   20 MB          ▁█    1     60s         0
   b     stopped     -                   -                -       -         0

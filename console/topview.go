@@ -123,7 +123,7 @@ func (m *Top) header() string {
 	if known > 0 {
 		use := fmt.Sprintf("cpu %s%% mem %s", percent([]float64{cpu}), m.words.Size(uint64(memory)))
 		if known < alive {
-			use += fmt.Sprintf(" of %d", known)
+			use += fmt.Sprintf(" (%d of %d measured)", known, alive)
 		}
 		parts = append(parts, use)
 	}
