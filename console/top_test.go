@@ -369,6 +369,16 @@ func TestTopShowsWhy(t *testing.T) {
 	}
 }
 
+// The help has room on the narrowest terminal that is usual.
+func TestTopHelpFitsOn80Columns(t *testing.T) {
+	m := topWith([]Host{{}}, &fakeSource{}, three()...)
+	m.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
+	m.Update(press("?"))
+	if got, want := rowsOf(m), "\n"+strings.Join(help, "\n")+"\n\n"; !strings.Contains(got, want) {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestTopEnds(t *testing.T) {
 	m := newTop([]Host{{}}, testWords(false), false, &fakeSource{}, noon)
 	if _, quits := screenOf(m, []News{down(0, "refused")}); !quits || m.result() == nil {

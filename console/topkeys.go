@@ -11,15 +11,16 @@ import (
 
 // help is what ? shows.
 var help = []string{
-	"up, down, j, k    select a child           home, end, g, G   the first, the last",
-	"page up, down     a screen further         /                 filter by name, host, phase",
-	"s                 sort by another column   esc               no filter, back",
-	"S                 start it                 T                 stop it",
-	"R                 restart it               w                 why it is in its state",
-	"z                 wrap or cut its output   q, Ctrl-C         quit",
+	"up, down, j, k    select a child         home, end, g, G   the first, the last",
+	"page up, down     a screen further       /                 filter by its name,",
+	"s                 sort by another column                   host or phase",
+	"S                 start it               esc               no filter, back",
+	"T                 stop it                w                 why it is as it is",
+	"R                 restart it             q, Ctrl-C         quit",
+	"z                 wrap or cut its output",
 	"",
-	"CPU is percent of one processor, memory what the kernel could not take back at",
-	"once, both of the whole child. Only what is on the screen is measured.",
+	"CPU is percent of one processor, memory what the kernel could not take back",
+	"at once, both of the whole child. Only what is on the screen is measured.",
 }
 
 // commands are the keys of those.
