@@ -6,8 +6,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// width is how many columns a text takes on the terminal.
-func width(text string) int {
+// Width is how many columns a text takes on the terminal.
+func Width(text string) int {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' {
 			return ansi.StringWidth(text)
@@ -21,7 +21,7 @@ func (w *Words) cut(text string, columns int) string {
 	if columns <= 0 {
 		return ""
 	}
-	if width(text) <= columns {
+	if Width(text) <= columns {
 		return text
 	}
 	return ansi.Truncate(text, columns, w.ellipsis())
@@ -30,13 +30,13 @@ func (w *Words) cut(text string, columns int) string {
 // shortened is a name in at most so many columns, its middle left out where it is
 // longer: the names of many differ at the end.
 func (w *Words) shortened(name string, columns int) string {
-	all := width(name)
+	all := Width(name)
 	if all <= columns {
 		return name
 	}
 	end := (columns - 1) / 2
 	tail := ansi.TruncateLeft(name, all-end, "")
-	if width(tail) > end {
+	if Width(tail) > end {
 		// Half of a wide character is all of it.
 		tail = ansi.TruncateLeft(name, all-end+1, "")
 	}
@@ -44,16 +44,16 @@ func (w *Words) shortened(name string, columns int) string {
 }
 
 // padded fills a text up to so many columns, on the right, or on the left.
-func padded(text string, columns int) string { return text + blanks(columns-width(text)) }
+func padded(text string, columns int) string { return text + blanks(columns-Width(text)) }
 func flushed(text string, columns int) string {
-	return blanks(columns-width(text)) + text
+	return blanks(columns-Width(text)) + text
 }
 
 func blanks(n int) string { return strings.Repeat(" ", max(n, 0)) }
 
 // wrapped are the lines that a text takes in so many columns.
 func wrapped(text string, columns int) []string {
-	if columns <= 0 || width(text) <= columns {
+	if columns <= 0 || Width(text) <= columns {
 		return []string{text}
 	}
 	return strings.Split(ansi.Hardwrap(text, columns, true), "\n")

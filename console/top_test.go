@@ -283,7 +283,7 @@ func TestTopFitsEverySize(t *testing.T) {
 					t.Fatalf("%q: %d lines on %dx%d", keys, len(lines), columns, rows)
 				}
 				for _, line := range lines {
-					if got := width(line); got > columns {
+					if got := Width(line); got > columns {
 						t.Fatalf("%q: %d columns on %dx%d: %q", keys, got, columns, rows, line)
 					}
 				}

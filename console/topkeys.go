@@ -138,7 +138,7 @@ func (m *Top) question() (text string, fits bool) {
 		on = " on " + m.words.Printable(host)
 	}
 	text = m.naming(string(m.verb)+" ", m.target.name, on+"? y/n")
-	return text, width(text) <= m.columns && m.rows > 0
+	return text, Width(text) <= m.columns && m.rows > 0
 }
 
 // dropUnreadable takes a question back that the terminal has no room for: nobody is
@@ -156,7 +156,7 @@ func (m *Top) dropUnreadable() {
 // naming is a text with a name in it, which is shortened where the text is too wide
 // for the terminal.
 func (m *Top) naming(before, name, after string) string {
-	room := m.columns - width(before) - width(after)
+	room := m.columns - Width(before) - Width(after)
 	return before + m.words.shortened(m.words.Printable(name), max(room, leastName)) + after
 }
 

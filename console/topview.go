@@ -199,7 +199,7 @@ func (m *Top) fitting(shown []*child) ([]column, []int) {
 	for i, c := range columns {
 		widths[i] = len(c.title)
 		for _, row := range shown {
-			widths[i] = max(widths[i], width(c.text(row)))
+			widths[i] = max(widths[i], Width(c.text(row)))
 		}
 	}
 	last := len(columns) - 1

@@ -231,7 +231,7 @@ func (m *Watch) table(shown []childKey) []string {
 	widths := make([]int, len(heading))
 	for _, row := range rows {
 		for i, c := range row {
-			widths[i] = max(widths[i], width(c.Text))
+			widths[i] = max(widths[i], Width(c.Text))
 		}
 	}
 	// A column in which nothing stands is left out, as check does with the reasons.
@@ -240,7 +240,7 @@ func (m *Watch) table(shown []childKey) []string {
 	top.WriteString(m.mark(false))
 	for i, title := range heading {
 		if used(i) {
-			widths[i] = max(widths[i], width(title))
+			widths[i] = max(widths[i], Width(title))
 			top.WriteString(padded(title, widths[i]+2))
 		}
 	}
@@ -252,7 +252,7 @@ func (m *Watch) table(shown []childKey) []string {
 		for i, c := range row {
 			if used(i) {
 				b.WriteString(styled(m.style(w, i, c), c.Text))
-				b.WriteString(blanks(widths[i] + 2 - width(c.Text)))
+				b.WriteString(blanks(widths[i] + 2 - Width(c.Text)))
 			}
 		}
 		lines = append(lines, m.words.cut(strings.TrimRight(b.String(), " "), m.columns))

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"kita/console"
 	"kita/control"
@@ -227,15 +226,15 @@ func (l *watchPrinter) writeRow(heading []string, row []cell) error {
 	if l.widths == nil {
 		l.widths = make([]int, len(heading))
 		for i, title := range heading {
-			l.widths[i] = utf8.RuneCountInString(title)
+			l.widths[i] = console.Width(title)
 		}
 		// The host and the name are the widest of what comes.
 		for _, h := range l.r.hosts {
-			l.widths[0] = max(l.widths[0], utf8.RuneCountInString(label(l.r, h)))
+			l.widths[0] = max(l.widths[0], console.Width(label(l.r, h)))
 		}
 	}
 	for i, c := range row {
-		l.widths[i] = max(l.widths[i], utf8.RuneCountInString(c.text))
+		l.widths[i] = max(l.widths[i], console.Width(c.text))
 	}
 	var b strings.Builder
 	if !l.begun {

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
+	"kita/console"
 	"kita/control/fleet"
 	"kita/spec"
 	"kita/why"
@@ -41,7 +41,7 @@ const minNameWidth = 8
 func newEventPrinter(p *program, r request, follows bool) *eventPrinter {
 	e := &eventPrinter{p: p, r: r, follows: follows, nameWidth: minNameWidth}
 	for _, h := range r.hosts {
-		e.hostWidth = max(e.hostWidth, utf8.RuneCountInString(label(r, h)))
+		e.hostWidth = max(e.hostWidth, console.Width(label(r, h)))
 	}
 	return e
 }
@@ -102,7 +102,7 @@ func (p *eventPrinter) addText(h fleet.Host, e spec.Event) {
 	if e.Child != "" {
 		name = printable(e.Child)
 	}
-	p.nameWidth = max(p.nameWidth, utf8.RuneCountInString(name))
+	p.nameWidth = max(p.nameWidth, console.Width(name))
 	p.pending.WriteString(p.p.paint(nameColour(name), padded(name, p.nameWidth)) + "  ")
 	text := strings.TrimSpace(why.Event(e, hostName(h), now))
 	p.pending.WriteString(p.p.paint(eventColour(e), printable(text)) + "\n")

@@ -7,8 +7,8 @@ import (
 	"hash/fnv"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
+	"kita/console"
 	"kita/control"
 	"kita/control/fleet"
 	"kita/spec"
@@ -55,7 +55,7 @@ func newLogPrinter(p *program, r request, q spec.LogRequest) *logPrinter {
 	l := &logPrinter{p: p, r: r, isMarked: q.Stream == "", held: map[logSource]heldLine{}}
 	l.named = r.many || len(q.Children) > 1 || q.Children[0] == spec.All
 	for _, h := range r.hosts {
-		l.hostWidth = max(l.hostWidth, utf8.RuneCountInString(label(r, h)))
+		l.hostWidth = max(l.hostWidth, console.Width(label(r, h)))
 	}
 	return l
 }
@@ -85,7 +85,7 @@ func (l *logPrinter) learnNames(ctx context.Context, c *control.Client, children
 
 // widen needs mu.
 func (l *logPrinter) widen(name string) {
-	l.nameWidth = max(l.nameWidth, utf8.RuneCountInString(printable(name)))
+	l.nameWidth = max(l.nameWidth, console.Width(printable(name)))
 }
 
 // print prints a chunk of h. The error is an *outputError.
@@ -220,7 +220,7 @@ func (l *logPrinter) prefix(h fleet.Host, line heldLine) string {
 }
 
 func padded(text string, width int) string {
-	return text + strings.Repeat(" ", max(width-utf8.RuneCountInString(text), 0))
+	return text + strings.Repeat(" ", max(width-console.Width(text), 0))
 }
 
 // write needs mu.

@@ -3,7 +3,8 @@ package main
 import (
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"kita/console"
 )
 
 // cell is a text of a table, which may be a host's own: it is escaped when it is
@@ -27,11 +28,11 @@ func (t *table) add(row ...cell) {
 func (t *table) write(w io.Writer, p *program, prefix string) error {
 	widths := make([]int, len(t.heading))
 	for i, title := range t.heading {
-		widths[i] = utf8.RuneCountInString(title)
+		widths[i] = console.Width(title)
 	}
 	for _, row := range t.rows {
 		for i, c := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+			widths[i] = max(widths[i], console.Width(c.text))
 		}
 	}
 	var b strings.Builder
@@ -63,7 +64,7 @@ func writeRow(b *strings.Builder, p *program, row []cell, widths []int) {
 	for i, c := range row[:last+1] {
 		b.WriteString(p.paint(c.colour, c.text))
 		if i < last {
-			for range widths[i] - utf8.RuneCountInString(c.text) + 2 {
+			for range widths[i] - console.Width(c.text) + 2 {
 				b.WriteByte(' ')
 			}
 		}

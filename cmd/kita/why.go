@@ -7,10 +7,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"kita/console"
 	"kita/control"
 	"kita/control/fleet"
 	"kita/spec"
@@ -202,8 +202,8 @@ func (p *program) writeChain(line func(string), a why.Answer) {
 	clockWidth, agoWidth := 0, 0
 	for i, s := range a.Chain {
 		clocks[i], agos[i] = why.Clock(s.Time, now), ago(now.Sub(s.Time))+" ago"
-		clockWidth = max(clockWidth, utf8.RuneCountInString(clocks[i]))
-		agoWidth = max(agoWidth, utf8.RuneCountInString(agos[i]))
+		clockWidth = max(clockWidth, console.Width(clocks[i]))
+		agoWidth = max(agoWidth, console.Width(agos[i]))
 	}
 	for _, note := range a.Notes {
 		line("  (" + printable(note) + ")")
