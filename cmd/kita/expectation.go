@@ -88,10 +88,17 @@ func (e *expectation) settle(v spec.View) (waits bool, failure *spec.Refusal) {
 		switch f := s.Failure; {
 		case v.Desired.Generation > e.generation:
 			return false, e.refuse(spec.Superseded, "%s %s: another command came after it: %s", e.verb, e.child, wishText(v.Desired))
+		case v.Desired.Run == "" && s.Phase == spec.PhaseStopped:
+			return false, e.refuse(spec.Superseded, "%s %s: the server was ended with its children, or its host booted: nobody has asked for it since", e.verb, e.child)
 		case s.ObservedGeneration < e.generation:
 			return true, nil
+		case s.Phase == spec.PhaseStopping && s.Process != nil, s.Phase == spec.PhaseStopped:
+			return false, e.refuse(spec.Superseded, "%s %s: %s", e.verb, e.child, stopText(v.Desired))
 		case f != nil && f.Generation == e.generation && !e.unchanged && e.want.aim != aimWell:
 			return false, e.refuse(f.Code, "cannot %s %s: %s", e.verb, e.child, f.Message)
+		case s.Phase == spec.PhaseStopping:
+			// Its leader has ended. Whether that was asked for is seen when it is at rest.
+			return true, nil
 		}
 	}
 	if e.first == 0 && !waits {
@@ -135,7 +142,7 @@ func (e *expectation) lookForLife(v spec.View, now time.Time) (due time.Time, fa
 		e.done = true
 		return due, nil
 	case s.Phase == spec.PhaseStopped:
-		return due, e.refuse(spec.NotRunning, "%s does not run, and nothing is going to start it: %s", e.child, wishText(v.Desired))
+		return due, e.refuse(spec.NotRunning, "%s does not run, and nothing is going to start it: %s", e.child, stopText(v.Desired))
 	}
 	return due, e.ended(latestRun(s))
 }
@@ -144,7 +151,11 @@ func (e *expectation) lookForLife(v spec.View, now time.Time) (due time.Time, fa
 // where the restart policy starts the child again.
 func (e *expectation) lookForEnd(v spec.View) *spec.Refusal {
 	s := v.Status
-	if v.Desired.Run != spec.Running {
+	if s.Phase == spec.PhaseStopping {
+		// Whether that is by the end of the server is seen when it is at rest.
+		return nil
+	}
+	if v.Desired.Run != spec.Running || s.Phase == spec.PhaseStopped {
 		// How it ends now is the doing of who stopped it.
 		if !isAtRest(v) {
 			return nil
@@ -152,7 +163,7 @@ func (e *expectation) lookForEnd(v spec.View) *spec.Refusal {
 		if latestRun(s) == 0 {
 			return e.refuse(spec.NotRunning, "%s has never run, and nothing is going to start it: %s", e.child, wishText(v.Desired))
 		}
-		return e.refuse(spec.Superseded, "%s was stopped before it had ended by itself: %s", e.child, wishText(v.Desired))
+		return e.refuse(spec.Superseded, "%s was stopped before it had ended by itself: %s", e.child, stopText(v.Desired))
 	}
 	for _, exit := range exits(s) {
 		if exit.Incarnation >= e.first && e.isWanted(exit) {
@@ -262,6 +273,15 @@ func exits(s spec.Status) []spec.Exit {
 		return []spec.Exit{*s.LastExit}
 	}
 	return s.History
+}
+
+// stopText says why a child is stopped. What is wanted to run is so by the end of
+// the server alone.
+func stopText(d spec.Desired) string {
+	if d.Run == spec.Running {
+		return "the server stops all its children"
+	}
+	return wishText(d)
 }
 
 // wishText says what is wanted of a child, and who says so.

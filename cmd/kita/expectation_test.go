@@ -95,6 +95,20 @@ func TestExpectations(t *testing.T) {
 			views: []scene{at(2, "running").pid(3).with(hooked)}, result: "superseded"},
 		{name: "a rolling change, and the hook", want: condition{aim: aimWell}, verb: "restart", generation: 1, several: true, fellows: []string{"web", "api"},
 			views: []scene{at(2, "running").pid(3).with(hooked)}, result: "done"},
+		{name: "the server ends", want: stable, verb: "start", generation: 1, views: []scene{at(1, "running").pid(1), at(1, "stopping").pid(1)}, result: "superseded"},
+		{name: "the server ends, it has ended", want: stable, verb: "start", generation: 1, views: []scene{at(1, "running").pid(1), at(1, "stopped").ended(1, 1)}, result: "superseded"},
+		{name: "the server ends, with a success", want: exited, verb: "start", generation: 1, views: []scene{at(1, "running").pid(1), at(1, "stopping").ended(1, 0), at(1, "stopped").ended(1, 0)}, result: "superseded"},
+		{name: "the server ends before it is started", want: running, verb: "start", generation: 1, views: []scene{at(1, "stopped").with(func(v *spec.View) {
+			v.Status.Failure = &spec.Failure{Generation: 1, Code: spec.HookFailed}
+		})}, result: "superseded"},
+		{name: "the server has ended and another has begun", want: running, verb: "start", generation: 1, views: []scene{at(1, "stopped").with(unsettled).with(func(v *spec.View) { v.Desired.Run = "" })}, result: "superseded"},
+		{name: "its leader has ended, the rest not yet", want: stable, verb: "start", generation: 1, views: []scene{at(1, "running").pid(1), at(1, "stopping").ended(1, 1)}, result: "waits"},
+		{name: "it has ended by itself, and the rest", want: stable, verb: "start", generation: 1, views: []scene{at(1, "running").pid(1), at(1, "stopping").ended(1, 1), at(1, "backoff").ended(1, 1)}, result: "child-failed"},
+		{name: "the rest cannot be killed", want: stable, verb: "start", generation: 1, views: []scene{at(1, "stopping").ended(1, 1).with(func(v *spec.View) {
+			v.Status.Failure = &spec.Failure{Generation: 1, Code: spec.NotStopped}
+		})}, result: "not-stopped"},
+		{name: "wait: the server ends", want: exited, views: []scene{at(1, "running").pid(1), at(1, "stopping").pid(1), at(1, "stopping").ended(1, 0)}, result: "waits"},
+		{name: "wait: the server has ended it", want: exited, views: []scene{at(1, "running").pid(1), at(1, "stopped").ended(1, 0)}, result: "superseded"},
 		{name: "it was left alone", want: stable, verb: "trystart", generation: 4, first: 9, views: []scene{at(4, "running").pid(9)}, result: "due in 10s"},
 		{name: "it was left alone and crashes", want: stable, verb: "trystart", generation: 4, first: 9, views: []scene{at(4, "running").pid(9), at(4, "starting").pid(10).ended(9, 1).with(restarted)}, result: "child-failed"},
 		{name: "not yet stable", want: stable, verb: "start", generation: 1, views: []scene{at(1, "starting").pid(1), at(1, "running").pid(1)}, result: "due in 9s"},
