@@ -111,18 +111,52 @@ func (l *listeners) open(before *handover, held []inherited, config *spec.Server
 		// An address that server.yml has got meanwhile is for the next start.
 		as := *config
 		as.MetricsAddr = ""
-		return l.bind(&as, runDir)
-	}
-	for _, one := range held {
-		if !one.usable(config, runDir) {
-			retire(one.FD)
-			continue
-		}
-		if err := l.take(one, runDir); err != nil {
+		if made, err = l.bindTCP(&as, nil); err != nil {
 			return nil, err
 		}
+		socket, err := l.bindUnix(runDir)
+		return append(made, socket...), err
 	}
-	return l.bind(config, runDir)
+	former := map[string]inherited{}
+	var sockets []inherited
+	for _, one := range held {
+		switch _, twice := former[one.Key]; {
+		case !one.usable(config, runDir) && one.replaceable(config) && !twice:
+			former[one.Key] = one
+		case !one.usable(config, runDir):
+			retire(one.FD)
+		case one.Key == keyUnix:
+			// Whoever closes it removes its file, so it is the last.
+			sockets = append(sockets, one)
+		default:
+			if err := l.take(one, runDir); err != nil {
+				return nil, err
+			}
+		}
+	}
+	made, err = l.bindTCP(config, former)
+	for _, one := range sockets {
+		if err == nil {
+			err = l.take(one, runDir)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	socket, err := l.bindUnix(runDir)
+	return append(made, socket...), err
+}
+
+// replaceable tells of a listener at an address that server.yml no longer has
+// whether it works, for as long as it is not known that the new one does.
+func (one inherited) replaceable(config *spec.Server) bool {
+	switch {
+	case one.Given || !systemd.Accepts(one.FD):
+		return false
+	case one.Key == keyMetrics:
+		return config.MetricsAddr != ""
+	}
+	return one.Key == keyListen
 }
 
 // usable tells whether a listener that the keeper held is the one that server.yml

@@ -63,14 +63,19 @@ func (s *server) outdated() []string {
 }
 
 func (l *listeners) inUse(config *spec.Server) []setting {
-	const remedy = "restart the server to change it"
+	remedy := func(key, now string) string {
+		if failed, ok := l.failed[key]; ok && failed.address == now {
+			return failed.err.Error()
+		}
+		return "restart the server to change it"
+	}
 	var list []setting
 	// What a service manager listens on is set in its unit.
 	if !l.given[keyListen] {
-		list = append(list, setting{keyListen, config.Listen.String(), l.listenAddress, remedy})
+		list = append(list, setting{keyListen, config.Listen.String(), l.listenAddress, remedy(keyListen, config.Listen.String())})
 	}
 	if !l.given[keyMetrics] {
-		list = append(list, setting{keyMetrics, config.MetricsAddr, l.metricsAddress, remedy})
+		list = append(list, setting{keyMetrics, config.MetricsAddr, l.metricsAddress, remedy(keyMetrics, config.MetricsAddr)})
 	}
 	return list
 }

@@ -22,33 +22,95 @@ type listeners struct {
 	// listenAddress and metricsAddress are what server.yml had for the two.
 	listenAddress, metricsAddress string
 	// given are the keys of those that a service manager listens on.
-	given   map[string]bool
+	given map[string]bool
+	// failed are addresses of server.yml that cannot be had, by their keys, where the
+	// server goes on with the former ones.
+	failed  map[string]failedAddress
 	serving sync.WaitGroup
 }
 
-// bind makes those that are missing, and returns their keys.
-func (l *listeners) bind(config *spec.Server, runDir string) (made []string, err error) {
+type failedAddress struct {
+	address string
+	err     error
+}
+
+// bindTCP makes those of TCP that are missing, and returns their keys. former are
+// listeners that the server before this one had at other addresses, by their keys.
+func (l *listeners) bindTCP(config *spec.Server, former map[string]inherited) (made []string, err error) {
 	if l.tcp == nil {
-		if l.tcp, err = listenTCP(config.Listen); err != nil {
+		if made, err = l.bindAt(keyListen, config.Listen.String(), former, made); err != nil {
 			return nil, err
 		}
-		l.listenAddress = config.Listen.String()
-		made = append(made, keyListen)
 	}
 	if l.metrics == nil && config.MetricsAddr != "" {
-		if l.metrics, err = net.Listen("tcp", config.MetricsAddr); err != nil {
-			return nil, explainListen(keyMetrics, config.MetricsAddr, err)
-		}
-		l.metricsAddress = config.MetricsAddr
-		made = append(made, keyMetrics)
+		made, err = l.bindAt(keyMetrics, config.MetricsAddr, former, made)
 	}
-	if l.unix == nil {
-		if l.unix, err = control.ListenUnix(filepath.Join(runDir, socketName)); err != nil {
-			return nil, err
-		}
-		made = append(made, keyUnix)
+	return made, err
+}
+
+// bindAt binds address for key. Where that cannot be done the former listener goes
+// on: a server that follows one that crashed must not stay away from its children for
+// an address that was mistyped meanwhile.
+func (l *listeners) bindAt(key, address string, former map[string]inherited, made []string) ([]string, error) {
+	before, follows := former[key]
+	open := follows
+	ln, err := listenAt(key, address)
+	if open && errors.Is(err, syscall.EADDRINUSE) {
+		// The former one itself may be in the way: 0.0.0.0 has every address.
+		retire(before.FD)
+		open = false
+		ln, err = listenAt(key, address)
 	}
-	return made, nil
+	if err != nil && follows {
+		if l.failed == nil {
+			l.failed = map[string]failedAddress{}
+		}
+		l.failed[key] = failedAddress{address, err}
+		if open {
+			return made, l.take(before, "")
+		}
+		address = before.Address
+		var again error
+		if ln, again = listenAt(key, address); again == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return made, err
+	}
+	if open {
+		retire(before.FD)
+	}
+	if key == keyMetrics {
+		l.metrics, l.metricsAddress = ln, address
+	} else {
+		l.tcp, l.listenAddress = ln, address
+	}
+	return append(made, key), nil
+}
+
+// bindUnix makes the unix socket if it is missing.
+func (l *listeners) bindUnix(runDir string) (made []string, err error) {
+	if l.unix != nil {
+		return nil, nil
+	}
+	if l.unix, err = control.ListenUnix(filepath.Join(runDir, socketName)); err != nil {
+		return nil, err
+	}
+	return []string{keyUnix}, nil
+}
+
+// listenAt listens at an address of server.yml.
+func listenAt(key, address string) (net.Listener, error) {
+	if key == keyMetrics {
+		ln, err := net.Listen("tcp", address)
+		return ln, explainListen(key, address, err)
+	}
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return listenTCP(at)
 }
 
 // listenTCP: Go would take 0.0.0.0 for all addresses, those of IPv6 included.
@@ -66,7 +128,7 @@ func explainListen(what, address string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s: %s: address already in use, another server or supervisor-rs may be running", what, address)
+		return fmt.Errorf("%s: %s: %w, another server or supervisor-rs may be running", what, address, syscall.EADDRINUSE)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("%s: %s: this host does not have that address", what, address)
 	case errors.Is(err, syscall.EACCES):
