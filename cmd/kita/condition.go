@@ -142,10 +142,24 @@ func (c condition) bound(timeout time.Duration, given bool) (time.Duration, erro
 // reachedText says that a child has come to what was waited for.
 func (c condition) reachedText(s spec.Status) string {
 	switch {
+	case c.passesOver(s):
 	case c.aim == aimStable:
 		return "stable for " + c.length.String()
 	case c.aim == aimExited && s.LastExit != nil:
 		return exitText(*s.LastExit)
 	}
 	return string(s.Phase)
+}
+
+// reached is what a child has come to, as JSON has it.
+func (c condition) reached(s spec.Status) string {
+	if c.passesOver(s) {
+		return string(s.Phase)
+	}
+	return c.String()
+}
+
+// passesOver: it was to live, and is done instead, as one of all may be.
+func (c condition) passesOver(s spec.Status) bool {
+	return (c.aim == aimRunning || c.aim == aimStable) && s.Phase == spec.PhaseExited
 }

@@ -21,8 +21,8 @@ const waitLong = `Wait until children have come to something, and change nothing
 The wait ends at once where it cannot come to that any more without a command: a
 child that failed for good, or that nobody wants to run. An end that its restart
 policy follows with another start is waited out. Of all, those count that are to
-run; one that is done, having ended with success, is passed over. It goes on over
-restarts and upgrades of the server.
+run; one that is done, having ended with success, is passed over and said to have
+exited. It goes on over restarts and upgrades of the server.
 
 ` + statusTable
 
@@ -87,7 +87,7 @@ func (p *program) wait(ctx context.Context, r request, children []string) error 
 		}
 		all := []arrived{}
 		for _, e := range expected {
-			all = append(all, arrived{e.child, r.wait.String(), e.latest.Status})
+			all = append(all, arrived{e.child, r.wait.reached(e.latest.Status), e.latest.Status})
 		}
 		return all, nil
 	})
