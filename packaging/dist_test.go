@@ -127,7 +127,7 @@ func copySources(from, to string) error {
 			return err
 		}
 		switch {
-		case entry.IsDir() && (name == ".git" || name == "bin" || name == "dist" || name == "e2e" || name == "bench"):
+		case entry.IsDir() && (name == ".git" || name == "bin" || name == "dist" || name == "e2e"):
 			return filepath.SkipDir
 		case entry.IsDir():
 			return os.MkdirAll(filepath.Join(to, name), 0o755)
