@@ -201,6 +201,8 @@ func (e *expectation) ended(run uint64) *spec.Refusal {
 	}
 	what := "has ended"
 	switch {
+	case e.verb == "" && couldNotStart(s):
+		what, how = "could not be started", s.Reason
 	case e.unchanged:
 		what = "was unchanged, and has ended since"
 	case e.verb != "":
@@ -216,6 +218,15 @@ func (e *expectation) ended(run uint64) *spec.Refusal {
 	refusal := e.refuse(spec.ChildFailed, "%s", text)
 	refusal.LastLines = s.LastLines
 	return refusal
+}
+
+// couldNotStart: the latest attempt did not even get a process.
+func couldNotStart(s spec.Status) bool {
+	if s.Reason == "" || s.Phase != spec.PhaseFailed && s.Phase != spec.PhaseBackOff {
+		return false
+	}
+	return s.LastExit == nil || s.Failure != nil && !strings.HasSuffix(s.Reason, s.LastExit.String()) &&
+		(s.Failure.Code == spec.CannotStart || s.Failure.Code == spec.HookFailed)
 }
 
 // late is the failure of a child that has not come so far in time.

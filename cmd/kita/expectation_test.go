@@ -271,3 +271,27 @@ func names(list []string) map[string]bool {
 	}
 	return all
 }
+
+// What never ran has not ended.
+func TestWhatCouldNotBeStartedHasNotEnded(t *testing.T) {
+	never := at(1, "failed").with(func(v *spec.View) {
+		v.Status.Reason = "start limit reached, 3 starts within 1m0s: exec /x: no such file"
+		v.Status.Failure = &spec.Failure{Generation: 1, Code: spec.CannotStart, Message: v.Status.Reason}
+	})
+	hooked := at(2, "failed").ended(1, 0).with(func(v *spec.View) {
+		v.Status.Reason = `prehook "start db": cannot start db`
+		v.Status.Failure = &spec.Failure{Generation: 2, Code: spec.HookFailed, Message: v.Status.Reason}
+	})
+	for want, s := range map[string]scene{
+		"web could not be started: start limit reached, 3 starts within 1m0s: exec /x: no such file": never,
+		`web could not be started: prehook "start db": cannot start db`:                              hooked,
+		"web has ended: exit 3":  at(1, "failed").ended(1, 3),
+		"web has ended: exit 74": at(1, "failed").ended(1, 74).with(func(v *spec.View) { v.Status.Reason = "exit 74" }),
+		"web does not run, and nothing is going to start it: the server stops all its children": at(1, "stopped").ended(1, 0),
+	} {
+		e := &expectation{child: "web", want: condition{aim: aimRunning}}
+		if _, failure := e.look(s.View, time.Unix(1000, 0), 0); failure == nil || failure.Message != want {
+			t.Errorf("got %v, want %s", failure, want)
+		}
+	}
+}
