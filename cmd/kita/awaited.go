@@ -35,7 +35,19 @@ func (p *program) doAndWait(ctx context.Context, r request, c *control.Client, c
 	if err == nil && out.Child != spec.All {
 		tellSeen(&out, expected[0].latest)
 	}
+	out.Status = forLogs(out.Status)
 	return awaited{out, r.wait.String()}, err
+}
+
+// forLogs is a status without what its process was started with: who waits is
+// mostly a pipeline, whose log others read.
+func forLogs(s spec.Status) spec.Status {
+	if s.Process != nil {
+		p := *s.Process
+		p.Config = nil
+		s.Process = &p
+	}
+	return s
 }
 
 // tellSeen fills in what a server tells that is waited for.

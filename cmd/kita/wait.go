@@ -87,7 +87,7 @@ func (p *program) wait(ctx context.Context, r request, children []string) error 
 		}
 		all := []arrived{}
 		for _, e := range expected {
-			all = append(all, arrived{e.child, r.wait.reached(e.latest.Status), e.latest.Status})
+			all = append(all, arrived{e.child, r.wait.reached(e.latest.Status), forLogs(e.latest.Status)})
 		}
 		return all, nil
 	})
