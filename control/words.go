@@ -38,6 +38,9 @@ func ParseWords(args []string) (Words, error) {
 	if err := w.checkChild(); err != nil {
 		return Words{}, err
 	}
+	if w.Child != "" && len(rest) > 0 && !isPreposition(rest[0]) {
+		return Words{}, w.oneTooMany(rest[0])
+	}
 	if err := w.parsePairs(rest); err != nil {
 		return Words{}, err
 	}
@@ -108,6 +111,18 @@ func (w Words) checkChild() error {
 		return fmt.Errorf("%q is a command, a child cannot have its name", w.Child)
 	}
 	return nil
+}
+
+// oneTooMany is the error of a word after the child. Who comes from elsewhere may
+// expect that several can be named.
+func (w Words) oneTooMany(word string) error {
+	switch {
+	case w.Verb.Changes():
+		return fmt.Errorf("%s takes one child, or all: %q is one word too many; after the child only `on HOSTS` or `with KEY` may follow", w.Verb, word)
+	case w.Verb == spec.VerbCheck:
+		return fmt.Errorf("check takes one child, or shows all: %q is one word too many; after the child only `on HOSTS` or `with KEY` may follow", word)
+	}
+	return fmt.Errorf("%q stands where `on HOSTS` or `with KEY` may follow", word)
 }
 
 func (w *Words) parsePairs(rest []string) error {

@@ -53,7 +53,11 @@ func TestParseWordsErrors(t *testing.T) {
 		{"empty key", []string{"stop", "web", "with", ""}, "the word after it is empty"},
 		{"empty host", []string{"stop", "web", "on", ""}, "the word after it is empty"},
 		{"no object", []string{"stop", "web", "on"}, `"on" is the last word`},
-		{"a word too many", []string{"stop", "web", "db"}, `"db" stands where`},
+		{"a word too many", []string{"stop", "web", "db"}, `stop takes one child, or all: "db" is one word too many`},
+		{"a word after all", []string{"trystart", "all", "web"}, `trystart takes one child, or all: "web" is one word too many`},
+		{"a word too many for check", []string{"check", "web", "db"}, `check takes one child, or shows all: "db" is one word too many`},
+		{"a word that looks like on", []string{"stop", "web", "onto", "h"}, "only `on HOSTS` or `with KEY` may follow"},
+		{"words of no command", []string{"kill", "all", "now"}, `"now" stands where`},
 		{"hosts in two words", []string{"stop", "web", "on", "a,", "b"}, `"b" stands where`},
 	}
 	for _, tt := range tests {
