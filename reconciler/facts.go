@@ -47,6 +47,9 @@ type repeatFact struct {
 	repeat      plan.Repeat
 }
 
+// passedOverFact is why the startup mode did not start a child.
+type passedOverFact struct{ failure spec.Failure }
+
 func (f exitedFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
 	return o.Exited(f.exit, f.empty, jitter())
 }
@@ -75,6 +78,10 @@ func (f repeatFact) fold(o *plan.Observed, _ spec.Desired, _ time.Time) bool {
 	return o.RepeatAgain(f.repeat, f.incarnation)
 }
 
+func (f passedOverFact) fold(o *plan.Observed, d spec.Desired, _ time.Time) bool {
+	return o.PassedOver(f.failure, d)
+}
+
 func (f exitedFact) String() string {
 	return fmt.Sprintf("#%d %v", f.exit.Incarnation, f.exit)
 }
@@ -89,7 +96,8 @@ func (f outputFaultFact) String() string {
 func (f hookFact) String() string {
 	return fmt.Sprintf("%s of #%d done %s", f.kind, f.ticket.Incarnation, f.message)
 }
-func (f repeatFact) String() string { return fmt.Sprintf("#%d repeat again", f.incarnation) }
+func (f passedOverFact) String() string { return f.failure.Message }
+func (f repeatFact) String() string     { return fmt.Sprintf("#%d repeat again", f.incarnation) }
 
 // Exited implements the Runtime's sink: the leader of a child ended.
 func (r *Reconciler) Exited(child string, incarnation uint64, exit spec.Exit, empty bool) {

@@ -55,6 +55,7 @@ func (r *Reconciler) problems() []string {
 	for _, p := range r.Catalogue.Problems() {
 		lines = append(lines, p.Message)
 	}
+	lines = append(lines, r.hookProblems()...)
 	lines = append(lines, r.exitWithProblem()...)
 	if err := r.Store.Err(); err != nil {
 		lines = append(lines, fmt.Sprintf("desired state cannot be saved: %v", err))
@@ -132,13 +133,19 @@ func (r *Reconciler) Validate() (checked int, problems []string) {
 	for _, p := range r.Catalogue.Problems() {
 		problems = append(problems, p.Message)
 	}
-	entries := r.Catalogue.Entries()
-	for _, e := range entries {
-		if e.Err == nil {
-			if err := spec.CheckHooks(e.Name, r.Catalogue.Child); err != nil {
-				problems = append(problems, fmt.Sprintf("%s: hooks: %v", e.Files[0], err))
-			}
+	return len(r.Catalogue.Names()) + 1, append(problems, r.hookProblems()...)
+}
+
+// hookProblems has a line for each child whose hooks cannot be followed.
+func (r *Reconciler) hookProblems() []string {
+	var lines []string
+	for _, e := range r.Catalogue.Entries() {
+		if e.Err != nil || e.Child.Prehook == nil && e.Child.Posthook == nil {
+			continue
+		}
+		if err := spec.CheckHooks(e.Name, r.Catalogue.Child); err != nil {
+			lines = append(lines, fmt.Sprintf("%s: hooks: %v", e.Files[0], err))
 		}
 	}
-	return len(entries) + 1, problems
+	return lines
 }

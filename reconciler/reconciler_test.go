@@ -202,6 +202,36 @@ func TestFullModeChecksEveryFileBeforeItStartsOne(t *testing.T) {
 	}
 }
 
+func TestAModeTellsWhatItPassesOver(t *testing.T) {
+	w := newWorld(t, "mode: full\n", map[string]string{"a": plain, "b": plain + "hooks: [{prehook: start nobody}]\n"})
+	w.mustServe()
+	const want = `mode full did not start it: the prehook of b, "start nobody", names nobody`
+	w.until("b says so", func() bool {
+		f := w.view("b").Status.Failure
+		return f != nil && f.Code == spec.BadHook && strings.HasPrefix(f.Message, want)
+	})
+	if w.view("a").Status.Failure != nil || len(w.runtime.started()) != 1 {
+		t.Errorf("a: %+v", w.view("a").Status)
+	}
+	if p := w.Info().Problems; len(p) != 1 || !strings.Contains(p[0], "b.yml: hooks: the prehook of b") {
+		t.Errorf("problems %q", p)
+	}
+	events := w.past.of("b")
+	if e := events[len(events)-1]; e.Type != spec.EventRefused || e.Code != spec.BadHook || e.By != "mode full" || e.Cause != spec.CauseMode {
+		t.Errorf("event %+v", e)
+	}
+
+	// It runs by a command, and a server that resumes has nothing to say of it.
+	w.write("b", plain)
+	w.want(spec.VerbStart, "b", "")
+	w.write("b", plain+"hooks: [{prehook: start nobody}]\n")
+	w.leave()
+	w.mustServe()
+	if s := w.view("b").Status; s.Failure != nil || s.Process == nil {
+		t.Errorf("resumed: %+v", s)
+	}
+}
+
 func TestDesiredStateSurvivesTheServer(t *testing.T) {
 	w := newWorld(t, "mode: full\n", map[string]string{"a": plain, "b": plain, "c": plain, "d": plain})
 	w.mustServe()

@@ -65,6 +65,7 @@ func (r *Reconciler) restoreEntry(e *entry, data []byte) {
 		r.Logger.Warn("saved state of a child is unusable", "child", e.name, "err", err)
 		e.obs = plan.Observed{}
 	}
+	e.obs.Restored()
 	if p := e.obs.Process; p != nil && e.child == nil {
 		e.child = p.Config
 	}

@@ -2,6 +2,8 @@ package reconciler
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"kita/spec"
 )
@@ -116,25 +118,39 @@ func (r *Reconciler) awaitMode(w written) {
 // wish is the desired state that the mode writes for one child; false if its
 // file is bad or a command of this session has decided about it.
 func (r *Reconciler) wish(name string, mode spec.Mode) (spec.Desired, bool) {
+	q := request{Command: spec.Command{Verb: spec.VerbStart, Child: name, By: "mode " + string(mode), Cause: spec.CauseMode}}
 	found := r.Catalogue.Lookup(name)
-	err := found.Err
 	if found.Missing {
-		err = errors.New("no such file in the load paths")
-	} else if err == nil {
-		err = spec.CheckHooks(name, r.Catalogue.Child)
-	}
-	if err != nil {
-		r.Logger.Warn("not started", "child", name, "mode", mode, "err", err)
+		r.Logger.Warn("not started", "child", name, "mode", mode, "err", "no such file in the load paths")
 		return spec.Desired{}, false
 	}
+	err := r.checkFile(q, found, r.Catalogue.Child)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	e := r.entry(name)
-	if e.desired.Run != "" {
-		return spec.Desired{}, false
+	undecided := e.desired.Run == ""
+	if undecided && err == nil {
+		defer r.mu.Unlock()
+		return e.next(q), true
 	}
-	return e.next(request{Command: spec.Command{Verb: spec.VerbStart, Child: name,
-		By: "mode " + string(mode), Cause: spec.CauseMode}}), true
+	generation := e.desired.Generation
+	r.mu.Unlock()
+	if undecided {
+		r.passOver(q, generation, err)
+	}
+	return spec.Desired{}, false
+}
+
+// passOver has a child say why the mode does not start it.
+func (r *Reconciler) passOver(q request, generation uint64, err error) {
+	r.Logger.Warn("not started", "child", q.Child, "by", q.By, "err", err)
+	r.recordRefused(q, err)
+	var refusal *spec.Refusal
+	if !errors.As(err, &refusal) {
+		return
+	}
+	why := strings.TrimPrefix(refusal.Message, fmt.Sprintf("cannot %s %s: ", q.Verb, q.Child))
+	why = strings.ReplaceAll(why, "\n", "; ")
+	r.post(q.Child, passedOverFact{spec.Failure{Generation: generation, Code: refusal.Code, Message: q.By + " did not start it: " + why}})
 }
 
 // grant puts a wish in force, unless a command came first.

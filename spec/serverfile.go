@@ -31,7 +31,7 @@ func serverRules() []rule[serverDraft] {
 			func(v value, s *serverDraft) { s.LoadPaths = v.texts(value.filledText) }},
 		{Key{Name: "mode", Forms: []Form{Scalar}, Kind: KindChoice, Example: "mode: full", Values: []string{string(Quiet), string(Half), string(Full)}, Default: "`quiet`",
 			Doc:  "which children start with the server: `quiet` none, `half` those of `startup`, `full` all",
-			More: "In full mode one illegal file, and the server does not start. See [decision 1](decisions/0001-startup-modes.md)"},
+			More: "In full mode the server does not start where a file is illegal and the mode is to decide. A child whose hooks cannot be followed is passed over in both, as is one with an illegal file in half mode: `check`, `why` and `info` say so. See [decision 1](decisions/0001-startup-modes.md)"},
 			func(v value, s *serverDraft) {
 				if m, ok := v.choice(); ok {
 					s.Mode = Mode(m)

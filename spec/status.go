@@ -169,6 +169,12 @@ type Failure struct {
 	Message    string `json:"message"`
 }
 
+// IsOfFile: the startup mode did not start the child, because its file or its hooks
+// are wrong. A command is refused then, and leaves no Failure.
+func (f *Failure) IsOfFile() bool {
+	return f != nil && (f.Code == InvalidFile || f.Code == Ambiguous || f.Code == BadHook)
+}
+
 // Status is what is known of a child. It is computed in one place, plan.For,
 // and written only by the reconciler.
 type Status struct {

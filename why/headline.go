@@ -60,6 +60,12 @@ func (q Question) stopped() string {
 			text += "; " + q.hookReason(v.Status.Reason)
 		}
 		return text + q.besides()
+	case d.Run == "" && v.Status.Failure.IsOfFile():
+		text := "was never started"
+		if v.Status.Starts > 0 {
+			text = q.unasked()
+		}
+		return text + ": " + v.Status.Failure.Message + q.besides()
 	case d.Run == "" && v.Status.Starts == 0 && latest(q.Events, ofType(spec.EventStarted)) == nil:
 		return "was never started" + q.modeSays() + q.besides()
 	case d.Run == "":

@@ -15,6 +15,24 @@ const remembered = 16
 // were taken: false means that they belong to another incarnation, or tell what
 // is known already, and changed nothing.
 
+// PassedOver records why the startup mode did not start the child; false where
+// somebody has asked for something since.
+func (o *Observed) PassedOver(f spec.Failure, d spec.Desired) bool {
+	if d.Run != "" || d.Generation != f.Generation {
+		return false
+	}
+	o.Failure = &f
+	return true
+}
+
+// Restored takes away what was true of the server that saved it alone: what its
+// mode passed over, the one of the next has still to look at.
+func (o *Observed) Restored() {
+	if o.Failure.IsOfFile() {
+		o.Failure = nil
+	}
+}
+
 // Launching records that a launch is about to begin.
 func (o *Observed) Launching(incarnation uint64) { o.Reserved = incarnation }
 

@@ -403,3 +403,28 @@ func TestOnlyTheFirstKillTellsWhoOutlivedTheGracePeriod(t *testing.T) {
 		t.Errorf("stop is %+v, want %+v", o.Process.Stop, want)
 	}
 }
+
+// What the startup mode passed over is told until somebody asks for something, and
+// by the server that looked at it alone.
+func TestPassedOver(t *testing.T) {
+	failure := spec.Failure{Generation: 3, Code: spec.BadHook, Message: "mode full did not start it: no db"}
+	o := &Observed{Settled: 3}
+	if o.PassedOver(failure, running(3, 3)) || o.PassedOver(failure, spec.Desired{Generation: 4}) || o.Failure != nil {
+		t.Errorf("taken after a command: %+v", o.Failure)
+	}
+	undecided := spec.Desired{Generation: 3}
+	if !o.PassedOver(failure, undecided) || o.Failure == nil || *o.Failure != failure {
+		t.Fatalf("not taken: %+v", o.Failure)
+	}
+	if s := For(newChild(), false, undecided, o, epoch).Status; s.Phase != spec.PhaseStopped || s.Reason != failure.Message {
+		t.Errorf("status %+v", s)
+	}
+	o.Restored()
+	if o.Failure != nil {
+		t.Errorf("the next server says %+v", o.Failure)
+	}
+	o.Failure = &spec.Failure{Generation: 3, Code: spec.HookFailed}
+	if o.Restored(); o.Failure == nil {
+		t.Error("another failure was forgotten")
+	}
+}
