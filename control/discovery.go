@@ -99,12 +99,11 @@ func placesOf(r *http.Request, opt Options) (host, server string) {
 		return host, net.JoinHostPort(host, port)
 	}
 	// Over the unix socket or with a key: Prometheus can do neither.
-	config := opt.Config()
-	if _, port, err := net.SplitHostPort(config.MetricsAddr); err == nil {
-		return host, net.JoinHostPort(host, port)
-	}
-	if opt.Encrypt {
+	switch {
+	case opt.MetricsPort != 0:
+		return host, net.JoinHostPort(host, strconv.Itoa(opt.MetricsPort))
+	case opt.Encrypt || opt.Port == 0:
 		return host, ""
 	}
-	return host, net.JoinHostPort(host, strconv.Itoa(int(config.Listen.Port())))
+	return host, net.JoinHostPort(host, strconv.Itoa(opt.Port))
 }

@@ -49,21 +49,21 @@ func TestPlacesOfDiscovery(t *testing.T) {
 	tests := []struct {
 		name, asked  string
 		over         transport
-		metricsAddr  string
+		metrics      int
 		encrypt      bool
 		host, server string
 	}{
-		{"an address", "10.0.0.1:33889", tcp, "", false, "10.0.0.1", "10.0.0.1:33889"},
-		{"a name", "web1.example.com:9101", tcp, ":9101", true, "web1.example.com", "web1.example.com:9101"},
-		{"IPv6", "[fe80::1]:33889", tcp, "", false, "fe80::1", "[fe80::1]:33889"},
-		{"IPv6 without a port", "[fe80::1]", tcp, "", false, "fe80::1", "[fe80::1]:80"},
-		{"no port: that of HTTP", "web1", tcp, "", false, "web1", "web1:80"},
-		{"no host", "", tcp, "", false, "127.0.0.1", "127.0.0.1:1"},
-		{"unix socket", "localhost", unix, "", false, "localhost", "localhost:4000"},
-		{"unix socket, metrics_addr", "web1", unix, "10.0.0.1:9101", true, "web1", "web1:9101"},
-		{"key", "web1:33889", ssh, ":9101", true, "web1", "web1:9101"},
-		{"key, no metrics that could be scraped", "web1:33889", ssh, "", true, "web1", ""},
-		{"quotes", `a"b:1`, tcp, "", false, `a"b`, `a"b:1`},
+		{"an address", "10.0.0.1:33889", tcp, 0, false, "10.0.0.1", "10.0.0.1:33889"},
+		{"a name", "web1.example.com:9101", tcp, 9101, true, "web1.example.com", "web1.example.com:9101"},
+		{"IPv6", "[fe80::1]:33889", tcp, 0, false, "fe80::1", "[fe80::1]:33889"},
+		{"IPv6 without a port", "[fe80::1]", tcp, 0, false, "fe80::1", "[fe80::1]:80"},
+		{"no port: that of HTTP", "web1", tcp, 0, false, "web1", "web1:80"},
+		{"no host", "", tcp, 0, false, "127.0.0.1", "127.0.0.1:1"},
+		{"unix socket", "localhost", unix, 0, false, "localhost", "localhost:4000"},
+		{"unix socket, metrics_addr", "web1", unix, 9101, true, "web1", "web1:9101"},
+		{"key", "web1:33889", ssh, 9101, true, "web1", "web1:9101"},
+		{"key, no metrics that could be scraped", "web1:33889", ssh, 0, true, "web1", ""},
+		{"quotes", `a"b:1`, tcp, 0, false, `a"b`, `a"b:1`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,10 +73,11 @@ func TestPlacesOfDiscovery(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, discoveryPath, nil)
 			r.Host = tt.asked
 			r = r.WithContext(context.WithValue(r.Context(), connKey{}, &conn{Conn: server, transport: tt.over}))
+			// What server.yml has by now is not listened on before the next start.
 			config := func() *spec.Server {
-				return &spec.Server{MetricsAddr: tt.metricsAddr, Listen: netip.MustParseAddrPort("127.0.0.1:4000")}
+				return &spec.Server{MetricsAddr: "127.0.0.1:1", Listen: netip.MustParseAddrPort("127.0.0.1:2")}
 			}
-			host, where := placesOf(r, Options{Encrypt: tt.encrypt, Config: config})
+			host, where := placesOf(r, Options{Encrypt: tt.encrypt, Config: config, Port: 4000, MetricsPort: tt.metrics})
 			if host != tt.host || where != tt.server {
 				t.Errorf("%s and %s, want %s and %s", host, where, tt.host, tt.server)
 			}

@@ -46,7 +46,7 @@ func testAPI(svc Service) *api {
 	upgrade := func(context.Context, string, string) error {
 		return spec.Refuse(spec.BadBinary, "", "", "the new version is no good")
 	}
-	s := NewServer(Options{Service: svc, Metrics: metrics, Upgrade: upgrade})
+	s := NewServer(Options{Service: svc, Metrics: metrics, Upgrade: upgrade, Port: 33889})
 	return newAPI(s.opt, s.observed(), s.gate, context.Background(), func() {})
 }
 

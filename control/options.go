@@ -35,6 +35,9 @@ type Options struct {
 	// may do, where the audit log is. It is called for each connection and each
 	// request; nil means the defaults.
 	Config func() *spec.Server
+	// Port and MetricsPort are those that are listened on, which Config may have
+	// otherwise by now; 0 is none.
+	Port, MetricsPort int
 	// HostKey is what the server proves itself with over SSH; without it SSH is
 	// refused.
 	HostKey ssh.Signer

@@ -388,6 +388,9 @@ func TestSocketActivation(t *testing.T) {
 				if out, _ := in.run(t, 0, "kita", "info", "-o", "json"); !strings.Contains(out, `"activated"`) {
 					t.Errorf("%s: info says\n%s", when, out)
 				}
+				if _, found, err := request("unix", socket, "localhost", "GET", "/v1/sd", "", nil); err != nil || !strings.Contains(found, `["localhost:4501"]`) {
+					t.Errorf("%s: Prometheus is sent to\n%s, %v", when, found, err)
+				}
 				for _, at := range []string{address + ":4500", address + ":4501"} {
 					if out := in.tool(t, "python3", "-c", "import sys,urllib.request as u; print(u.urlopen('http://'+sys.argv[1]+'/metrics').status)", at); out != "200\n" {
 						t.Errorf("%s: %s answers %q", when, at, out)

@@ -160,6 +160,18 @@ func (l *listeners) activated() (names []string) {
 	return names
 }
 
+// portOf is that of a listener of TCP, 0 for nil.
+func portOf(ln net.Listener) int {
+	if ln == nil {
+		return 0
+	}
+	at, ok := ln.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0
+	}
+	return at.Port
+}
+
 // serve accepts connections until s is closed. The channel gets the error of
 // the first listener that ended before.
 func (l *listeners) serve(s *control.Server) <-chan error {

@@ -172,7 +172,7 @@ func newServer(config configuration, st *store.Store, past *history.History, l *
 	}
 	s.control = control.NewServer(control.Options{
 		Service: service{crashOnly{s.reconciler, logger}, s}, Logger: logger, Metrics: m.Handler(), Encrypt: config.Encrypt,
-		Config: s.reconciler.Config, HostKey: hostKey,
+		Config: s.reconciler.Config, HostKey: hostKey, Port: portOf(l.tcp), MetricsPort: portOf(l.metrics),
 		Exec:           func(ctx context.Context, e control.Exec) int { return execLine(ctx, e, logger) },
 		AllowedHosts:   ownNames(),
 		Upgrade:        func(ctx context.Context, binary, by string) error { return s.upgrader.want(ctx, binary, by) },
