@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"kita/control"
 	"kita/keeper"
@@ -59,7 +61,25 @@ func outdated(settings []setting) []string {
 // outdated are the lines of the server, for server.yml as it was last read.
 func (s *server) outdated() []string {
 	config := s.settings.Server()
-	return outdated(append(s.listeners.inUse(config), dirsInUse(config, s.dirs)...))
+	lines := outdated(append(s.listeners.inUse(config), dirsInUse(config, s.dirs)...))
+	if line := s.listeners.elsewhere(s.dirs.Run); line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// elsewhere is a line where systemd's unix socket is not the one that the clients of
+// this run directory ask; empty where it is.
+func (l *listeners) elsewhere(runDir string) string {
+	if !l.given[keyUnix] {
+		return ""
+	}
+	given, asked := l.unix.Addr().String(), filepath.Join(runDir, socketName)
+	there, err := os.Stat(given)
+	if wanted, wantedErr := os.Stat(asked); given == asked || err == nil && wantedErr == nil && os.SameFile(there, wanted) {
+		return ""
+	}
+	return fmt.Sprintf("systemd listens on %s, and not on %s, where the commands of this host look for a server: write ListenStream=%s, or call them with KITA_SOCKET=%s", given, asked, asked, given)
 }
 
 func (l *listeners) inUse(config *spec.Server) []setting {

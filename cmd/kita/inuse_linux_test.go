@@ -1,6 +1,9 @@
 package main
 
 import (
+	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -68,5 +71,37 @@ func TestSettingsThatAreOutdatedAreNamed(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestASocketOfSystemdElsewhereIsTold(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path, runDir string
+		told         bool
+	}{
+		{filepath.Join(dir, "kita.sock"), dir, false},
+		{filepath.Join(dir, "kita.sock"), link, false},
+		{filepath.Join(dir, "other.sock"), dir, true},
+		{filepath.Join(dir, "kita.sock"), "/nonexistent", true},
+	} {
+		ln, err := net.Listen("unix", tt.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &listeners{unix: ln, given: map[string]bool{keyUnix: true}}
+		line, want := l.elsewhere(tt.runDir), filepath.Join(tt.runDir, socketName)
+		if told := strings.Contains(line, tt.path) && strings.Contains(line, "ListenStream="+want); told != tt.told || !told && line != "" {
+			t.Errorf("%s in %s: %q", tt.path, tt.runDir, line)
+		}
+		l.given = nil
+		if line := l.elsewhere(tt.runDir); line != "" {
+			t.Errorf("of one of its own: %s", line)
+		}
+		_ = ln.Close()
 	}
 }
