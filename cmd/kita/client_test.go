@@ -155,7 +155,7 @@ func TestExitStatus(t *testing.T) {
 		{"no command", "", exitUsage, "", "which command?"},
 		{"unknown flag", "check --nope", exitUsage, "", "kita: unknown flag: --nope"},
 		{"no child", "start", exitUsage, "", "which child do you want to start?"},
-		{"odd words", "check web by night", exitUsage, "", `"by" stands where`},
+		{"odd words", "check web by night", exitUsage, "", `"by" is one word too many`},
 		{"bad host", "check on a!", exitUsage, "", `host "a!"`},
 		{"bad format", "check -o xml", exitUsage, "", "give json, yaml or wide"},
 		{"bad timeout", "check --timeout 0s", exitUsage, "", "--timeout 0s"},
