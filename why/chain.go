@@ -74,6 +74,12 @@ func (q Question) askedBefore(begin int) int {
 	if at > 0 && isStart(q.Events[at-1]) {
 		return at - 1
 	}
+	// With a restart the end of the run before lies in between.
+	e := q.Events[begin]
+	command := latestAt(q.Events[:begin], func(c spec.Event) bool { return isStart(c) && c.Generation == e.Generation })
+	if e.Type == spec.EventStarted && e.Generation > 0 && command >= 0 && latestAt(q.Events[command:begin], isBegin) < 0 {
+		return command
+	}
 	return begin
 }
 
@@ -112,10 +118,52 @@ func (q Question) notes(leading []spec.Event, isWhole bool) []string {
 	case d.Generation > 0 && q.command(d.Generation) == nil && !q.IsGone && d.Run != "":
 		notes = append(notes, fmt.Sprintf("the command that it obeys, generation %d, is not in the history", d.Generation))
 	}
+	notes = append(notes, q.gaps(leading)...)
 	if p := q.View.Status.Process; p != nil && q.start(p.Incarnation) == nil {
 		notes = append(notes, fmt.Sprintf("the start of PID %d is not in the history", p.PID))
 	}
 	return notes
+}
+
+// gaps are between the runs that the events tell of, which are numbered. A server that
+// is killed at a launch may leave a number out, too.
+func (q Question) gaps(leading []spec.Event) []string {
+	var notes []string
+	var before *spec.Event
+	for i, e := range leading {
+		if e.Type == spec.EventForgotten {
+			// The next one of that name counts from 1 again.
+			before = nil
+		}
+		if e.Incarnation == 0 {
+			continue
+		}
+		if before != nil && e.Incarnation > before.Incarnation {
+			missing := e.Incarnation - before.Incarnation
+			if e.Type == spec.EventStarted {
+				missing--
+			}
+			if missing > 0 {
+				notes = append(notes, fmt.Sprintf("what was between %s and %s is not all in the history: it may have been started %s more",
+					Clock(before.At, q.Now), Clock(e.At, q.Now), times(missing)))
+			}
+		}
+		if before == nil || e.Incarnation >= before.Incarnation {
+			before = &leading[i]
+		}
+	}
+	const most = 3
+	if more := len(notes) - most; more > 0 {
+		notes = append(notes[:most], fmt.Sprintf("so it is in %d places more", more))
+	}
+	return notes
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // mostSteps is how many are shown; of more, those in the middle say the least.

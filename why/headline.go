@@ -71,20 +71,52 @@ func (q Question) stopped() string {
 	case d.Run == "":
 		return q.unasked() + q.modeSays() + q.besides()
 	}
-	text := "is stopped"
+	if v.Spec == nil || d.Run != spec.Running {
+		return strings.TrimSuffix("is stopped: "+v.Status.Reason, ": ") + q.besides()
+	}
+	// No wish says so.
+	text := "is stopped: the server stops all its children"
+	if e := q.stoppedWithServer(); e != nil {
+		text += ", this one at " + moment(e.At, q.Now)
+	}
 	if v.Status.Reason != "" {
-		text += ": " + v.Status.Reason
+		text += "; " + v.Status.Reason
 	}
 	return text + q.besides()
 }
 
+// stoppedWithServer is where the latest run was asked to end because the server was,
+// nil where it was not.
+func (q Question) stoppedWithServer() *spec.Event {
+	e := latest(q.Events, ofType(spec.EventStopping))
+	if e == nil || e.Cause != "" || !e.At.After(q.startOfLatest()) {
+		return nil
+	}
+	// What its leader left behind is stopped, too.
+	if end := latest(q.Events, ofType(spec.EventExited)); end != nil && end.Seq < e.Seq && end.Incarnation == e.Incarnation {
+		return nil
+	}
+	return e
+}
+
 // unasked is that nobody has started a child since an end that nobody asked it for.
 func (q Question) unasked() string {
-	stopping := latest(q.Events, ofType(spec.EventStopping))
-	if stopping != nil && stopping.Cause == "" && stopping.At.After(q.startOfLatest()) {
-		return "was stopped with the server at " + moment(stopping.At, q.Now) + " and not started since"
+	if e := q.forgotten(); e != nil {
+		return "has not been started since its file was gone, it was forgotten at " + moment(e.At, q.Now)
+	}
+	if e := q.stoppedWithServer(); e != nil {
+		return "was stopped with the server at " + moment(e.At, q.Now) + " and not started since"
 	}
 	return "has not been started since the host booted or the server was ended with its children"
+}
+
+// forgotten is where the child was, behind the start of its latest run.
+func (q Question) forgotten() *spec.Event {
+	e, start := latest(q.Events, ofType(spec.EventForgotten)), latest(q.Events, ofType(spec.EventStarted))
+	if e == nil || start != nil && start.Seq > e.Seq {
+		return nil
+	}
+	return e
 }
 
 // modeSays is what the startup mode has to do with a child that nobody started.
@@ -341,10 +373,30 @@ func (q Question) besides() string {
 	case v.Spec != nil:
 		parts = append(parts, q.brokenFile()+"; "+q.whileBroken())
 	}
+	if e := q.refused(); e != nil {
+		parts = append(parts, fmt.Sprintf("the last %s was refused: %s", e.Verb, firstLine(e.Message)))
+	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return "; " + strings.Join(parts, "; ")
+}
+
+// refused is the latest command that was, because of what the child is configured
+// to be; nil where something has happened since, or where the file says so itself.
+func (q Question) refused() *spec.Event {
+	if q.View.FileError != "" || len(q.Events) == 0 {
+		return nil
+	}
+	e := q.Events[len(q.Events)-1]
+	switch e.Code {
+	case spec.InvalidFile, spec.BadHook, spec.Ambiguous:
+		if e.Type == spec.EventRefused {
+			return &e
+		}
+	default:
+	}
+	return nil
 }
 
 // whileBroken is what a broken file means: commands that start a child refuse it,

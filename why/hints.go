@@ -49,6 +49,10 @@ func (q Question) hints() []string {
 		add(q.memoryHint())
 	}
 	switch {
+	case s.Phase == spec.PhaseStopped && v.Desired.Run == spec.Running:
+		// The server ends.
+	case s.Phase == spec.PhaseStopped && q.refused() != nil:
+		add("mend that, then: kita start " + name + q.Words)
 	case s.Phase == spec.PhaseStopped && v.Spec != nil && v.FileError == "", s.Phase == spec.PhaseExited:
 		add("kita start " + name + q.Words)
 	case s.Phase == spec.PhaseFailed && (hook != "" || !q.cannotStart()):
