@@ -247,6 +247,11 @@ func TestSecretsAreMasked(t *testing.T) {
 		{"X-Auth-Token: a, hunter2\nHost: x", "X-Auth-Token: ***\nHost: x"},
 		{"curl with Bearer hunter2 here", "curl with Bearer *** here"},
 		{"-----BEGIN PRIVATE KEY-----\nhunter2", "***"},
+		{"mysql -u root -phunter2 -h db | sort -p2", "mysql -u root -p*** -h db | sort -p2"},
+		{"/usr/bin/mysqldump '-phunter2' x; mariadb-admin -phunter2", "/usr/bin/mysqldump '-p***' x; mariadb-admin -p***"},
+		{"mysql -phunter2;a -port x -h db", "mysql -p*** -port x -h db"},
+		{"mysql -p'hun ter2' x", "mysql -p*** x"},
+		{"mysql -p x; ssh -p22", "mysql -p x; ssh -p22"},
 		{"opts=-Dpassword=hunter2", "opts=-Dpassword=***"},
 		{"a=b c=d e:f", "a=b c=d e:f"},
 	}
@@ -259,6 +264,9 @@ func TestSecretsAreMasked(t *testing.T) {
 	for name, want := range map[string]bool{
 		"PASSWORD": true, "db_password": true, "GITHUB_TOKEN": true, "AWS_SECRET_ACCESS_KEY": true, "API_KEY": true,
 		"GOOGLE_CREDENTIALS": true, "BASIC_AUTH": true, "DB_PASS": true, "SENTRY_DSN": true, "MYSQL_PWD": true, "--password": true,
+		"DBPASS": true, "PGPASS": true, "dbPass": true, "userPwd": true, "MYSQLPWD": true, "smtpPW": true, "jwtIssuer": true, "db.userPass": true, "HTTPPass": true,
+		"JWTIssuer": true, "DB_PASS2": true, "--dbPass": true, "ADMINPW": true,
+		"COMPASS": false, "PASSING": false, "Pinned": false, "compassUrl": false, "spin": false,
 		"PORT": false, "PATH": false, "PWD": false, "BYPASS": false, "PASSENGER": false, "HOME": false, "OLDPWD": false, "SESSION": false,
 	} {
 		if IsSecretName(name) != want {
@@ -268,6 +276,7 @@ func TestSecretsAreMasked(t *testing.T) {
 	for _, command := range [][]string{
 		{"a", "--password=hunter2,x"}, {"a", "--password", "hunter2"}, {"a", "-token", "-hunter2"}, {"a", "--db", "x://u:hunter2@h"},
 		{"sh", "-c", "PGPASSWORD=hunter2 psql"},
+		{"/usr/bin/mysql", "-u", "x", "-phunter2", "db"}, {"mariadb-dump", "-phunter2"}, {"nice", "mysqladmin", "-phunter2"}, {"sh", "-c", "exec mysql -phunter2 x"},
 	} {
 		c := &Child{Command: command}
 		if line := c.MaskedCommand(); strings.Contains(line, "hunter2") || !strings.Contains(line, Mask) {
@@ -277,6 +286,10 @@ func TestSecretsAreMasked(t *testing.T) {
 	c := &Child{Command: []string{"a", "--password", "--port", "80"}}
 	if line := c.MaskedCommand(); line != "a --password --port 80" {
 		t.Errorf("an option is masked: %s", line)
+	}
+	c = &Child{Command: []string{"ssh", "-p22", "mysql", "-p"}}
+	if line := c.MaskedCommand(); line != "ssh -p22 mysql -p" {
+		t.Errorf("a port is masked: %s", line)
 	}
 }
 

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,26 +13,62 @@ const Mask = "***"
 
 // secretParts make the name of a variable, an option or a member one of a secret
 // wherever in it they stand, whatever their case. secretWords do so as a whole
-// word of the name alone: PASS is one in DB_PASS, and none in BYPASS.
+// word of the name alone, secretEnds at the end of a word too: PASS is one in DB_PASS,
+// DBPASS and dbPass, and none in PASSENGER. plainWords only look so.
 var (
 	secretParts = []string{"password", "passwd", "passphrase", "token", "secret", "key", "credential", "auth", "private", "cookie", "signature"}
-	secretWords = []string{"pass", "pwd", "pw", "dsn", "pin", "salt", "jwt", "sas", "cred", "creds", "sig", "session"}
+	secretWords = []string{"dsn", "pin", "salt", "jwt", "sas", "cred", "creds", "sig", "session"}
+	secretEnds  = []string{"pass", "pwd", "pw"}
+	plainWords  = []string{"bypass", "compass", "oldpwd"}
 )
 
 // IsSecretName tells whether what has this name is likely to be a secret. Rather
 // too much is taken for one than too little.
 func IsSecretName(name string) bool {
-	name = strings.ToLower(name)
-	if slices.ContainsFunc(secretParts, func(part string) bool { return strings.Contains(name, part) }) {
+	lower := strings.ToLower(name)
+	if slices.ContainsFunc(secretParts, func(part string) bool { return strings.Contains(lower, part) }) {
 		return true
 	}
-	words := strings.FieldsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
-	if len(words) == 1 && words[0] == "pwd" || len(words) == 1 && words[0] == "session" {
+	words := nameWords(name)
+	if len(words) == 1 && (words[0] == "pwd" || words[0] == "session") {
 		// PWD is where a process works.
 		return false
 	}
-	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(secretWords, word) })
+	return slices.ContainsFunc(words, isSecretWord)
 }
+
+func isSecretWord(word string) bool {
+	word = strings.TrimRight(word, "0123456789")
+	return slices.Contains(secretWords, word) || !slices.Contains(plainWords, word) &&
+		slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(word, end) })
+}
+
+// nameWords are the words of a name in lower case: dbPass, DB_PASS and db.pass have
+// two.
+func nameWords(name string) []string {
+	var words []string
+	begin := 0
+	end := func(i int) {
+		if i > begin {
+			words = append(words, strings.ToLower(name[begin:i]))
+		}
+		begin = i
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case !isUpper(c) && !isLower(c) && (c < '0' || c > '9'):
+			end(i)
+			begin = i + 1
+		case isUpper(c) && i > begin && (!isUpper(name[i-1]) || i+1 < len(name) && isLower(name[i+1])):
+			end(i)
+		}
+	}
+	end(len(name))
+	return words
+}
+
+func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
+func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
 
 // patterns of secrets within a text. What each keeps is in its first group.
 type patterns struct {
@@ -40,6 +77,8 @@ type patterns struct {
 	address, login, web *regexp.Regexp
 	// scheme finds what follows Bearer and its like.
 	scheme *regexp.Regexp
+	// option finds what the clients of MySQL and MariaDB take right after -p.
+	option *regexp.Regexp
 	// named finds NAME=VALUE, NAME: VALUE and what JSON and YAML make of them.
 	named *regexp.Regexp
 }
@@ -51,6 +90,7 @@ var secretPatterns = sync.OnceValue(func() patterns {
 		login:   regexp.MustCompile(`((?:^|[\s'"=,;(])[^\s:/@'"=,;(]+:)[^\s/'"][^\s'"]*@`),
 		web:     regexp.MustCompile(`(?i)(https?://)[^\s:/@'"]+@`),
 		scheme:  regexp.MustCompile(`(?i)\b((?:bearer|basic|digest)\s+)[^\s'"]+`),
+		option:  regexp.MustCompile(`(\b(?:mysql|mariadb)[\w-]*\s(?:[^|;&\n]*?\s)?['"]?-p)('[^']*'?|"[^"]*"?|[^\s'"]+)`),
 		named:   regexp.MustCompile(`([A-Za-z0-9_.-]+)(["']?\s*[=:]\s*)("(?:\\.|[^"\\])*"?|'[^']*'?|[^\s&]+)`),
 	}
 })
@@ -71,6 +111,7 @@ func Masked(text string) (masked string, hidden bool) {
 	masked = p.login.ReplaceAllString(masked, "${1}"+Mask+"@")
 	masked = p.web.ReplaceAllString(masked, "${1}"+Mask+"@")
 	masked = p.scheme.ReplaceAllString(masked, "${1}"+Mask)
+	masked = p.option.ReplaceAllString(masked, "${1}"+Mask)
 	masked = maskNamed(p.named, masked)
 	return masked, masked != text
 }
@@ -126,9 +167,18 @@ func maskedWords(words []string) (masked []string, hidden bool) {
 		if i > 0 && isSecretOption(words[i-1]) && !strings.HasPrefix(word, "--") && word != "" {
 			text, hid = Mask, true
 		}
+		if strings.HasPrefix(word, "-p") && len(word) > len("-p") && slices.ContainsFunc(words[:i], isMySQL) {
+			text, hid = "-p"+Mask, true
+		}
 		masked[i], hidden = text, hidden || hid
 	}
 	return masked, hidden
+}
+
+// isMySQL tells the programs that take a password right after -p.
+func isMySQL(program string) bool {
+	program = filepath.Base(program)
+	return strings.HasPrefix(program, "mysql") || strings.HasPrefix(program, "mariadb")
 }
 
 func isSecretOption(word string) bool {
