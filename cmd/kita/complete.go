@@ -52,14 +52,13 @@ func (p *program) completeChildren(f *flags) cobra.CompletionFunc {
 	}
 }
 
-// completeFormats offers what -o takes.
+// completeFormats offers what -o takes, as the help of the command has it.
 func completeFormats(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	formats := []string{"json", "yaml", "wide"}
-	switch c.Name() {
-	case "logs", "events":
-		formats = formats[:1]
-	case "why":
-		formats = formats[:2]
+	var formats []string
+	for _, f := range []format{formatJSON, formatYAML, formatWide} {
+		if strings.Contains(c.Flags().Lookup("output").Usage, string(f)) {
+			formats = append(formats, string(f))
+		}
 	}
 	return formats, cobra.ShellCompDirectiveNoFileComp
 }

@@ -53,7 +53,6 @@ func (p *program) whyCommand() *cobra.Command {
 		},
 	}
 	p.registerFlags(&f, c, spec.VerbInfo)
-	c.Flags().Lookup("output").Usage = "json or yaml"
 	c.ValidArgsFunction = p.completeWords(spec.VerbCheck, &f)
 	return c
 }

@@ -74,7 +74,11 @@ func (p *program) registerFlags(f *flags, c *cobra.Command, verb spec.Verb) {
 // registerAnswer is for what is waited for, and how it is shown.
 func (f *flags) registerAnswer(c *cobra.Command, verb spec.Verb) {
 	set := c.Flags()
-	set.StringVarP(&f.output, "output", "o", "", "json, yaml or wide")
+	formats := "json or yaml"
+	if verb == spec.VerbCheck {
+		formats = "json, yaml or wide"
+	}
+	set.StringVarP(&f.output, "output", "o", "", formats)
 	f.timeout = defaultTimeout
 	set.Var(lengthValue{&f.timeout}, timeoutFlag, "how long each host may take")
 	f.fan.given = set.Changed
