@@ -106,8 +106,8 @@ type Outcome struct {
 	// killed, say.
 	Note string `json:"note,omitempty"`
 	// Status is the child's status once the command was observed, or when it
-	// was written if nobody waited.
-	Status Status `json:"status"`
+	// was written if nobody waited; zero for all children.
+	Status Status `json:"status,omitzero"`
 }
 
 // Part is what a command for all children did to one of them.

@@ -2,6 +2,7 @@ package controltest
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -121,11 +122,8 @@ func (s *Service) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.Verb == spec.VerbStop && c.Child == spec.All {
-		for _, v := range s.children {
-			halt(v)
-		}
-		return spec.Outcome{Verb: c.Verb, Child: c.Child, Status: spec.Status{Phase: spec.PhaseStopped, Since: Started}}, nil
+	if c.Child == spec.All {
+		return s.doAll(c), nil
 	}
 	v := s.children[c.Child]
 	if v == nil && c.Verb != spec.VerbStop {
@@ -141,6 +139,28 @@ func (s *Service) Do(ctx context.Context, c spec.Command) (spec.Outcome, error) 
 		return spec.Outcome{}, spec.Refuse(spec.AlreadyRunning, c.Verb, c.Child, "start %s: it runs already", c.Child)
 	}
 	return apply(v, c), nil
+}
+
+// doAll carries out a command on those that it is for. mu is held.
+func (s *Service) doAll(c spec.Command) spec.Outcome {
+	out := spec.Outcome{Verb: c.Verb, Child: c.Child}
+	for _, name := range slices.Sorted(maps.Keys(s.children)) {
+		v := s.children[name]
+		part := spec.Part{Child: name, Generation: v.Desired.Generation}
+		switch alive := v.Status.Alive(); {
+		case alive && c.IfChanged:
+			part.Unchanged, part.Incarnation = true, v.Status.Process.Incarnation
+		case !alive && c.IfChanged && v.Desired.Run == spec.Stopped:
+			out.LeftStopped = append(out.LeftStopped, name)
+			continue
+		case alive == (c.Verb == spec.VerbStart) && c.Verb != spec.VerbTrystart:
+			continue
+		default:
+			part.Generation = apply(v, c).Generation
+		}
+		out.Children = append(out.Children, part)
+	}
+	return out
 }
 
 // Resume answers at once, unless there is a ResumeFunc.
