@@ -313,6 +313,25 @@ func TestFollow(t *testing.T) {
 	follow.leave()
 }
 
+// Who asks for none of what there is gets what comes, also of a file that was
+// compacted or removed meanwhile.
+func TestFollowWithoutATail(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	h.Add(started("web", 1), started("db", 1), started("web", 2))
+	none := 0
+	follow := newFollower(t, h, spec.EventRequest{Children: []string{"web"}, Follow: true, Tail: &none})
+	follow.want("3  caught-up")
+	h.Add(started("db", 2), started("web", 3))
+	follow.want("5 web started")
+	if err := os.Remove(filepath.Join(dir, fileName)); err != nil {
+		t.Fatal(err)
+	}
+	h.Add(started("web", 4))
+	follow.want("6 web started")
+	follow.leave()
+}
+
 // follower collects what a Send with Follow sends.
 type follower struct {
 	t      *testing.T

@@ -53,6 +53,10 @@ func TestADamagedNumberCostsItsLineAlone(t *testing.T) {
 			follow.leave()
 
 			wantNumbers(t, readAll(t, h), tt.want)
+			none := 0
+			if shown, latest := read(t, h, spec.EventRequest{Children: []string{"web"}, Tail: &none}, anybody); len(shown) > 0 || latest != tt.want[len(tt.want)-1] {
+				t.Errorf("without a tail: %v, the latest is %d", brief(shown), latest)
+			}
 			two := 2
 			tail, _ := read(t, h, spec.EventRequest{Children: []string{"web"}, Tail: &two}, anybody)
 			wantNumbers(t, tail, tt.want[len(tt.want)-2:])

@@ -58,6 +58,8 @@ func (h *History) Send(ctx context.Context, r spec.EventRequest, readable func(c
 			if err := v.caughtUp(); err != nil {
 				return err
 			}
+			// What follows is of few of the children, and may take long to come.
+			v.wanted.known = map[string]bool{}
 		}
 		if !r.Follow {
 			return nil
@@ -223,12 +225,19 @@ func (v *reader) skipBut(ctx context.Context, most int) error {
 		return err
 	}
 	n := 0
+	var last uint64
 	v.each = func(e head) {
-		if v.wanted.has(e) {
+		last = e.Seq
+		if most > 0 && v.wanted.has(e) {
 			n++
 		}
 	}
 	err := v.toEnd(ctx)
+	if most == 0 {
+		// It goes on from here.
+		v.each, v.last = nil, last
+		return err
+	}
 	v.each, v.at, v.order, v.skip = nil, 0, order{}, max(0, n-most)
 	return err
 }
