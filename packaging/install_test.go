@@ -25,15 +25,20 @@ func TestDebIsInstalledUpgradedRemovedAndPurged(t *testing.T) {
 	}
 	before := m.startNapper(t)
 	m.write(t, "etc/kita/server.yml", m.read(t, "etc/kita/server.yml")+"# mine\n")
+	m.enableSocket(t)
 
 	dpkg("-i", newer.deb(t))
 	m.checkUpgraded(t, newer, before)
+	if !m.has(socketActive) {
+		t.Error("the upgrade stopped kita.socket")
+	}
 
 	dpkg("-r", "kita")
 	m.checkEnded(t)
 	for name, want := range map[string]bool{
 		"usr/bin/kita": false, "usr/lib/systemd/system/kita.service": false, "usr/share/bash-completion/completions/kita": false,
 		"etc/kita/server.yml": true, "etc/kita/children/napper.yml": true, "var/lib/kita/journal": true,
+		socketActive: false, socketWanted: true,
 	} {
 		if m.has(name) != want {
 			t.Errorf("after the removal: %s is there: %t, want %t", name, !want, want)
@@ -100,13 +105,14 @@ func TestRPMIsInstalledUpgradedAndRemoved(t *testing.T) {
 	m.checkInstalled(t, old)
 	before := m.startNapper(t)
 	m.write(t, "etc/kita/server.yml", m.read(t, "etc/kita/server.yml")+"# mine\n")
+	m.enableSocket(t)
 
 	rpm("-U", newer.rpm(t))
 	m.checkUpgraded(t, newer, before)
 
 	rpm("-e", "kita")
 	m.checkEnded(t)
-	if m.has("usr/bin/kita") || m.has("usr/share/zsh/site-functions/_kita") || m.has("etc/systemd") {
+	if m.has("usr/bin/kita") || m.has("usr/share/zsh/site-functions/_kita") || m.has("etc/systemd") || m.has(socketActive) {
 		t.Errorf("after the removal there are %v", m.added(t))
 	}
 	if !m.has("etc/kita/children/napper.yml") || !m.has("etc/kita/server.yml.rpmsave") || !m.has("var/lib/kita/journal") {
@@ -178,6 +184,22 @@ func (m *machine) checkEnded(t *testing.T) {
 		if m.alive(t, words) {
 			t.Errorf("%s runs still\n%s", words, m.read(t, "kita.log"))
 		}
+	}
+}
+
+// What tells that the socket's unit is active, and that it is enabled.
+const (
+	socketActive = "run/kita-socket.active"
+	socketWanted = "etc/systemd/system/sockets.target.wants/kita.socket"
+)
+
+// enableSocket does what the book tells to do for kita.socket.
+func (m *machine) enableSocket(t *testing.T) {
+	t.Helper()
+	m.systemctl(t, "enable", "kita.socket")
+	m.systemctl(t, "start", "kita.socket")
+	if !m.has(socketActive) || !m.has(socketWanted) {
+		t.Fatal("kita.socket is not enabled")
 	}
 }
 

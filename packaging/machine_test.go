@@ -34,7 +34,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	needs(t, "busybox", "unshare", "nsenter", "ip", "dpkg", "rpm")
 	m := &machine{root: filepath.Join(t.TempDir(), "root")}
-	for _, dir := range []string{"bin", "dev", "etc", "proc", "run/systemd/system", "tmp", "usr/bin", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/lib/rpm"} {
+	for _, dir := range []string{"bin", "dev", "etc/systemd/system/sockets.target.wants", "proc", "run/systemd/system", "tmp", "usr/bin", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/lib/rpm"} {
 		if err := os.MkdirAll(filepath.Join(m.root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func (m *machine) files(t *testing.T) []string {
 		switch name {
 		case "var/lib/dpkg", "var/lib/rpm", "proc", "dev":
 			return filepath.SkipDir
-		case "systemctl.log", "kita.log", "run/kita-unit.pid":
+		case "systemctl.log", "kita.log", "run/kita-unit.pid", "run/kita-socket.active":
 			return nil
 		}
 		found = append(found, name)

@@ -16,7 +16,12 @@ remove)
 	;;
 purge)
 	rm -rf /var/lib/kita /run/kita /var/log/kita
-	deb-systemd-helper purge kita.service >/dev/null 2>&1 || true
+	deb-systemd-helper purge kita.socket kita.service >/dev/null 2>&1 || true
+	# deb-systemd-helper knows what it enabled itself; the socket is enabled by hand.
+	link=/etc/systemd/system/sockets.target.wants/kita.socket
+	if [ -L "$link" ] && [ ! -e "$link" ]; then
+		rm -f "$link"
+	fi
 	;;
 esac
 exit 0

@@ -10,6 +10,11 @@ remove | 0) ;;
 esac
 
 if [ -d /run/systemd/system ]; then
+	# First, where somebody has enabled it: it would start the service again for whoever
+	# connects, now or when there is no service any more. What runs goes on listening.
+	if systemctl --quiet is-active kita.socket; then
+		systemctl stop kita.socket || true
+	fi
 	if systemctl --quiet is-active kita.service; then
 		# Nobody would look after the children any more, nor know how to stop them: they
 		# are stopped, each within its grace. systemctl stop alone leaves them.
@@ -18,7 +23,7 @@ if [ -d /run/systemd/system ]; then
 		systemctl stop kita.service || true
 	fi
 	if [ "$1" = 0 ]; then
-		systemctl --no-reload disable kita.service >/dev/null 2>&1 || true
+		systemctl --no-reload disable kita.socket kita.service >/dev/null 2>&1 || true
 	fi
 fi
 exit 0
