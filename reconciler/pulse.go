@@ -34,7 +34,7 @@ func (r *Reconciler) Changes() (changes <-chan struct{}, stop func()) {
 
 // Headcount says in a line how many children run, and what is amiss.
 func (r *Reconciler) Headcount() string {
-	alive, wanted, all := 0, 0, 0
+	alive, running, wanted, all := 0, 0, 0, 0
 	phases := map[spec.Phase]int{}
 	r.mu.Lock()
 	ending := r.ending
@@ -44,9 +44,13 @@ func (r *Reconciler) Headcount() string {
 			alive++
 		}
 		phases[e.status.Phase]++
+		// Of those that are wanted alone: what is to be stopped runs until its turn comes.
 		// A job that is done is not missed.
-		if e.desired.Run == spec.Running && e.status.Phase != spec.PhaseExited && e.status.Phase != spec.PhaseStopping {
+		if e.desired.Run == spec.Running && e.status.Phase != spec.PhaseExited {
 			wanted++
+			if e.status.Phase == spec.PhaseRunning {
+				running++
+			}
 		}
 	}
 	r.mu.Unlock()
@@ -59,7 +63,7 @@ func (r *Reconciler) Headcount() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, p.words))
 		}
 	}
-	head := fmt.Sprintf("%d of %d wanted children run", alive-phases[spec.PhaseStopping], wanted)
+	head := fmt.Sprintf("%d of %d wanted children run", running, wanted)
 	if wanted == 0 {
 		head = fmt.Sprintf("no child is wanted, %d are known", all)
 	}
