@@ -101,6 +101,9 @@ func expectations(ctx context.Context, r request, c *control.Client, out spec.Ou
 
 // await waits for what is expected.
 func (p *program) await(ctx context.Context, r request, c *control.Client, expected []*expectation) error {
+	for _, e := range expected {
+		e.host = r.place()
+	}
 	w := newWatcher(c, r.timeout, expected)
 	w.once = p.through != nil
 	// To what was commanded there was an answer.

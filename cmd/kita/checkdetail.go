@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kita/spec"
+	"kita/why"
 )
 
 // fields are lines of a title and a text. A line without a title continues the
@@ -45,6 +46,8 @@ type detail struct {
 	view spec.View
 	// files are the child's output files; none where the server does not tell.
 	files []spec.OutputFile
+	// host names the host of the server; empty is this one.
+	host string
 }
 
 // writeDetail prints all there is to say about one child.
@@ -58,8 +61,8 @@ func (p *program) writeDetail(w io.Writer, d detail, prefix string) error {
 		phase.rest = ", since " + instant(s.Since, p.now())
 	}
 	f = append(f, phase)
-	if why := reason(&v); why != "" {
-		f.add("reason", why)
+	if text := reason(&v); text != "" {
+		f.add("reason", text)
 	}
 	for _, warning := range warningsOf(d) {
 		f = append(f, field{title: "warning", text: warning, colour: yellow})
@@ -74,7 +77,7 @@ func (p *program) writeDetail(w io.Writer, d detail, prefix string) error {
 	if s.NextStart != nil {
 		f.add("next start", instant(*s.NextStart, p.now()))
 	}
-	p.addDesired(&f, v.Desired, s)
+	p.addDesired(&f, v.Desired, s, d.host)
 	if c := current(&v); c != nil {
 		addConfig(&f, c, v.Spec)
 	}
@@ -134,14 +137,14 @@ func (p *program) addHistory(f *fields, exits []spec.Exit) {
 	}
 }
 
-func (p *program) addDesired(f *fields, d spec.Desired, s spec.Status) {
+func (p *program) addDesired(f *fields, d spec.Desired, s spec.Status, host string) {
 	if d.Run == "" {
 		f.add("wanted", "nothing was asked yet")
 		return
 	}
 	text := string(d.Run)
 	if d.By != "" {
-		text += " by " + d.By
+		text += " by " + why.Who(d.By, host)
 	}
 	if !d.At.IsZero() {
 		text += ", " + instant(d.At, p.now())

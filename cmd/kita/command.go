@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kita/control"
+	"kita/control/fleet"
 	"kita/spec"
 )
 
@@ -216,7 +217,7 @@ func (p *program) check(ctx context.Context, r request) error {
 }
 
 func (p *program) checkOne(ctx context.Context, r request) error {
-	return fanOut(ctx, p, r, showing[detail]{
+	return fanOutHosts(ctx, p, r, showing[detail]{
 		text: p.writeDetail,
 		data: func(d detail) any { return d.view },
 		judge: func(d detail) int {
@@ -225,12 +226,14 @@ func (p *program) checkOne(ctx context.Context, r request) error {
 			}
 			return exitNotRunning
 		},
-	}, func(ctx context.Context, c *control.Client) (detail, error) {
-		if r.format != formatText && r.format != formatWide {
-			v, err := c.Get(ctx, r.child)
-			return detail{view: v}, err
-		}
-		v, files, err := c.GetWithOutput(ctx, r.child)
-		return detail{v, files}, err
+	}, func(ctx context.Context, h fleet.Host) (detail, error) {
+		return asking(p, r, func(ctx context.Context, c *control.Client) (detail, error) {
+			if r.format != formatText && r.format != formatWide {
+				v, err := c.Get(ctx, r.child)
+				return detail{view: v}, err
+			}
+			v, files, err := c.GetWithOutput(ctx, r.child)
+			return detail{v, files, hostName(h)}, err
+		})(ctx, h)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kita/spec"
+	"kita/why"
 )
 
 // expectation is one child that is waited for. It is a function of the views that
@@ -26,6 +27,8 @@ type expectation struct {
 	// several: it is one of all, where a child that is done is no failure; rests: it
 	// was done before the command.
 	several, rests bool
+	// host is that of the server, in words; empty is this one.
+	host string
 	// fellows are the children of the same command, itself among them.
 	fellows map[string]bool
 
@@ -87,13 +90,13 @@ func (e *expectation) settle(v spec.View) (waits bool, failure *spec.Refusal) {
 	} else {
 		switch f := s.Failure; {
 		case v.Desired.Generation > e.generation:
-			return false, e.refuse(spec.Superseded, "%s %s: another command came after it: %s", e.verb, e.child, wishText(v.Desired))
+			return false, e.refuse(spec.Superseded, "%s %s: another command came after it: %s", e.verb, e.child, wishText(v.Desired, e.host))
 		case v.Desired.Run == "" && s.Phase == spec.PhaseStopped:
 			return false, e.refuse(spec.Superseded, "%s %s: the server was ended with its children, or its host booted: nobody has asked for it since", e.verb, e.child)
 		case s.ObservedGeneration < e.generation:
 			return true, nil
 		case s.Phase == spec.PhaseStopping && s.Process != nil, s.Phase == spec.PhaseStopped:
-			return false, e.refuse(spec.Superseded, "%s %s: %s", e.verb, e.child, stopText(v.Desired))
+			return false, e.refuse(spec.Superseded, "%s %s: %s", e.verb, e.child, stopText(v.Desired, e.host))
 		case f != nil && f.Generation == e.generation && !e.unchanged && e.want.aim != aimWell:
 			return false, e.refuse(f.Code, "cannot %s %s: %s", e.verb, e.child, f.Message)
 		case s.Phase == spec.PhaseStopping:
@@ -142,7 +145,7 @@ func (e *expectation) lookForLife(v spec.View, now time.Time) (due time.Time, fa
 		e.done = true
 		return due, nil
 	case s.Phase == spec.PhaseStopped:
-		return due, e.refuse(spec.NotRunning, "%s does not run, and nothing is going to start it: %s", e.child, stopText(v.Desired))
+		return due, e.refuse(spec.NotRunning, "%s does not run, and nothing is going to start it: %s", e.child, stopText(v.Desired, e.host))
 	}
 	return due, e.ended(latestRun(s))
 }
@@ -161,9 +164,9 @@ func (e *expectation) lookForEnd(v spec.View) *spec.Refusal {
 			return nil
 		}
 		if latestRun(s) == 0 {
-			return e.refuse(spec.NotRunning, "%s has never run, and nothing is going to start it: %s", e.child, wishText(v.Desired))
+			return e.refuse(spec.NotRunning, "%s has never run, and nothing is going to start it: %s", e.child, wishText(v.Desired, e.host))
 		}
-		return e.refuse(spec.Superseded, "%s was stopped before it had ended by itself: %s", e.child, stopText(v.Desired))
+		return e.refuse(spec.Superseded, "%s was stopped before it had ended by itself: %s", e.child, stopText(v.Desired, e.host))
 	}
 	for _, exit := range exits(s) {
 		if exit.Incarnation >= e.first && e.isWanted(exit) {
@@ -288,21 +291,21 @@ func exits(s spec.Status) []spec.Exit {
 
 // stopText says why a child is stopped. What is wanted to run is so by the end of
 // the server alone.
-func stopText(d spec.Desired) string {
+func stopText(d spec.Desired, host string) string {
 	if d.Run == spec.Running {
 		return "the server stops all its children"
 	}
-	return wishText(d)
+	return wishText(d, host)
 }
 
 // wishText says what is wanted of a child, and who says so.
-func wishText(d spec.Desired) string {
+func wishText(d spec.Desired, host string) string {
 	if d.Run == "" {
 		return "nobody has asked for it"
 	}
 	text := "it is to be " + string(d.Run)
 	if d.By != "" {
-		text += ", by " + d.By
+		text += ", by " + why.Who(d.By, host)
 	}
 	return text
 }

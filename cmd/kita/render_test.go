@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"kita/control/controltest"
+	"kita/control/fleet"
 	"kita/spec"
 )
 
@@ -93,7 +95,9 @@ func TestRendering(t *testing.T) {
 		{"table-host", func(b *bytes.Buffer) error { return plain.writeTable(b, views[:1], false, "a:33889: ") }},
 		{"table-wide", func(b *bytes.Buffer) error { return plain.writeTable(b, views, true, "") }},
 		{"table-colour", func(b *bytes.Buffer) error { return coloured.writeTable(b, views, false, "") }},
-		{"detail-web", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{views[3], exampleFiles()}, "") }},
+		{"detail-web", func(b *bytes.Buffer) error {
+			return plain.writeDetail(b, detail{view: views[3], files: exampleFiles()}, "")
+		}},
 		{"detail-flaky", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{view: views[1]}, "") }},
 		{"detail-odd", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{view: views[2]}, "h: ") }},
 		{"detail-hungry", func(b *bytes.Buffer) error { return plain.writeDetail(b, detail{view: views[4]}, "h: ") }},
@@ -193,5 +197,17 @@ func TestAFaultOfAFileIsShownOnce(t *testing.T) {
 	}
 	if len(d.view.Status.Warnings) != 2 {
 		t.Errorf("the child has %q now", d.view.Status.Warnings)
+	}
+}
+
+// Who asked is said of the host that was asked.
+func TestCheckSaysWhoAsked(t *testing.T) {
+	d := detail{view: spec.View{Name: "web", Desired: spec.Desired{Run: spec.Stopped, By: "unix:1000"}}, host: "h1"}
+	var b bytes.Buffer
+	if err := (&program{now: time.Now}).writeDetail(&b, d, ""); err != nil || !strings.Contains(b.String(), "stopped by user 1000 on h1\n") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	if got := (request{hosts: []fleet.Host{fleet.Local}}).place(); got != "" {
+		t.Errorf("of this host: %q", got)
 	}
 }

@@ -113,6 +113,14 @@ func hostName(h fleet.Host) string {
 	return h.String()
 }
 
+// place names the host of a server where it is not known which of several it is.
+func (r request) place() string {
+	if len(r.hosts) == 1 {
+		return hostName(r.hosts[0])
+	}
+	return "its host"
+}
+
 // learnChild asks for one child. One that is gone is known as long as it has a
 // history.
 func learnChild(ctx context.Context, c *control.Client, name string) (why.Question, error) {
