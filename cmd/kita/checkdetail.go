@@ -172,8 +172,8 @@ func addConfig(f *fields, c, file *spec.Child) {
 	}
 	f.add("stdout", streamText(stdout))
 	f.add("stderr", streamText(stderr))
-	if c.User != "" || c.Group != "" {
-		f.add("user", c.User+":"+c.Group)
+	if text := userText(c); text != "" {
+		f.add("user", text)
 	}
 	if text := resourcesText(c.Resources); text != "" {
 		f.add("limits", text)
@@ -189,6 +189,15 @@ func addConfig(f *fields, c, file *spec.Child) {
 	if c.Repeat != nil {
 		f.add("repeat", repeatText(c.Repeat))
 	}
+}
+
+// userText is whom a child runs as, USER or USER:GROUP; empty where that is nothing
+// of its own.
+func userText(c *spec.Child) string {
+	if c.Group == "" {
+		return c.User
+	}
+	return c.User + ":" + c.Group
 }
 
 // addFiles has the output files, a line each.

@@ -200,6 +200,16 @@ func TestAFaultOfAFileIsShownOnce(t *testing.T) {
 	}
 }
 
+func TestUserText(t *testing.T) {
+	for _, tt := range []struct{ user, group, want string }{
+		{"", "", ""}, {"nobody", "", "nobody"}, {"nobody", "adm", "nobody:adm"}, {"", "adm", ":adm"},
+	} {
+		if got := userText(&spec.Child{User: tt.user, Group: tt.group}); got != tt.want {
+			t.Errorf("%q, %q: %q, want %q", tt.user, tt.group, got, tt.want)
+		}
+	}
+}
+
 // Who asked is said of the host that was asked.
 func TestCheckSaysWhoAsked(t *testing.T) {
 	d := detail{view: spec.View{Name: "web", Desired: spec.Desired{Run: spec.Stopped, By: "unix:1000"}}, host: "h1"}
