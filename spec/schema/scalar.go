@@ -21,6 +21,9 @@ const (
 	size      = digits + `( ?(KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB|B))?`
 	// name has no character that spec.ValidName refuses.
 	name = `[^.,;/\x00-\x20\x7f]+`
+	// octet and port are numbers of their range; only a port may begin with zeros.
+	octet = `(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])`
+	port  = `0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])`
 )
 
 // signals are those of Linux, also where this runs elsewhere.
@@ -90,11 +93,12 @@ func numeric(k *spec.Key) *node {
 	case spec.KindOctal:
 		n.Minimum, n.Maximum, pattern = at(0), at(777), `(0o)?[0-7]+`
 	case spec.KindAddress:
-		n.Type, pattern = "string", `[0-9a-fA-F]*[.:][0-9a-fA-F:.]*(%.+)?`
+		n.Type, pattern = "string", octet+`(\.`+octet+`){3}|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(%.+)?`
 	case spec.KindHostPort:
-		n.Type, pattern = "string", `(\[[^\]/\x00-\x20\x7f]*\]|[^:/\[\]\x00-\x20\x7f]*):0*[1-9][0-9]{0,4}`
+		n.Type, pattern = "string", `(\[[^\]/\x00-\x20\x7f]*\]|[^:/\[\]\x00-\x20\x7f]*):`+port
 	case spec.KindHook:
 		n.Type, pattern = "string", `[\s\x85\xa0]*(`+strings.Join(spellings([]string{"start", "restart", "stop", "trystart"}), "|")+`)[\s\x85\xa0]+`+name+`[\s\x85\xa0]*`
+		n.Not = &node{Type: "string", Pattern: `[\s\x85\xa0](` + strings.Join(reserved(), "|") + `)[\s\x85\xa0]*$`}
 	case spec.KindAssignment:
 		return &node{Type: "string", Pattern: `^[^=]+=`, PatternMessage: message(k.Kind)}
 	case spec.KindURLPath:
