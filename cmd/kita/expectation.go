@@ -77,7 +77,7 @@ func (e *expectation) look(v spec.View, now time.Time, age time.Duration) (due t
 // be. It learns which run is meant.
 func (e *expectation) settle(v spec.View) (waits bool, failure *spec.Refusal) {
 	s, settled := v.Status, v.Status.ObservedGeneration >= v.Desired.Generation
-	if e.verb != "" && v.Desired.Generation > e.generation && e.isByFellow(v.Desired) {
+	if e.continues(v.Desired) {
 		// What the hook makes of it is what the command makes of it.
 		e.generation, e.first, e.unchanged = v.Desired.Generation, 0, false
 	}
@@ -113,10 +113,14 @@ func (e *expectation) settle(v spec.View) (waits bool, failure *spec.Refusal) {
 	return waits, nil
 }
 
-// isByFellow tells whether a hook of a child of the same command wrote a wish to run.
-func (e *expectation) isByFellow(d spec.Desired) bool {
+// continues tells whether a hook of a child of the same command has wished since that
+// it runs.
+func (e *expectation) continues(d spec.Desired) bool {
+	if e.verb == "" || d.Generation <= e.generation || d.Cause != spec.CauseHook || d.Run != spec.Running {
+		return false
+	}
 	_, fellow, _ := strings.Cut(d.By, "hook of ")
-	return d.Cause == spec.CauseHook && d.Run == spec.Running && e.fellows[fellow]
+	return e.fellows[fellow]
 }
 
 // lookForLife is for running and stable.

@@ -20,10 +20,10 @@ const (
 // over restarts and upgrades of the server, as long as there is time.
 type watcher struct {
 	client *control.Client
-	// open are those that are waited for, by name; all has those that have come too,
-	// in their order.
-	open map[string]*expectation
-	all  []*expectation
+	// open are those that are waited for, by name, closed those that have come; all
+	// has both, in their order.
+	open, closed map[string]*expectation
+	all          []*expectation
 	// due is when an expectation is fulfilled if nothing changes.
 	due map[string]time.Time
 	// timeout is what is said to have been waited.
@@ -35,7 +35,7 @@ type watcher struct {
 }
 
 func newWatcher(c *control.Client, timeout time.Duration, expected []*expectation) *watcher {
-	w := &watcher{client: c, open: map[string]*expectation{}, all: expected, due: map[string]time.Time{}, timeout: timeout}
+	w := &watcher{client: c, open: map[string]*expectation{}, closed: map[string]*expectation{}, all: expected, due: map[string]time.Time{}, timeout: timeout}
 	for _, e := range expected {
 		w.open[e.child] = e
 	}
@@ -162,10 +162,10 @@ func (w *watcher) watchOnce(ctx context.Context) (synced bool, err error) {
 // begin takes in all views of a watch that begins; now is the server's clock.
 func (w *watcher) begin(ctx context.Context, views map[string]spec.View, now time.Time) error {
 	for _, e := range w.all {
-		if e.done {
+		v, there := views[e.child]
+		if e.done && !w.reopen(e, v) {
 			continue
 		}
-		v, there := views[e.child]
 		if !there {
 			if err := w.missing(ctx, e); err != nil {
 				return err
@@ -210,6 +210,9 @@ func (w *watcher) gone(e *expectation) error {
 
 func (w *watcher) change(change spec.Change) error {
 	e := w.open[change.View.Name]
+	if done := w.closed[change.View.Name]; done != nil && w.reopen(done, change.View) {
+		e = done
+	}
 	switch {
 	case e == nil:
 		return nil
@@ -217,6 +220,18 @@ func (w *watcher) change(change spec.Change) error {
 		return w.gone(e)
 	}
 	return w.look(e, change.View, 0)
+}
+
+// reopen waits again for one that had come, where a hook of the same command starts
+// it anew.
+func (w *watcher) reopen(e *expectation, v spec.View) bool {
+	if !e.continues(v.Desired) {
+		return false
+	}
+	e.done = false
+	delete(w.closed, e.child)
+	w.open[e.child] = e
+	return true
 }
 
 func (w *watcher) look(e *expectation, v spec.View, age time.Duration) error {
@@ -232,6 +247,7 @@ func (w *watcher) settle(e *expectation, due time.Time) {
 	delete(w.due, e.child)
 	if e.done {
 		delete(w.open, e.child)
+		w.closed[e.child] = e
 	} else if !due.IsZero() {
 		w.due[e.child] = due
 	}
