@@ -26,7 +26,8 @@ hold for them, and their hooks are looked up in its load paths.
 
 Mistakes are printed as FILE:LINE: KEY: what is wrong, and what to write instead.
 Warnings are of what is legal and seldom meant: a port that is open to
-everybody, or root's to every user of the host, a disk budget that one file fills. With --strict they count.
+everybody, or root's to every user of the host, a disk budget that one file fills,
+a user, directory or program that this host has not. With --strict they count.
 
 Exit status: 0 no mistake, 1 mistakes or, with --strict, warnings, 2 wrong use.`
 

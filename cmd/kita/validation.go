@@ -159,6 +159,7 @@ func (v *validation) children() {
 			v.fail(entry.Files[0], entry.Err)
 		case entry.Child != nil:
 			v.hooks(entry.Child, nil)
+			warner{v, entry.Child.File, linesOf(entry.Child.File)}.host(entry.Child)
 		}
 	}
 }
@@ -214,6 +215,7 @@ func (v *validation) child(file string, data []byte) {
 		v.fail(file, err)
 		return
 	}
+	warner{v, file, spec.KeyLines(data)}.host(c)
 	if v.catalogue != nil && slices.ContainsFunc(v.catalogue.Paths(), func(dir string) bool { return samePath(dir, filepath.Dir(file)) }) {
 		v.hooks(c, data)
 	}
