@@ -280,6 +280,18 @@ func TestOpenTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestHalfABannerIsNotAnotherProtocol: the stream ends before anybody can tell.
+func TestHalfABannerIsNotAnotherProtocol(t *testing.T) {
+	for said, other := range map[string]bool{"": false, "S": false, "SSH": false, "SSH-2.0": false, "H": true, "SSL": true} {
+		addr := listen(t, func(nc net.Conn) { _, _ = io.WriteString(nc, said) })
+		_, err := Dial(t.Context(), addr, newConfig(t))
+		var notSSH *NotSSH
+		if err == nil || errors.As(err, &notSSH) != other {
+			t.Errorf("after %q: %v", said, err)
+		}
+	}
+}
+
 // TestTheEndOfTheContextEndsAHandshake: the server is silent, or has got as far
 // as its banner.
 func TestTheEndOfTheContextEndsAHandshake(t *testing.T) {

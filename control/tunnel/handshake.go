@@ -148,6 +148,9 @@ type firstWords struct {
 	text []byte // guarded by mu
 }
 
+// banner is what SSH begins with (RFC 4253, 4.2).
+const banner = "SSH-"
+
 // maxWords is enough of a line to see what it is.
 const maxWords = 200
 
@@ -161,12 +164,14 @@ func (f *firstWords) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// said returns the first line.
+// said returns the first line. One that is cut off within its first letters may
+// have been about to be SSH.
 func (f *firstWords) said() (line string, isSSH bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	first, _, _ := bytes.Cut(f.text, []byte("\n"))
-	return strings.TrimSpace(string(first)), bytes.HasPrefix(f.text, []byte("SSH-"))
+	n := min(len(f.text), len(banner))
+	return strings.TrimSpace(string(first)), string(f.text[:n]) == banner[:n]
 }
 
 // signer keeps the error of signing. It does not wait for ever: an ssh-agent
