@@ -24,7 +24,7 @@ type Service interface {
 	Info() spec.Info
 	// Watch sends every child that exists, a Synced, then every change. It
 	// coalesces for a slow reader and never blocks the reconciler. The channel
-	// is closed when ctx ends.
+	// is closed when ctx ends, and, after the last change, when Ended is closed.
 	Watch(ctx context.Context) <-chan spec.Change
 	// Validate reads every file of the load paths again. problems has one line
 	// for each thing that is wrong.
@@ -61,6 +61,8 @@ type Service interface {
 	Usage(names []string) []spec.ChildUsage
 	// Ready is nil once the startup mode has been carried out.
 	Ready() error
+	// Ended is closed when all children have been stopped because the server ends.
+	Ended() <-chan struct{}
 	// Kill begins to stop all children and then to end the server, and returns
 	// at once. It is called after the answer was written.
 	Kill(by string)

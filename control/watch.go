@@ -118,9 +118,26 @@ func (s *changeStream) run(ctx context.Context) (handOver bool) {
 		case <-s.a.handing.Done():
 			return true
 		case <-s.a.quit.Done():
+			s.tellEnd(changes)
 			return false
 		case <-ctx.Done():
 			return false
+		}
+	}
+}
+
+// tellEnd sends what is still to be told where the server ends with its children:
+// who waits for one would take it for a server that is gone. Where they go on there
+// is nothing to tell.
+func (s *changeStream) tellEnd(changes <-chan spec.Change) {
+	select {
+	case <-s.a.svc.Ended():
+	default:
+		return
+	}
+	for change := range changes {
+		if !s.keepUp() || !s.send(change) {
+			return
 		}
 	}
 }

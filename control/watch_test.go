@@ -118,6 +118,34 @@ func TestWatchStreamsLinesAndHeartbeats(t *testing.T) {
 	})
 }
 
+// Where the server ends with its children, a watch tells how each of them ended.
+func TestTheEndOfTheServerIsNotTheEndOfAWatchBeforeTheLastChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		changes := make(chan spec.Change)
+		svc := testService()
+		svc.EndedChan = make(chan struct{})
+		svc.WatchFunc = func(context.Context) <-chan spec.Change { return changes }
+		p := newPipeServer(Options{Service: svc})
+		c := p.dial(t)
+		_, _ = io.WriteString(c, watchRequest)
+		r := bufio.NewReader(c)
+		for line := ""; line != "\r\n"; {
+			line, _ = r.ReadString('\n')
+		}
+		close(svc.EndedChan)
+		var ending sync.WaitGroup
+		ending.Go(func() { p.end(t) })
+		synctest.Wait()
+		changes <- spec.Change{Type: spec.Present, View: spec.View{Name: "last"}}
+		close(changes)
+		if rest, err := io.ReadAll(r); !strings.Contains(string(rest), `"name":"last"`) || err != nil {
+			t.Errorf("rest %q, %v", rest, err)
+		}
+		ending.Wait()
+		_ = c.Close()
+	})
+}
+
 // A reader that stands still delays nobody, and sees the last state when it
 // reads on; one that stays still is cut off.
 func TestASlowReaderOfAWatch(t *testing.T) {

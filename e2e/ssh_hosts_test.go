@@ -242,7 +242,7 @@ func viaLoopback(t *testing.T) {
 	c.write(t, ".ssh/authorized", c.public(t, ".ssh/id_ed25519"))
 	sshd := h.startSSHD(t, c.path(".ssh/authorized"), "AllowStreamLocalForwarding no\nPermitOpen 127.0.0.1:33889\n")
 	c.kita(t, 0, enter, "restart", "web", "on", sshd.url())
-	if out, _ := c.kita(t, 0, enter, "check", "web", "on", sshd.url()); !strings.Contains(out, "by tcp:127.0.0.1") {
+	if out, _ := c.kita(t, 0, enter, "check", "web", "on", sshd.url()); !strings.Contains(out, "by 127.0.0.1 without a key") {
 		t.Errorf("the server was asked another way, it says\n%s", out)
 	}
 }

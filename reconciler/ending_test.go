@@ -287,3 +287,22 @@ func TestTheStatusOfExitWithComesBeforeThatOfAChildThatIsLeft(t *testing.T) {
 		w.leave()
 	}
 }
+
+func TestAWatchHasTheEndOfEachChildBeforeItEndsWithThem(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain, "db": plain})
+	w.mustServe()
+	w.want(spec.VerbStart, "web", "")
+	w.want(spec.VerbStart, "db", "")
+	changes := w.Watch(t.Context())
+	w.Kill("test")
+	<-w.Ended()
+	last := map[string]spec.Phase{}
+	for c := range changes {
+		last[c.View.Name] = c.View.Status.Phase
+	}
+	for _, name := range []string{"web", "db"} {
+		if last[name] != w.phase(name) || last[name] != spec.PhaseStopped {
+			t.Errorf("%s: the watch ended with %s, it is %s", name, last[name], w.phase(name))
+		}
+	}
+}

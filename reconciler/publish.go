@@ -103,9 +103,9 @@ func (w *watcher) add(name string) {
 	}
 }
 
-// Watch sends every child, a Synced, then every change until ctx ends or the
-// Reconciler stops, then closes the channel. Changes that the reader is too
-// slow for are folded into the latest.
+// Watch sends every child, a Synced, then every change until ctx ends, the
+// Reconciler stops, or all was sent after Ended, then closes the channel. Changes
+// that the reader is too slow for are folded into the latest.
 func (r *Reconciler) Watch(ctx context.Context) <-chan spec.Change {
 	out := make(chan spec.Change)
 	w := &watcher{pending: map[string]struct{}{}, wake: make(chan struct{}, 1)}
@@ -142,6 +142,9 @@ func (r *Reconciler) Watch(ctx context.Context) <-chan spec.Change {
 				if !r.sendPending(w, send) {
 					return
 				}
+			case <-r.ended:
+				r.sendPending(w, send)
+				return
 			case <-ctx.Done():
 				return
 			case <-r.ctx.Done():

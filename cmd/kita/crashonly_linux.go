@@ -76,6 +76,11 @@ func (s crashOnly) Ready() error {
 	return s.reconciler.Ready()
 }
 
+func (s crashOnly) Ended() <-chan struct{} {
+	defer s.crash()
+	return s.reconciler.Ended()
+}
+
 func (s crashOnly) Kill(by string) {
 	defer s.crash()
 	s.reconciler.Kill(by)

@@ -36,6 +36,8 @@ type Service struct {
 	// UsageFunc answers Usage of a child that runs; nil is a usage of its PID's
 	// seconds and mebibytes.
 	UsageFunc func(spec.View) spec.ChildUsage
+	// EndedChan is what Ended returns; nil is never closed.
+	EndedChan chan struct{}
 	// ReadyErr, Checked and Problems are what Ready and Validate return.
 	ReadyErr error
 	Checked  int
@@ -272,6 +274,8 @@ func (s *Service) Watch(ctx context.Context) <-chan spec.Change {
 func (s *Service) Validate() (checked int, problems []string) { return s.Checked, s.Problems }
 
 func (s *Service) Ready() error { return s.ReadyErr }
+
+func (s *Service) Ended() <-chan struct{} { return s.EndedChan }
 
 func (s *Service) Kill(by string) {
 	s.mu.Lock()
