@@ -34,23 +34,32 @@ func TestChildUsageIsOfTheWholeChild(t *testing.T) {
 		if u.CPUSeconds <= 0.01 || u.CPUSeconds > 600 || u.MemoryBytes < 64<<10 || u.MemoryBytes > 64<<20 {
 			t.Errorf("%v s and %d bytes", u.CPUSeconds, u.MemoryBytes)
 		}
-		h.Signal("web", 1, spec.Signal(unix.SIGKILL))
-		for fact := f.next(t); !fact.empty && !fact.emptied; fact = f.next(t) {
-			continue
-		}
+		killed(t, h, f)
 		if got := h.ChildUsage([]spec.View{alive("web", 1)}); len(got) != 0 {
 			t.Errorf("it ended, and uses %+v", got)
 		}
 	})
 }
 
+// killed ends web's first run and returns when nothing of it is left, so that its
+// cgroup can be removed.
+func killed(t *testing.T, h *Host, f facts) {
+	t.Helper()
+	h.Signal("web", 1, spec.Signal(unix.SIGKILL))
+	for fact := f.next(t); !fact.empty && !fact.emptied; fact = f.next(t) {
+		continue
+	}
+}
+
 // With a limit of memory, the kernel counts that for the group.
 func TestChildUsageOfALimitedChild(t *testing.T) {
 	id := newID(t)
-	h, _ := hostWith(t, Options{ID: id, Cgroups: newTree(t, id)})
+	h, f := hostWith(t, Options{ID: id, Cgroups: newTree(t, id)})
 	c := shell(t, `python3 -c "x = b'x' * (32 << 20); print(len(x), flush=True); import time; time.sleep(600)"`)
 	c.Resources = spec.Resources{Memory: 256 << 20}
-	if l := launched(t, h, c, 1); len(l.Warnings) > 0 {
+	l := launched(t, h, c, 1)
+	defer killed(t, h, f)
+	if len(l.Warnings) > 0 {
 		t.Skipf("needs limits: %q", l.Warnings)
 	}
 	awaitText(t, outPath(c), "\n")
