@@ -92,6 +92,12 @@ func (c *Client) listenTo(p *peer) bool {
 // install makes p the pump, and attaches to it what was attached to another.
 func (c *Client) install(p *peer) {
 	c.mu.Lock()
+	if c.closed {
+		// Close knows the peer before this one, and waits for what listens to it.
+		c.mu.Unlock()
+		_ = p.conn.Close()
+		return
+	}
 	c.watchFIFOs()
 	go p.watch(c.lookout)
 	// The end of the one before may not have been seen to yet.
