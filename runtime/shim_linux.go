@@ -77,7 +77,8 @@ const (
 
 // shimReport is the failure the shim reports, after shimReady.
 type shimReport struct {
-	Step, Index, Errno uint32
+	Step         shimStep
+	Index, Errno uint32
 }
 
 // resources maps the names of spec.Limit to the numbers of setrlimit(2).
@@ -249,7 +250,7 @@ func (o *order) explainStep(r shimReport, c *spec.Child) error {
 	if errno == unix.EPERM && os.Geteuid() != 0 {
 		hint = " (the server is not root)"
 	}
-	switch shimStep(r.Step) {
+	switch r.Step {
 	case stepPlan:
 		return fmt.Errorf("launch %s: read the plan: %w", o.path, errno)
 	case stepJoin:

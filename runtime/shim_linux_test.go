@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -125,6 +127,32 @@ func TestSmallMemoryLimitDoesNotBreakTheShim(t *testing.T) {
 		{Name: "data", Soft: 32 << 20, Hard: 32 << 20},
 	}
 	if got := outputOf(t, h, f, c); got != "65536\n32768\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A limit that leaves the Go runtime no byte: a shim that asks for one dies, and
+// its death would pass for the command's.
+func TestTinyMemoryLimitDoesNotBreakTheShim(t *testing.T) {
+	h, f := newHost(t)
+	c := shell(t, `ulimit -v`)
+	notFormat := filepath.Join(c.Dir, "not-a-program")
+	if err := os.WriteFile(notFormat, []byte("\x00"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	arguments := slices.Repeat([]string{strings.Repeat("x", 1000)}, 1500)
+	// With some of these numbers the runtime has no room left for another copy.
+	for n := 100; n <= len(arguments); n += 100 {
+		c := *c
+		c.Limits = []spec.Limit{{Name: "as", Soft: 8 << 20, Hard: 8 << 20}, {Name: "data", Soft: 4096, Hard: 4096}}
+		c.Command = append([]string{notFormat}, arguments[:n]...)
+		if _, err := h.Start(&c, uint64(n)); !errors.Is(err, unix.ENOEXEC) {
+			t.Fatalf("%d arguments: got %v, want %v", n, err, unix.ENOEXEC)
+		}
+	}
+	c.Command = append(c.Command, arguments...)
+	c.Limits = []spec.Limit{{Name: "as", Soft: 16 << 20, Hard: 16 << 20}}
+	if got := outputOf(t, h, f, c); got != "16384\n" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -38,15 +38,16 @@ func Main() {
 		fmt.Fprintf(os.Stderr, "%s is started by the server of kita only: %v\n", shimName, err)
 		os.Exit(127)
 	}
-	report := make([]byte, 1+binary.Size(shimReport{}))
-	report[0] = shimReady
-	if _, err := unix.Write(shimReportFD, report[:1]); err != nil {
+	if _, err := unix.Write(shimReportFD, []byte{shimReady}); err != nil {
 		os.Exit(127)
 	}
+	report := make([]byte, binary.Size(shimReport{}))
 	r := plan.execute()
-	if _, err := binary.Encode(report, binary.NativeEndian, r); err == nil {
-		unix.Write(shimReportFD, report[:len(report)-1])
-	}
+	// Like all that comes after a limit on memory, this allocates nothing.
+	binary.NativeEndian.PutUint32(report[0:], uint32(r.Step))
+	binary.NativeEndian.PutUint32(report[4:], r.Index)
+	binary.NativeEndian.PutUint32(report[8:], r.Errno)
+	unix.Write(shimReportFD, report)
 	os.Exit(127)
 }
 
@@ -64,9 +65,12 @@ func (p *shimPlan) execute() shimReport {
 	fail := func(step shimStep, index int, err error) shimReport {
 		var errno syscall.Errno
 		errors.As(err, &errno)
-		return shimReport{uint32(step), uint32(index), uint32(errno)}
+		return shimReport{step, uint32(index), uint32(errno)}
 	}
-	argv, env := toStrings(p.Argv), toStrings(p.Env)
+	end, err := p.finale()
+	if err != nil {
+		return fail(stepExec, 0, err)
+	}
 	defaultSignals()
 	for i, file := range p.Join {
 		if err := os.WriteFile(file, []byte("0"), 0); err != nil {
@@ -81,24 +85,60 @@ func (p *shimPlan) execute() shimReport {
 	if p.Umask != nil {
 		unix.Umask(int(*p.Umask))
 	}
-	for i, l := range p.Limits {
-		// syscall's and not another package's: it makes Go forget the limit of
-		// open files that it would put back before the exec.
-		if err := syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: l.Soft, Max: l.Hard}); err != nil {
-			return fail(stepLimit, i, err)
-		}
+	// An exec that fails puts back the limit of open files, which Go raised when
+	// this process began.
+	_ = syscall.Exec("", []string{shimName}, nil)
+	return end.execute()
+}
+
+// shimFinale is what the shim does from the first limit on. A limit on memory
+// may be smaller than what the Go runtime has already, and the runtime ends the
+// process when it gets no more: so everything is made before, and execute
+// allocates nothing. (Its stack has grown as far as it goes when the plan was
+// decoded.)
+type shimFinale struct {
+	resources []int
+	limits    []unix.Rlimit
+	cred      *syscall.Credential
+	dir       *byte // nil where there is none
+	path      *byte
+	argv, env []*byte
+}
+
+func (p *shimPlan) finale() (*shimFinale, error) {
+	f := &shimFinale{cred: p.Cred}
+	for _, l := range p.Limits {
+		f.resources = append(f.resources, l.Resource)
+		f.limits = append(f.limits, unix.Rlimit{Cur: l.Soft, Max: l.Hard})
 	}
-	if p.Cred != nil {
-		if step, err := setCredential(p.Cred); err != nil {
-			return fail(step, 0, err)
-		}
-	}
+	var errs [4]error
 	if len(p.Dir) > 0 {
-		if err := unix.Chdir(string(p.Dir)); err != nil {
-			return fail(stepChdir, 0, err)
+		f.dir, errs[0] = unix.BytePtrFromString(string(p.Dir))
+	}
+	f.path, errs[1] = unix.BytePtrFromString(string(p.Path))
+	f.argv, errs[2] = syscall.SlicePtrFromStrings(toStrings(p.Argv))
+	f.env, errs[3] = syscall.SlicePtrFromStrings(toStrings(p.Env))
+	return f, errors.Join(errs[:]...)
+}
+
+func (f *shimFinale) execute() shimReport {
+	for i, resource := range f.resources {
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(resource), uintptr(unsafe.Pointer(&f.limits[i])), 0, 0, 0); errno != 0 {
+			return shimReport{stepLimit, uint32(i), uint32(errno)}
 		}
 	}
-	return fail(stepExec, 0, syscall.Exec(string(p.Path), argv, env))
+	if f.cred != nil {
+		if step, errno := setCredential(f.cred); errno != 0 {
+			return shimReport{step, 0, uint32(errno)}
+		}
+	}
+	if f.dir != nil {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(f.dir)), 0, 0); errno != 0 {
+			return shimReport{stepChdir, 0, uint32(errno)}
+		}
+	}
+	_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(f.path)), uintptr(unsafe.Pointer(&f.argv[0])), uintptr(unsafe.Pointer(&f.env[0])))
+	return shimReport{stepExec, 0, uint32(errno)}
 }
 
 func toBytes(texts []string) [][]byte {
@@ -120,7 +160,7 @@ func toStrings(texts [][]byte) []string {
 // setCredential changes the ids of this thread only, the one that goes on after
 // execve: if the shim's other threads counted against RLIMIT_NPROC of the new
 // user, a small limit would refuse the exec.
-func setCredential(c *syscall.Credential) (shimStep, error) {
+func setCredential(c *syscall.Credential) (shimStep, syscall.Errno) {
 	if !c.NoSetGroups {
 		var first unsafe.Pointer
 		if len(c.Groups) > 0 {
@@ -136,7 +176,7 @@ func setCredential(c *syscall.Credential) (shimStep, error) {
 	if _, _, errno := syscall.RawSyscall(sysSetuid, uintptr(c.Uid), 0, 0); errno != 0 {
 		return stepSetuid, errno
 	}
-	return 0, nil
+	return 0, 0
 }
 
 // defaultSignals unblocks every signal and makes those that are ignored fatal
