@@ -72,8 +72,10 @@ type Client struct {
 	// retrying: connectAtLast runs.
 	retrying bool
 	// peer is the pump; nil while there is none. changed is closed and made anew
-	// when that, or streams, changes.
+	// when that, or streams, changes. heeded is the one that is listened to, which
+	// is not the pump before it has answered.
 	peer    *peer
+	heeded  *peer
 	changed chan struct{}
 	// streams are those of this server, stats all that there are.
 	streams map[Key]*attached
@@ -376,7 +378,7 @@ func (c *Client) Close() {
 	}
 	c.closed = true
 	close(c.closing)
-	p := c.peer
+	p := c.heeded
 	if c.lookout != nil {
 		c.lookout.close()
 	}

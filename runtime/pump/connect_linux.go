@@ -82,6 +82,7 @@ func (c *Client) listenTo(p *peer) bool {
 			delete(c.stats, k)
 		}
 	}
+	c.heeded = p
 	c.running.Go(func() {
 		p.listen(c.heard)
 		c.lost(p)
@@ -93,9 +94,7 @@ func (c *Client) listenTo(p *peer) bool {
 func (c *Client) install(p *peer) {
 	c.mu.Lock()
 	if c.closed {
-		// Close knows the peer before this one, and waits for what listens to it.
 		c.mu.Unlock()
-		_ = p.conn.Close()
 		return
 	}
 	c.watchFIFOs()

@@ -209,3 +209,32 @@ func TestDisownedPumpIsReplaced(t *testing.T) {
 	p.bury(testPatience)
 	n.finish(t, c)
 }
+
+func TestCloseLetsGoOfAPumpThatIsNotInstalledYet(t *testing.T) {
+	c := testClient(t, t.TempDir())
+	c.connecting.Lock()
+	defer c.connecting.Unlock()
+	p, err := c.reach(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.listenTo(p) {
+		t.Fatal("the client is closed")
+	}
+	closed := make(chan struct{})
+	go func() {
+		c.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(testPatience):
+		t.Error("Close waits for what listens to the pump")
+		_ = p.conn.Close()
+	}
+	// The one that connects goes on only now.
+	c.install(p)
+	if now := c.current(); now != nil {
+		t.Errorf("a closed client has the pump %d", now.pid)
+	}
+}
