@@ -1,6 +1,54 @@
 package output
 
-import "time"
+import (
+	"math"
+	"time"
+)
+
+const (
+	// leastWait and longWait bound the time between two looks at a file that is
+	// written to; followedWait is the most where somebody follows it.
+	leastWait    = 20 * time.Millisecond
+	longWait     = time.Second
+	followedWait = 50 * time.Millisecond
+	// crowdWait is the most where many files are written to: one is looked at
+	// each millisecond then.
+	crowdWait = 5 * time.Second
+	crowd     = 1000
+	// blindWait is between two looks at a file that cannot be watched,
+	// blindSizeWait at one that may become too large, wrongWait where
+	// something is wrong with it.
+	blindWait     = 30 * time.Second
+	blindSizeWait = 5 * time.Second
+	wrongWait     = 2 * time.Second
+)
+
+// next is when an entry is looked at after a look; zero for never.
+func (w *watcher) next(e *entry, r report, now time.Time) time.Time {
+	at := r.deadline
+	if soon := now.Add(leastWait); !at.IsZero() && at.Before(soon) {
+		at = now.Add(longWait) // it is being done, or waits for its turn
+	}
+	earlier := func(wait time.Duration) {
+		if then := now.Add(wait); at.IsZero() || then.Before(at) {
+			at = then
+		}
+	}
+	switch {
+	case !e.look.idle():
+		earlier(pause(r, w.busy))
+	case e.look.watch == 0 && r.followed:
+		earlier(longWait)
+	case e.look.watch == 0 && r.left < math.MaxUint64:
+		earlier(blindSizeWait)
+	case e.look.watch == 0:
+		earlier(blindWait)
+	}
+	if r.wrong {
+		earlier(wrongWait)
+	}
+	return at
+}
 
 // pause is the time between two looks at a file that is written to, when there
 // are that many of them.

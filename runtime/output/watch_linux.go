@@ -3,29 +3,11 @@ package output
 import (
 	"container/heap"
 	"context"
-	"errors"
-	"io/fs"
-	"math"
 	"sync"
 	"time"
 )
 
 const (
-	// leastWait and longWait bound the time between two looks at a file that is
-	// written to; followedWait is the most where somebody follows it.
-	leastWait    = 20 * time.Millisecond
-	longWait     = time.Second
-	followedWait = 50 * time.Millisecond
-	// crowdWait is the most where many files are written to: one is looked at
-	// each millisecond then.
-	crowdWait = 5 * time.Second
-	crowd     = 1000
-	// blindWait is between two looks at a file that cannot be watched, blindSizeWait
-	// at one that may become too large, wrongWait
-	// where something is wrong with it.
-	blindWait     = 30 * time.Second
-	blindSizeWait = 5 * time.Second
-	wrongWait     = 2 * time.Second
 	// quietLooks is after how many looks without growth a file is idle.
 	quietLooks = 2
 	// rotationsPerDevice is how many files of one file system are rotated at once.
@@ -177,33 +159,6 @@ func (w *watcher) run() {
 	}
 }
 
-// happened notes that a watch has ended with an event.
-func (w *watcher) happened(watch int32) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if watch == overflow {
-		for _, e := range w.watched {
-			w.rouse(e)
-		}
-		return
-	}
-	e := w.watched[watch]
-	if e == nil {
-		if w.arming > 0 {
-			w.missed[watch] = true
-		}
-		return
-	}
-	w.forgetWatch(e)
-	w.setQuiet(e, 0)
-	w.rouse(e)
-}
-
-func (w *watcher) forgetWatch(e *entry) {
-	delete(w.watched, e.look.watch)
-	e.look.watch = 0
-}
-
 // handOut has everything that is due looked at, and returns when something is
 // the next time; zero for never.
 func (w *watcher) handOut(now time.Time) time.Time {
@@ -318,36 +273,6 @@ func (w *watcher) isIdle(e *entry) bool {
 	return e.look.idle()
 }
 
-// arm watches an entry for these events, if it can. False: it did so before.
-func (w *watcher) arm(e *entry, r report, mask uint32) bool {
-	w.mu.Lock()
-	if w.notify == nil || e.look.watch != 0 && e.look.mask == mask {
-		w.mu.Unlock()
-		return false
-	}
-	w.arming++
-	w.mu.Unlock()
-	watch, err := w.notify.add(r.at, mask)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && w.ctx.Err() == nil {
-		w.warned.Do(func() { w.blind(err) })
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.arming--
-	if e.look.watch != 0 {
-		w.forgetWatch(e)
-	}
-	if err == nil && !w.missed[watch] {
-		e.look.watch, e.look.mask = watch, mask
-		w.watched[watch] = e
-	}
-	delete(w.missed, watch)
-	if w.arming == 0 {
-		clear(w.missed)
-	}
-	return true
-}
-
 // unsettled counts the files that are being looked at, or are due within the time
 // that a file is looked at while it is not idle.
 func (w *watcher) unsettled(now time.Time) int {
@@ -360,33 +285,6 @@ func (w *watcher) unsettled(now time.Time) int {
 		}
 	}
 	return n
-}
-
-// next is when an entry is looked at after a look; zero for never.
-func (w *watcher) next(e *entry, r report, now time.Time) time.Time {
-	at := r.deadline
-	if soon := now.Add(leastWait); !at.IsZero() && at.Before(soon) {
-		at = now.Add(longWait) // it is being done, or waits for its turn
-	}
-	earlier := func(wait time.Duration) {
-		if then := now.Add(wait); at.IsZero() || then.Before(at) {
-			at = then
-		}
-	}
-	switch {
-	case !e.look.idle():
-		earlier(pause(r, w.busy))
-	case e.look.watch == 0 && r.followed:
-		earlier(longWait)
-	case e.look.watch == 0 && r.left < math.MaxUint64:
-		earlier(blindSizeWait)
-	case e.look.watch == 0:
-		earlier(blindWait)
-	}
-	if r.wrong {
-		earlier(wrongWait)
-	}
-	return at
 }
 
 // close ends the looks, and waits for what is under way; it returns false where
