@@ -1,14 +1,9 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"kita/spec"
 )
@@ -21,9 +16,6 @@ const (
 	envServer      = "KITA_SERVER"
 	envNotify      = "NOTIFY_SOCKET"
 )
-
-// maxEnvFile bounds an env_file; more than this does not fit an exec anyway.
-const maxEnvFile = 1 << 20
 
 // environment is the variables of a process: of two with one name, the later.
 type environment struct {
@@ -94,11 +86,7 @@ func (h *Host) environ(c *spec.Child, incarnation uint64, as *account) (*environ
 		e.set("HOME", as.home)
 	}
 	if c.EnvFile != "" {
-		path := c.EnvFile
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(c.File), path)
-		}
-		vars, err := readEnvFile(path)
+		vars, err := spec.ReadEnvFile(c.EnvFilePath())
 		if err != nil {
 			return nil, err
 		}
@@ -118,110 +106,4 @@ func (h *Host) environ(c *spec.Child, incarnation uint64, as *account) (*environ
 		e.set(envServer, h.id)
 	}
 	return e, nil
-}
-
-// readEnvFile reads NAME=VALUE lines. It does not wait for a FIFO's writer.
-func readEnvFile(path string) ([]spec.EnvVar, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("open %s: not a regular file", path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxEnvFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxEnvFile {
-		return nil, fmt.Errorf("read %s: larger than 1 MiB, is it an env_file?", path)
-	}
-	return parseEnvFile(path, string(text))
-}
-
-// parseEnvFile parses an env_file: a NAME=VALUE a line, `export` allowed in
-// front; empty lines and lines that begin with # are skipped. 'a value' is
-// literal, in "a value" \\, \", \$, \n and \t are escapes; after the closing
-// quote only a comment may follow. A value without quotes is the rest of the
-// line as it is, blanks at both ends taken off. All errors are reported at
-// once, each as path:line.
-func parseEnvFile(path, text string) ([]spec.EnvVar, error) {
-	var vars []spec.EnvVar
-	var errs []error
-	number := 0
-	for line := range strings.SplitSeq(strings.TrimPrefix(text, "\ufeff"), "\n") {
-		number++
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		v, err := parseEnvLine(line)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s:%d: %w", path, number, err))
-			continue
-		}
-		vars = append(vars, v)
-	}
-	return vars, errors.Join(errs...)
-}
-
-func parseEnvLine(line string) (spec.EnvVar, error) {
-	if rest, ok := strings.CutPrefix(line, "export"); ok && strings.TrimLeft(rest, " \t") != rest {
-		line = strings.TrimLeft(rest, " \t")
-	}
-	name, value, ok := strings.Cut(line, "=")
-	if !ok {
-		return spec.EnvVar{}, fmt.Errorf("%q has no '=', write NAME=VALUE", line)
-	}
-	if name == "" || strings.ContainsAny(name, " \t\x00'\"") {
-		return spec.EnvVar{}, fmt.Errorf("%q is no name of a variable", name)
-	}
-	if strings.Contains(value, "\x00") {
-		return spec.EnvVar{}, fmt.Errorf("the value of %s holds a NUL", name)
-	}
-	value, err := unquote(strings.TrimLeft(value, " \t"))
-	if err != nil {
-		return spec.EnvVar{}, fmt.Errorf("%s: %w", name, err)
-	}
-	return spec.EnvVar{Name: name, Value: value}, nil
-}
-
-// unquote takes the quotes off a value that begins with one.
-func unquote(value string) (string, error) {
-	if value == "" || value[0] != '"' && value[0] != '\'' {
-		return value, nil
-	}
-	quote := value[0]
-	var b strings.Builder
-	for i := 1; i < len(value); i++ {
-		switch ch := value[i]; {
-		case ch == quote:
-			rest := strings.TrimLeft(value[i+1:], " \t")
-			if rest != "" && rest[0] != '#' {
-				return "", fmt.Errorf("%q follows the closing quote", rest)
-			}
-			return b.String(), nil
-		case ch == '\\' && quote == '"' && i+1 < len(value) && strings.IndexByte(`\"$nt`, value[i+1]) >= 0:
-			i++
-			b.WriteByte(unescape(value[i]))
-		default:
-			b.WriteByte(ch)
-		}
-	}
-	return "", errors.New("the quote is not closed")
-}
-
-func unescape(ch byte) byte {
-	switch ch {
-	case 'n':
-		return '\n'
-	case 't':
-		return '\t'
-	}
-	return ch
 }

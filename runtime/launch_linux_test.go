@@ -112,7 +112,7 @@ func TestFailedStartSaysWhy(t *testing.T) {
 		{"broken env_file", func(t *testing.T, c *spec.Child) {
 			c.EnvFile = "x.env"
 			os.WriteFile(c.Dir+"/x.env", []byte("A=1\nB\nC='\n"), 0o644)
-		}, "DIR/x.env:2: \"B\" has no '=', write NAME=VALUE\nDIR/x.env:3: C: the quote is not closed", nil},
+		}, "DIR/x.env:2: no '=', write NAME=VALUE\nDIR/x.env:3: C: the quote is not closed", nil},
 		{"env_file is a FIFO", func(t *testing.T, c *spec.Child) {
 			c.EnvFile = "fifo"
 			unix.Mkfifo(c.Dir+"/fifo", 0o600)

@@ -178,7 +178,7 @@ func TestParseChildErrors(t *testing.T) {
 		{"dir empty", ok + "dir: ''\n", "2: dir: is empty, write dir: /srv/web"},
 
 		{"env text", ok + "env: A=b\n", "2: env: is text where a mapping or a list belongs, write env: {PORT: 80}"},
-		{"env without =", ok + "env: [A]\n", `2: env: "A" is no NAME=VALUE, write PORT=80`},
+		{"env without =", ok + "env: [A]\n", `2: env: an entry is no NAME=VALUE, write PORT=80`},
 		{"env twice", ok + "env:\n - A=1\n - A=2\n", "4: env.A: is given twice, first in line 3, leave one out"},
 		{"env without a value", ok + "env: {A: }\n", `2: env.A: has no value, write "" for empty text`},
 		{"env of a list", ok + "env: {A: [b]}\n", `2: env.A: a list stands where text belongs, write env: {PORT: 80}`},

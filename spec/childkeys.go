@@ -153,7 +153,8 @@ func readAssignment(item value, seen map[string]int) (EnvVar, bool) {
 	}
 	name, text, found := strings.Cut(s, "=")
 	if !found || name == "" {
-		item.failf("%s is no NAME=VALUE, write PORT=80", quoted(s))
+		// The whole of it may be a secret.
+		item.failf("an entry is no NAME=VALUE, write PORT=80")
 		return EnvVar{}, false
 	}
 	if line, twice := seen[name]; twice {

@@ -62,6 +62,18 @@ func printable(s string) string {
 	return quoted(s)
 }
 
+// FirstLine is the first line of a message that may have several, and says how
+// many follow it.
+func FirstLine(text string) string {
+	text = strings.TrimRight(text, "\r\n")
+	first, rest, more := strings.Cut(text, "\n")
+	first = strings.TrimRight(first, "\r")
+	if !more {
+		return first
+	}
+	return fmt.Sprintf("%s (and %d more)", first, strings.Count(rest, "\n")+1)
+}
+
 func unbecoming(r rune) bool { return !unicode.IsPrint(r) }
 
 func shortened(s string) string {

@@ -208,6 +208,12 @@ type Status struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// FailureIsReason tells whether the reason is that of what failed last; a failure
+// may have more lines.
+func (s Status) FailureIsReason() bool {
+	return s.Failure != nil && FirstLine(s.Failure.Message) == s.Reason
+}
+
 // Alive tells whether a process of the child lives.
 func (s Status) Alive() bool { return s.Process != nil }
 

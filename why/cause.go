@@ -88,7 +88,7 @@ func (q Question) afterEnd(incarnation uint64) string {
 		switch {
 		case e == nil:
 		case e.Type == spec.EventCannotStart:
-			return " after it could not be started: " + firstLine(e.Message)
+			return " after it could not be started: " + spec.FirstLine(e.Message)
 		case e.Exit != nil:
 			return " after it " + ended(*e.Exit)
 		}

@@ -232,7 +232,7 @@ func isFailure(e spec.Event) bool {
 // outcomeText is the same for what is to be told as one.
 func (a attemptEvents) outcomeText() string {
 	if a.outcome.Type == spec.EventCannotStart {
-		return "cannot start: " + firstLine(a.outcome.Message)
+		return "cannot start: " + spec.FirstLine(a.outcome.Message)
 	}
 	if a.outcome.Exit == nil {
 		return "ended"

@@ -15,11 +15,11 @@ func Event(e spec.Event, host string, now time.Time) string {
 	case spec.EventCommand:
 		return fmt.Sprintf("%s by %s", e.Verb, Who(e.By, host))
 	case spec.EventRefused:
-		return fmt.Sprintf("%s by %s was refused: %s", e.Verb, Who(e.By, host), firstLine(e.Message))
+		return fmt.Sprintf("%s by %s was refused: %s", e.Verb, Who(e.By, host), spec.FirstLine(e.Message))
 	case spec.EventStarted:
 		return startedText(e)
 	case spec.EventCannotStart:
-		return "cannot start: " + firstLine(e.Message) + attempt(e.Attempt)
+		return "cannot start: " + spec.FirstLine(e.Message) + attempt(e.Attempt)
 	case spec.EventAdopted:
 		return fmt.Sprintf("PID %d was taken over by a new server", e.PID)
 	case spec.EventStopping:
@@ -33,7 +33,7 @@ func Event(e spec.Event, host string, now time.Time) string {
 	case spec.EventBackOff:
 		return backOffText(e, now)
 	case spec.EventGaveUp:
-		return "given up: " + firstLine(e.Message)
+		return "given up: " + spec.FirstLine(e.Message)
 	case spec.EventHook:
 		return hookText(e)
 	case spec.EventConfig:
@@ -42,14 +42,14 @@ func Event(e spec.Event, host string, now time.Time) string {
 		return "forgotten: its file is gone, and nothing of it is alive"
 	case spec.EventServer:
 		if e.By != "" {
-			return fmt.Sprintf("the server %s, by %s", firstLine(e.Message), Who(e.By, host))
+			return fmt.Sprintf("the server %s, by %s", spec.FirstLine(e.Message), Who(e.By, host))
 		}
-		return "the server " + firstLine(e.Message)
+		return "the server " + spec.FirstLine(e.Message)
 	case spec.EventLost:
 		return lostText(e)
 	}
 	// A newer server may know more.
-	return strings.TrimSuffix(fmt.Sprintf("%s: %s", e.Type, firstLine(e.Message)), ": ")
+	return strings.TrimSuffix(fmt.Sprintf("%s: %s", e.Type, spec.FirstLine(e.Message)), ": ")
 }
 
 // because is what happened with why, where that is told.
@@ -57,7 +57,7 @@ func because(text, why string) string {
 	if why == "" {
 		return text
 	}
-	return text + ": " + firstLine(why)
+	return text + ": " + spec.FirstLine(why)
 }
 
 // hookText has the hook once: the message of one that failed begins with it.
@@ -66,7 +66,7 @@ func hookText(e spec.Event) string {
 		return e.Hook + " is done"
 	}
 	kind, command, _ := strings.Cut(e.Hook, " ")
-	return e.Hook + " failed: " + firstLine(strings.TrimPrefix(e.Message, kind+` "`+command+`": `))
+	return e.Hook + " failed: " + spec.FirstLine(strings.TrimPrefix(e.Message, kind+` "`+command+`": `))
 }
 
 // lastLine is the last of what was written that says something.
@@ -156,7 +156,7 @@ func configText(e spec.Event) string {
 	case spec.ConfigChanged:
 		return "its file has changed"
 	case spec.ConfigBroken:
-		return "its file is broken: " + firstLine(e.Message)
+		return "its file is broken: " + spec.FirstLine(e.Message)
 	case spec.ConfigMended:
 		return "its file is good again"
 	case spec.ConfigGone:
@@ -171,18 +171,7 @@ func lostText(e spec.Event) string {
 		text = "1 event before this could not be written"
 	}
 	if e.Message != "" {
-		text += ": " + firstLine(e.Message)
+		text += ": " + spec.FirstLine(e.Message)
 	}
 	return text
-}
-
-// firstLine is the first of several, and how many follow it.
-func firstLine(text string) string {
-	text = strings.TrimRight(text, "\n")
-	first, rest, more := strings.Cut(text, "\n")
-	first = strings.TrimRight(first, "\r")
-	if !more {
-		return first
-	}
-	return fmt.Sprintf("%s (and %d more)", first, strings.Count(rest, "\n")+1)
 }

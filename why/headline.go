@@ -65,7 +65,7 @@ func (q Question) stopped() string {
 		if v.Status.Starts > 0 {
 			text = q.unasked()
 		}
-		return text + ": " + v.Status.Failure.Message + q.besides()
+		return text + ": " + spec.FirstLine(v.Status.Failure.Message) + q.besides()
 	case d.Run == "" && v.Status.Starts == 0 && latest(q.Events, ofType(spec.EventStarted)) == nil:
 		return "was never started" + q.modeSays() + q.besides()
 	case d.Run == "":
@@ -152,7 +152,7 @@ func (q Question) running() string {
 		return "is running"
 	}
 	text := fmt.Sprintf("is running since %s, PID %d: %s", moment(s.Process.StartedAt, q.Now), s.Process.PID, q.startedBy())
-	if s.Reason != "" && (s.Failure == nil || s.Failure.Message != s.Reason) {
+	if s.Reason != "" && !s.FailureIsReason() {
 		// A restart that waits for its prehook, say.
 		text += "; " + q.hookReason(s.Reason)
 	}
@@ -174,7 +174,7 @@ func (q Question) stopping() string {
 		text += ", to be " + asked(spec.VerbRestart, d.By, q.Host)
 	case s.Reason == "":
 		if e := latest(q.Events, ofType(spec.EventStopping)); e != nil && e.Message != "" && e.At.After(q.startOfLatest()) {
-			text += ", because " + firstLine(e.Message)
+			text += ", because " + spec.FirstLine(e.Message)
 		}
 	}
 	switch {
@@ -363,8 +363,8 @@ func (q Question) phaseAge() string { return Ago(q.Now.Sub(q.View.Status.Since))
 func (q Question) besides() string {
 	v := q.View
 	var parts []string
-	if f := v.Status.Failure; f != nil && f.Generation == v.Desired.Generation && (f.Message != v.Status.Reason || v.Status.Phase == spec.PhaseRunning) {
-		parts = append(parts, "what was asked for last failed: "+firstLine(f.Message))
+	if f := v.Status.Failure; f != nil && f.Generation == v.Desired.Generation && (!v.Status.FailureIsReason() || v.Status.Phase == spec.PhaseRunning) {
+		parts = append(parts, "what was asked for last failed: "+spec.FirstLine(f.Message))
 	}
 	switch {
 	case v.FileError == "" && v.Stale:
@@ -374,7 +374,7 @@ func (q Question) besides() string {
 		parts = append(parts, q.brokenFile()+"; "+q.whileBroken())
 	}
 	if e := q.refused(); e != nil {
-		parts = append(parts, fmt.Sprintf("the last %s was refused: %s", e.Verb, firstLine(e.Message)))
+		parts = append(parts, fmt.Sprintf("the last %s was refused: %s", e.Verb, spec.FirstLine(e.Message)))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -416,7 +416,7 @@ func (q Question) whileBroken() string {
 
 // brokenFile is what is wrong with the file.
 func (q Question) brokenFile() string {
-	text := firstLine(q.View.FileError)
+	text := spec.FirstLine(q.View.FileError)
 	if strings.HasPrefix(text, "its file") {
 		return text
 	}

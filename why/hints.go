@@ -69,7 +69,7 @@ func (q Question) cannotStart() bool {
 	if s.Phase != spec.PhaseFailed && s.Phase != spec.PhaseBackOff {
 		return false
 	}
-	if f := s.Failure; f != nil && f.Code == spec.CannotStart && f.Message == s.Reason {
+	if f := s.Failure; f != nil && f.Code == spec.CannotStart && s.FailureIsReason() {
 		return true
 	}
 	e := q.end()

@@ -131,7 +131,7 @@ func reason(v *spec.View) string {
 	}
 	say(v.Status.Reason)
 	if f := v.Status.Failure; f != nil {
-		say(f.Message)
+		say(spec.FirstLine(f.Message))
 	}
 	for line := range strings.SplitSeq(v.FileError, "\n") {
 		say(line)

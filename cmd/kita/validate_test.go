@@ -101,6 +101,8 @@ func TestValidate(t *testing.T) {
 			"3 files checked, no mistakes, 1 warning\n", "kita: warning: DIR/children/db.yml:2: dir: DIR/none is no directory that is there\n"},
 		validateTest{"no such env_file", with("children/db.yml", "command: x\nenv_file: none.env\n"), "DIR/server.yml", exitOK,
 			"3 files checked, no mistakes, 1 warning\n", "kita: warning: DIR/children/db.yml:2: env_file: DIR/children/none.env is no file that is there\n"},
+		validateTest{"a bad env_file", with("children/db.yml", "command: x\nenv_file: bad.env\n", "children/bad.env", "A=1\nSECRET hunter2\n"), "DIR/server.yml", exitOK,
+			"3 files checked, no mistakes, 1 warning\n", "kita: warning: DIR/children/db.yml:2: env_file: DIR/children/bad.env:2: no '=', write NAME=VALUE\n"},
 		validateTest{"no such command", with("children/db.yml", "\ncommand: DIR/none --port 80\n"), "DIR/children/db.yml", exitOK,
 			"1 file checked, no mistakes, 1 warning\n", "kita: warning: DIR/children/db.yml:2: command: DIR/none is no program that is there\n"},
 		validateTest{"one port for two", with("children/db.yml", "command: x\nmetrics: {port: 9100}\n", "children/web.yml", "command: x\n\nmetrics:\n  port: 9100\n"), "DIR/server.yml", exitOK,

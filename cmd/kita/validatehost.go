@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"kita/spec"
 )
@@ -28,11 +29,26 @@ func (w warner) host(c *spec.Child) {
 	if given("dir") {
 		w.missingDir("dir", c.Dir)
 	}
-	if given("env_file") && missing(c.EnvFile) {
-		w.warn("env_file", "%s is no file that is there", c.EnvFile)
+	if given("env_file") {
+		w.envFile(c.EnvFilePath())
 	}
 	if len(c.Command) > 0 && filepath.IsAbs(c.Command[0]) && missing(c.Command[0]) {
 		w.warn("command", "%s is no program that is there", c.Command[0])
+	}
+}
+
+// envFile warns of what keeps a child from being started here; who may not read
+// the file does not know.
+func (w warner) envFile(path string) {
+	_, err := spec.ReadEnvFile(path)
+	switch {
+	case err == nil || errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrNotExist):
+		w.warn("env_file", "%s is no file that is there", path)
+	default:
+		for line := range strings.Lines(err.Error()) {
+			w.warn("env_file", "%s", strings.TrimSuffix(line, "\n"))
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ func (d decision) status(child *spec.Child, desired spec.Desired, o *Observed, n
 		Restarts:           o.Restarts,
 		LastExit:           o.LastExit,
 		History:            o.History,
-		Reason:             d.reason,
+		Reason:             spec.FirstLine(d.reason),
 		NextStart:          d.next,
 		Failure:            o.Failure,
 		LastLines:          o.lastLines(child),
@@ -54,7 +54,7 @@ func (d decision) status(child *spec.Child, desired spec.Desired, o *Observed, n
 		s.RepeatAt = &at
 	}
 	if s.Reason == "" && s.Failure != nil && s.Failure.Generation == desired.Generation {
-		s.Reason = s.Failure.Message
+		s.Reason = spec.FirstLine(s.Failure.Message)
 	}
 	return s
 }
