@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -159,10 +158,4 @@ func (a *asking[T]) ask(ctx context.Context, h Host) (T, error) {
 		defer cancel()
 	}
 	return a.fn(ctx, h)
-}
-
-// WasAsked tells whether the host with this error was sent anything.
-func WasAsked(err error) bool {
-	var not *NotAsked
-	return !errors.As(err, &not)
 }

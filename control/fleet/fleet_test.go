@@ -269,11 +269,17 @@ func TestAFailureStopsTheRest(t *testing.T) {
 			if text := fmt.Sprint(got[i].Err); text != want && (want != "" || got[i].Err != nil) {
 				t.Errorf("%v: %v, want %q", list[i], got[i].Err, want)
 			}
-			if WasAsked(got[i].Err) != asked[list[i].Name] {
-				t.Errorf("%v: asked %v", got[i].Err, WasAsked(got[i].Err))
+			if wasAsked(got[i].Err) != asked[list[i].Name] {
+				t.Errorf("%v: asked %v", got[i].Err, wasAsked(got[i].Err))
 			}
 		}
 	})
+}
+
+// wasAsked tells whether the host with this error was sent anything.
+func wasAsked(err error) bool {
+	var not *NotAsked
+	return !errors.As(err, &not)
 }
 
 func TestAnEndedContextIsWhyTheRestIsNotAsked(t *testing.T) {
@@ -283,7 +289,7 @@ func TestAnEndedContextIsWhyTheRestIsNotAsked(t *testing.T) {
 		cancel(enough)
 		return 0, ctx.Err()
 	})
-	if WasAsked(got[1].Err) || !errors.Is(got[1].Err, enough) {
+	if wasAsked(got[1].Err) || !errors.Is(got[1].Err, enough) {
 		t.Errorf("the second: %v", got[1].Err)
 	}
 }

@@ -112,7 +112,7 @@ func TestEveryByteArrivesOnceOrIsTold(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			sources := map[string]*fake{}
-			var set Fixed
+			var set fixed
 			for i := range 3 {
 				f := newFake("")
 				f.block = []int{0, 70, 5000}[random.IntN(3)]
@@ -194,7 +194,7 @@ func TestEveryLineThatMatchesArrivesOnce(t *testing.T) {
 			var got bytes.Buffer
 			c := &client{
 				random: rand.New(rand.NewPCG(seed, 2)), grep: regexp.MustCompile("[37]"),
-				set: Fixed{{Child: "web", Streams: both, Source: f}},
+				set: fixed{{Child: "web", Streams: both, Source: f}},
 				take: func(chunk spec.LogChunk) {
 					got.WriteString(chunk.Text)
 					got.Write(chunk.Bytes)
@@ -229,7 +229,7 @@ func TestNothingIsMissedWhileTheConnectionIsBroken(t *testing.T) {
 		web, db := newFake("web\n"), newFake("")
 		none := 0
 		req := spec.LogRequest{Tail: &none, After: map[string]string{}}
-		set := Fixed{{Child: "web", Streams: onlyOut, Source: web}}
+		set := fixed{{Child: "web", Streams: onlyOut, Source: web}}
 		r := follow(t, set, req)
 		synctest.Wait()
 		for _, chunk := range r.chunks {

@@ -178,8 +178,6 @@ type fakeReader struct {
 	pos uint64
 }
 
-func (r *fakeReader) Pos() uint64 { return r.pos }
-
 func (r *fakeReader) Read(p []byte) (int, error) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
@@ -238,3 +236,10 @@ func (s *fakeSet) set(sources ...Named) {
 		wake()
 	}
 }
+
+// fixed is a Set that does not change.
+type fixed []Named
+
+func (f fixed) Sources() []Named { return f }
+
+func (fixed) Subscribe(func()) (cancel func()) { return func() {} }

@@ -80,7 +80,7 @@ func (f *followed) expect(t *testing.T, want ...string) {
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("one\n")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		r.expect(t, `web/out out "one\n"`, "caught up")
 		f.write(time.Now(), "two\n")
 		r.expect(t, `web/out out "two\n"`)
@@ -98,7 +98,7 @@ func TestFollow(t *testing.T) {
 func TestAnUnfinishedLineIsSentAfterASecondOfQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("pass")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		r.expect(t, "caught up")
 		time.Sleep(quietTime - time.Millisecond)
 		f.write(time.Now(), "word: ")
@@ -118,7 +118,7 @@ func TestAnUnfinishedLineIsSentAfterASecondOfQuiet(t *testing.T) {
 func TestAnUnfinishedLineIsNotMatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{Grep: "^ab$"})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{Grep: "^ab$"})
 		f.write(time.Now(), "ab")
 		time.Sleep(time.Hour)
 		r.expect(t, "caught up")
@@ -134,7 +134,7 @@ func TestAnUnfinishedLineIsNotMatched(t *testing.T) {
 func TestAnIdleSourceHasNoOpenFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("one\nun")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		for range 3 {
 			r.take()
 			if open, _, _ := f.readers(); open != 0 {
@@ -149,7 +149,7 @@ func TestAnIdleSourceHasNoOpenFile(t *testing.T) {
 func TestWhatIsLostIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("one\n")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		r.expect(t, `web/out out "one\n"`, "caught up")
 		f.grow("two\nthree\n", 8).write(time.Now(), "four\n")
 		r.expect(t, `web/out out lost 4 "three\nfour\n"`)
@@ -162,7 +162,7 @@ func TestWhatIsLostIsTold(t *testing.T) {
 func TestALineIsCutWhereBytesAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("half of a")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		time.Sleep(2 * quietTime)
 		r.expect(t, "caught up", `web/out out "half of a" partial`)
 		f.grow(" line\n", 15).write(time.Now(), "next\n")
@@ -174,7 +174,7 @@ func TestALineIsCutWhereBytesAreLost(t *testing.T) {
 func TestALineBehindALossIsJudgedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(strings.Repeat("x", 2*chunkSize))
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{Grep: "yes"})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{Grep: "yes"})
 		r.expect(t, "caught up")
 		f.grow("\nyes\n", 2*chunkSize+1).write(time.Now(), "")
 		r.expect(t, `web/out out lost 1 "yes\n"`)
@@ -207,7 +207,7 @@ func (r *twiceLostReader) Read(p []byte) (int, error) {
 func TestLossesInARowAreAddedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: twiceLost{f}}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: twiceLost{f}}}, spec.LogRequest{})
 		r.expect(t, "caught up")
 		f.grow("one\ntwo\nsix\n", 4).write(time.Now(), "")
 		r.expect(t, `web/out out lost 8 "six\n"`)
@@ -218,7 +218,7 @@ func TestLossesInARowAreAddedUp(t *testing.T) {
 func TestAnUnfinishedLineThatGrewUnnoticedIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("un")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		r.expect(t, "caught up")
 		f.grow("fin", 0)
 		time.Sleep(quietTime)
@@ -238,7 +238,7 @@ func TestACursorOfAnotherFileGoesOnByItsTime(t *testing.T) {
 			"out of bounds":      {pos: 100, place: atLine, at: now.Add(-time.Minute), identity: identityOf(f)},
 			"within what is not": {pos: 1, place: inHidden, at: now.Add(-time.Minute), identity: "other"},
 		} {
-			r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{After: map[string]string{"web/out": c.String()}})
+			r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{After: map[string]string{"web/out": c.String()}})
 			if got, want := r.take(), "web/out out \"missed\\n\"\ncaught up"; got != want {
 				t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
 			}
@@ -250,7 +250,7 @@ func TestACursorOfAnotherFileGoesOnByItsTime(t *testing.T) {
 func TestBusySourcesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		big, small := newFake(""), newFake("")
-		r := follow(t, Fixed{{Child: "big", Streams: onlyOut, Source: big}, {Child: "small", Streams: onlyOut, Source: small}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "big", Streams: onlyOut, Source: big}, {Child: "small", Streams: onlyOut, Source: small}}, spec.LogRequest{})
 		r.expect(t, "caught up")
 		// The reader is held up until both have written.
 		r.mu.Lock()
@@ -276,7 +276,7 @@ func TestBusySourcesTakeTurns(t *testing.T) {
 func TestPositionsThatStartAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("one\ntwo\n")
-		r := follow(t, Fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
+		r := follow(t, fixed{{Child: "web", Streams: onlyOut, Source: f}}, spec.LogRequest{})
 		r.expect(t, `web/out out "one\ntwo\n"`, "caught up")
 		f.mu.Lock()
 		f.data, f.identity = []byte("new\n"), "b"
@@ -290,7 +290,7 @@ func TestPositionsThatStartAnew(t *testing.T) {
 func TestASourceThatFailsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken, well := newFake("one\n"), newFake("")
-		set := Fixed{{Child: "a", Streams: onlyOut, Source: broken}, {Child: "b", Streams: onlyOut, Source: well}}
+		set := fixed{{Child: "a", Streams: onlyOut, Source: broken}, {Child: "b", Streams: onlyOut, Source: well}}
 		broken.fail(errors.New("input/output error"))
 		r := follow(t, set, spec.LogRequest{})
 		r.expect(t, "caught up")
@@ -312,7 +312,7 @@ func TestASourceThatFailsIsTriedAgain(t *testing.T) {
 
 func TestManySourcesAreOneGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var set Fixed
+		var set fixed
 		for i := range 10000 {
 			set = append(set, Named{Child: fmt.Sprintf("c%05d", i), Streams: onlyOut, Source: newFake("old\n")})
 		}

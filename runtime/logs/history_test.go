@@ -74,7 +74,7 @@ func lines(chunks []spec.LogChunk) string {
 
 func TestHistory(t *testing.T) {
 	tail := func(n int) *int { return &n }
-	plain := func(f *fake) Fixed { return Fixed{{Child: "web", Streams: both, Source: f}} }
+	plain := func(f *fake) fixed { return fixed{{Child: "web", Streams: both, Source: f}} }
 	sampled := func() *fake {
 		return newFake("").write(at(1), "one\ntwo\n").write(at(2), "three\n").write(at(3), "four\n")
 	}
@@ -82,12 +82,12 @@ func TestHistory(t *testing.T) {
 	prefixed := "web out: one\nweb err: two\nkita: 3 lines were dropped here\ndb out: three\n"
 	object := `{"time":"2026-11-21T12:00:01Z","child":"web","stream":"out","line":"one"}` + "\n" +
 		`{"time":"2026-11-21T12:00:02Z","child":"web","stream":"err","line":"two"}` + "\n"
-	pumped := func(f *fake, format spec.Format, timestamps, prefix bool) Fixed {
-		return Fixed{{Child: "web", Streams: both, Format: format, Timestamps: timestamps, Prefix: prefix, Source: f}}
+	pumped := func(f *fake, format spec.Format, timestamps, prefix bool) fixed {
+		return fixed{{Child: "web", Streams: both, Format: format, Timestamps: timestamps, Prefix: prefix, Source: f}}
 	}
 	tests := []struct {
 		name string
-		set  Fixed
+		set  fixed
 		req  spec.LogRequest
 		want []string
 	}{
@@ -125,7 +125,7 @@ func TestHistory(t *testing.T) {
 		{"grep with an unfinished line", plain(newFake("one\non")), spec.LogRequest{Grep: "on"}, []string{`web/out+err "one\non" partial`}},
 		{"grep finds nothing", plain(newFake("one\n")), spec.LogRequest{Grep: "two"}, nil},
 
-		{"a stream of its own file", Fixed{{Child: "web", Streams: onlyOut, Source: newFake("one\n")}, {Child: "web", Streams: onlyErr, Source: newFake("two\n")}},
+		{"a stream of its own file", fixed{{Child: "web", Streams: onlyOut, Source: newFake("one\n")}, {Child: "web", Streams: onlyErr, Source: newFake("two\n")}},
 			spec.LogRequest{Stream: spec.Err}, []string{`web/err err "two\n"`}},
 		{"a shared file is in either", plain(newFake("one\n")), spec.LogRequest{Stream: spec.Err}, []string{`web/out+err "one\n"`}},
 		{"streams by the prefix", pumped(newFake(prefixed), spec.Text, false, true), spec.LogRequest{}, []string{
@@ -156,7 +156,7 @@ func TestHistory(t *testing.T) {
 func TestSourcesAreMergedByTime(t *testing.T) {
 	web := newFake("").write(at(1), "one\n").write(at(4), "four\n").write(at(5), "five\n")
 	stamped := "2026-11-21T12:00:02Z a\n2026-11-21T12:00:03Z b\n2026-11-21T12:00:05Z c\n"
-	set := Fixed{
+	set := fixed{
 		{Child: "db", Streams: both, Format: spec.Text, Timestamps: true, Source: newFake(stamped)},
 		{Child: "old", Streams: both, Source: newFake("of no known time\n").write(at(4), "last\n")},
 		{Child: "web", Streams: both, Source: web},
@@ -188,12 +188,12 @@ func TestLinesOfAboutTheSameTimeShareAChunk(t *testing.T) {
 web/out+err 1.101s "2026-11-21T12:00:01.101Z c\n"
 web/out+err 1s "2026-11-21T12:00:01Z d\n"
 caught up`
-	chunks, err := collect(t, Fixed{timed("web", newFake(stamped))}, spec.LogRequest{})
+	chunks, err := collect(t, fixed{timed("web", newFake(stamped))}, spec.LogRequest{})
 	if got := lines(chunks); err != nil || got != alone {
 		t.Errorf("got %v\n%s\nwant\n%s", err, got, alone)
 	}
 	// A line of another source comes between all the same.
-	chunks, err = collect(t, Fixed{
+	chunks, err = collect(t, fixed{
 		timed("web", newFake("2026-11-21T12:00:01Z a\n2026-11-21T12:00:01.1Z b\n")),
 		timed("db", newFake("2026-11-21T12:00:01.05Z x\n")),
 	}, spec.LogRequest{})
@@ -207,7 +207,7 @@ caught up`
 }
 
 func TestMergeStaysInOrderWhenLinesAreLeftOut(t *testing.T) {
-	set := Fixed{
+	set := fixed{
 		{Child: "a", Streams: both, Source: newFake("").write(at(1), "no\n").write(at(5), "yes a\n")},
 		{Child: "b", Streams: both, Source: newFake("").write(at(3), "yes b\n")},
 	}
@@ -221,7 +221,7 @@ func TestMergeStaysInOrderWhenLinesAreLeftOut(t *testing.T) {
 func TestLongLinesAreSplit(t *testing.T) {
 	long := strings.Repeat("é", 3*chunkSize/4) // 1.5 chunks
 	text := "a" + long + "\nshort\n"           // the limit is within a character
-	chunks, err := collect(t, Fixed{{Child: "web", Streams: both, Source: newFake(text)}}, spec.LogRequest{})
+	chunks, err := collect(t, fixed{{Child: "web", Streams: both, Source: newFake(text)}}, spec.LogRequest{})
 	if err != nil || len(chunks) != 3 {
 		t.Fatalf("got %d chunks, %v", len(chunks), err)
 	}
@@ -236,7 +236,7 @@ func TestLongLinesAreSplit(t *testing.T) {
 func TestALongLineIsJudgedByItsBeginning(t *testing.T) {
 	long := strings.Repeat("x", chunkSize)
 	text := "yes" + long + "no\nno" + long + "yes\nyes\n"
-	chunks, err := collect(t, Fixed{{Child: "web", Streams: both, Source: newFake(text)}}, spec.LogRequest{Grep: "yes"})
+	chunks, err := collect(t, fixed{{Child: "web", Streams: both, Source: newFake(text)}}, spec.LogRequest{Grep: "yes"})
 	var got strings.Builder
 	for _, c := range chunks {
 		got.WriteString(c.Text)
@@ -249,7 +249,7 @@ func TestALongLineIsJudgedByItsBeginning(t *testing.T) {
 func TestTailReadsLittleOfALargeFile(t *testing.T) {
 	f := newFake(strings.Repeat("0123456789abcde\n", 1<<20)).cut().write(noon, strings.Repeat("0123456789abcde\n", 1<<20))
 	n := 10
-	chunks, err := collect(t, Fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{Tail: &n})
+	chunks, err := collect(t, fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{Tail: &n})
 	if err != nil || len(chunks) != 2 || strings.Count(chunks[0].Text, "\n") != n {
 		t.Fatalf("got %d chunks, %v", len(chunks), err)
 	}
@@ -269,7 +269,7 @@ func TestTailOfAnyLengthIsThatOfTheText(t *testing.T) {
 		for n := range len(all) + 1 {
 			f := newFake(whole)
 			f.cuts = []uint64{uint64(len(all[0])), uint64(len(all[0]) + len(all[1]))}
-			chunks, err := collect(t, Fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{Tail: &n})
+			chunks, err := collect(t, fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{Tail: &n})
 			var got strings.Builder
 			for _, c := range chunks {
 				got.WriteString(c.Text)
@@ -285,7 +285,7 @@ func TestTailOfAnyLengthIsThatOfTheText(t *testing.T) {
 func TestASourceThatCannotBeReadKeepsNoOtherBack(t *testing.T) {
 	broken := newFake("one\n")
 	broken.fail(errors.New("input/output error"))
-	chunks, err := collect(t, Fixed{{Child: "a", Streams: both, Source: broken}, {Child: "b", Streams: both, Source: newFake("two\n")}}, spec.LogRequest{})
+	chunks, err := collect(t, fixed{{Child: "a", Streams: both, Source: broken}, {Child: "b", Streams: both, Source: newFake("two\n")}}, spec.LogRequest{})
 	if got, want := lines(chunks), "b/out+err \"two\\n\"\ncaught up"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -295,7 +295,7 @@ func TestASourceThatCannotBeReadKeepsNoOtherBack(t *testing.T) {
 }
 
 func TestFewFilesAreOpenAtOnce(t *testing.T) {
-	var set Fixed
+	var set fixed
 	most, open := 0, 0
 	count := func(n int) { open += n; most = max(most, open) }
 	for i := range 3 * openReaders {
@@ -345,7 +345,7 @@ func TestSendEndsWithItsReader(t *testing.T) {
 	gone := errors.New("the reader is gone")
 	f := newFake(strings.Repeat("line\n", 100000))
 	sent := 0
-	err := Send(t.Context(), Fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{}, nil, noon, func(spec.LogChunk) error {
+	err := Send(t.Context(), fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{}, nil, noon, func(spec.LogChunk) error {
 		if sent++; sent == 2 {
 			return gone
 		}
@@ -355,7 +355,7 @@ func TestSendEndsWithItsReader(t *testing.T) {
 		t.Errorf("got %v after %d chunks, %d files are open", err, sent, open)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = Send(ctx, Fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{}, nil, noon, func(spec.LogChunk) error {
+	err = Send(ctx, fixed{{Child: "web", Streams: both, Source: f}}, spec.LogRequest{}, nil, noon, func(spec.LogChunk) error {
 		cancel()
 		return nil
 	})
@@ -370,7 +370,7 @@ func TestACursorThatIsNoneIsRefused(t *testing.T) {
 	if err := CheckAfter(req); err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
-	chunks, err := collect(t, Fixed{}, req)
+	chunks, err := collect(t, fixed{}, req)
 	if len(chunks) != 0 || err == nil || err.Error() != want {
 		t.Errorf("got %v, %v", chunks, err)
 	}

@@ -42,11 +42,7 @@ type Segment struct{ Start, End uint64 }
 // Reader reads bytes one after the other. At the present end it returns io.EOF,
 // and may be read again later. Where bytes were removed before they were read it
 // returns a *LostError once, and goes on behind them.
-type Reader interface {
-	io.ReadCloser
-	// Pos is the position of the next byte.
-	Pos() uint64
-}
+type Reader interface{ io.ReadCloser }
 
 // LostError says that the bytes from From to before To can be read no more.
 type LostError struct{ From, To uint64 }
@@ -98,12 +94,3 @@ type Set interface {
 	// Source.Subscribe.
 	Subscribe(wake func()) (cancel func())
 }
-
-// Fixed is a Set that does not change.
-type Fixed []Named
-
-// Sources implements Set.
-func (f Fixed) Sources() []Named { return f }
-
-// Subscribe implements Set.
-func (Fixed) Subscribe(func()) (cancel func()) { return func() {} }

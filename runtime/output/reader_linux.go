@@ -52,9 +52,6 @@ func (f *File) Open(from uint64) (*Reader, error) {
 	return &Reader{f: f, pos: from, live: -1}, nil
 }
 
-// Pos is the position of what Read returns next.
-func (r *Reader) Pos() uint64 { return r.pos }
-
 // Close gives up what is open.
 func (r *Reader) Close() error {
 	r.closeLive()

@@ -39,8 +39,8 @@ func TestReaderGoesOnAcrossRotations(t *testing.T) {
 				}
 				got += text
 			}
-			if _, end := s.Bounds(); i%2 == 0 && reader.Pos() != end {
-				t.Errorf("the position is %d at the end %d", reader.Pos(), end)
+			if _, end := s.Bounds(); i%2 == 0 && reader.pos != end {
+				t.Errorf("the position is %d at the end %d", reader.pos, end)
 			}
 		}
 		text, _, err := drain(reader)
