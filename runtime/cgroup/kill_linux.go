@@ -3,9 +3,7 @@ package cgroup
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +18,6 @@ const (
 	freezeWithin = 200 * time.Millisecond
 	// dieWithin is how long Kill waits to see whether it has to start over.
 	dieWithin = 50 * time.Millisecond
-	// frozenLooks bounds of how many processes Frozen asks.
-	frozenLooks = 64
 )
 
 // Kill sends SIGKILL to every process in l and below it, so that none can get
@@ -172,47 +168,8 @@ func (f freezer) frozen() bool {
 		frozen, err := readKey(f.path, "cgroup.events", "frozen")
 		return err == nil && frozen == 1
 	}
-	return frozenV1(f.path, "FROZEN")
-}
-
-func frozenV1(path string, states ...string) bool {
-	text, err := readFile(path, "freezer.state")
-	return err == nil && slices.Contains(states, strings.TrimSpace(string(text)))
-}
-
-// Frozen tells that somebody froze processes of l, here or in another group of
-// the v1 freezer. On v1 a signal, SIGKILL included, then works only after the
-// thaw; on v2 every signal but SIGKILL waits for it.
-func (l *Leaf) Frozen() bool {
-	for _, d := range l.dirs {
-		f, ok := d.freezer()
-		if ok && (f.frozen() || !f.v2 && frozenV1(f.path, "FREEZING")) {
-			return true
-		}
-	}
-	pids, err := l.PIDs()
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(pids[:min(len(pids), frozenLooks)], l.tree.frozenElsewhere)
-}
-
-// frozenElsewhere tells whether the process is in a frozen group of the v1
-// freezer, wherever that is.
-func (t *Tree) frozenElsewhere(pid int) bool {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
-	if err != nil {
-		return false
-	}
-	paths := ownPaths(string(text))
-	for _, h := range t.machine.hierarchies {
-		if !h.has("freezer") {
-			continue
-		}
-		group := visible(h, paths[strings.Join(h.controllers, ",")])
-		return group != "" && frozenV1(group, "FROZEN", "FREEZING")
-	}
-	return false
+	state, err := readFile(f.path, f.file)
+	return err == nil && strings.TrimSpace(string(state)) == f.freezes
 }
 
 // wait looks until ok or the time is over, each look later than the one before.

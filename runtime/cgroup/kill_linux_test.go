@@ -225,9 +225,6 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 			l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
 			cmd := start(t, l, "/bin/sleep", "300")
 			lives(t, l, 1)
-			if l.Frozen() {
-				t.Fatal("frozen from the start")
-			}
 			group := l.dirs[0].path
 			if kind == V2 {
 				group = filepath.Join(m.hierarchies[freezer].own, "frost-"+testID(t))
@@ -243,6 +240,10 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			frost, ok := (dir{hierarchy{controllers: []string{"freezer"}}, group}).freezer()
+			if !ok {
+				t.Fatal("no freezer")
+			}
 			thaw := func() {
 				if err := writeFile(group, "freezer.state", "THAWED"); err != nil {
 					t.Error(err)
@@ -253,7 +254,7 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 			if err := writeFile(group, "freezer.state", "FROZEN"); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "frozen", l.Frozen)
+			eventually(t, "frozen", frost.frozen)
 
 			began := time.Now()
 			if err := l.Kill(); err != nil {
@@ -268,7 +269,7 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 			if l.AwaitEmpty(done) {
 				t.Fatal("a frozen process died")
 			}
-			if !l.Frozen() {
+			if !frost.frozen() {
 				t.Error("not frozen any more: Kill thawed it")
 			}
 			thaw()
@@ -285,10 +286,11 @@ func TestFrozenGroupOfCgroup2CanBeKilled(t *testing.T) {
 			l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
 			start(t, l, "/bin/sleep", "300")
 			lives(t, l, 1)
+			f, _ := l.dirs[0].freezer()
 			if err := writeFile(l.Path(), "cgroup.freeze", "1"); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "frozen", l.Frozen)
+			eventually(t, "frozen", f.frozen)
 			end(t, l)
 		})
 	}
@@ -312,7 +314,7 @@ func TestFreezeOfAKilledServerIsUndone(t *testing.T) {
 			if err := f.freeze(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "frozen", l.Frozen)
+			eventually(t, "frozen", f.frozen)
 			end(t, l)
 		})
 	}
