@@ -3,57 +3,25 @@ package history
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"kita/reconciler/smalldisk"
 	"kita/spec"
 )
 
-const fullDiskDir = "KITA_HISTORY_TEST_FULL_DISK"
+func TestFullDisk(t *testing.T) { smalldisk.Run(t, "512k", onFullDisk) }
 
-// TestFullDisk runs TestFullDiskInside in a mount namespace of its own, where it
-// may mount a small file system that nobody else sees.
-func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small file system")
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFullDiskInside$", "-test.v")
-	cmd.Env = append(os.Environ(), fullDiskDir+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) {
-		t.Skip("needs CAP_SYS_ADMIN, to mount a small file system")
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestFullDiskInside") {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-func TestFullDiskInside(t *testing.T) {
-	dir := os.Getenv(fullDiskDir)
-	if dir == "" {
-		t.Skip("run by TestFullDisk")
-	}
-	// Nothing that is mounted from here on reaches the outside.
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k,mode=700"); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Unmount(dir, 0) }()
+func onFullDisk(t *testing.T, dir string) {
 	small := open(t, dir)
 	small.Add(started("web", 1))
 	if got := readAll(t, small); len(got) > 0 || small.Err() == nil || !strings.Contains(small.Err().Error(), "has only 512 KiB") {
 		t.Errorf("on a small disk: %d events, %v", len(got), small.Err())
 	}
 	small.Close()
-	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=4m,mode=700"); err != nil {
-		t.Fatal(err)
-	}
+	smalldisk.Remount(t, dir, "4m", 0)
 	if err := os.Remove(filepath.Join(dir, fileName)); err != nil {
 		t.Fatal(err)
 	}
@@ -100,9 +68,7 @@ func TestFullDiskInside(t *testing.T) {
 		h.Add(e)
 		added++
 	}
-	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=16m,mode=700"); err != nil {
-		t.Fatal(err)
-	}
+	smalldisk.Remount(t, dir, "16m", 0)
 	got := readAll(t, h)
 	if last := got[len(got)-1]; last.Type != spec.EventLost || last.Lost != 1 || !strings.Contains(last.Message, "no space left") {
 		t.Errorf("the last is %+v", last)
@@ -111,9 +77,7 @@ func TestFullDiskInside(t *testing.T) {
 		t.Errorf("%v; the one before is %d of %d", h.Err(), got[len(got)-2].Seq, added)
 	}
 	h.Close()
-	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
+	smalldisk.Remount(t, dir, "16m", syscall.MS_RDONLY)
 	readOnly := open(t, dir)
 	defer readOnly.Close()
 	readOnly.Add(e)

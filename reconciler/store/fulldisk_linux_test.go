@@ -3,49 +3,19 @@ package store
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 
+	"kita/reconciler/smalldisk"
 	"kita/spec"
 )
 
-const fullDiskDir = "KITA_STORE_TEST_FULL_DISK"
+func TestFullDisk(t *testing.T) { smalldisk.Run(t, "128k", onFullDisk) }
 
-// TestFullDisk runs TestFullDiskInside in a mount namespace of its own, where
-// it may mount small file systems that nobody else sees.
-func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small file system")
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFullDiskInside$", "-test.v")
-	cmd.Env = append(os.Environ(), fullDiskDir+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) {
-		t.Skip("needs CAP_SYS_ADMIN, to mount a small file system")
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestFullDiskInside") {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-func TestFullDiskInside(t *testing.T) {
-	base := os.Getenv(fullDiskDir)
-	if base == "" {
-		t.Skip("run by TestFullDisk")
-	}
-	// Nothing that is mounted from here on reaches the outside.
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", base, "tmpfs", 0, "size=128k,mode=700"); err != nil {
-		t.Fatal(err)
-	}
-	defer syscall.Unmount(base, 0)
+func onFullDisk(t *testing.T, base string) {
 	d := newDirs(t)
 	d.state, d.run = filepath.Join(base, "state"), filepath.Join(base, "run")
 	big := map[string]spec.Desired{
@@ -61,7 +31,7 @@ func TestFullDiskInside(t *testing.T) {
 
 	whole := t // the store lives longer than a subtest
 	t.Run("old state is whole", func(t *testing.T) {
-		free := fill(t, base)
+		free := smalldisk.Fill(t, base)
 		defer free()
 		before, err := os.ReadFile(d.journal())
 		if err != nil {
@@ -93,7 +63,7 @@ func TestFullDiskInside(t *testing.T) {
 		mustClose(t, s)
 		// A crash during an append, too.
 		appendTo(t, d.journal(), []byte("torn"))
-		free := fill(t, base)
+		free := smalldisk.Fill(t, base)
 		defer free()
 		s = d.open(whole, "b")
 		wantDesired(t, s, map[string]spec.Desired{"web": running(1)})
@@ -112,7 +82,7 @@ func TestFullDiskInside(t *testing.T) {
 			t.Fatal(err)
 		}
 		appendTo(t, d.factsPath(tableName), []byte(strings.Repeat("torn", 200)))
-		free := fill(t, base)
+		free := smalldisk.Fill(t, base)
 		defer free()
 		s = d.open(whole, "b")
 		if facts, errs := s.Facts(); string(facts["web"].Data) != `"saved"` || len(errs) != 1 {
@@ -129,7 +99,7 @@ func TestFullDiskInside(t *testing.T) {
 	})
 	t.Run("a worn table is used where there is no room for another", func(t *testing.T) {
 		s.table.worn = true
-		free := fill(t, base)
+		free := smalldisk.Fill(t, base)
 		defer free()
 		for _, data := range []string{`"again"`, `"saved"`} {
 			if err := s.SaveFacts("web", Facts{Data: []byte(data)}); err != nil {
@@ -152,7 +122,7 @@ func TestFullDiskInside(t *testing.T) {
 		wantDesired(t, d.open(t, "b"), big)
 	})
 	t.Run("read-only", func(t *testing.T) {
-		remount(t, base, syscall.MS_RDONLY)
+		smalldisk.Remount(t, base, "128k", syscall.MS_RDONLY)
 		s := d.open(t, "b")
 		wantDesired(t, s, big)
 		if s.Err() == nil {
@@ -164,7 +134,7 @@ func TestFullDiskInside(t *testing.T) {
 		if err := s.SaveFacts("web", Facts{Data: []byte(`"newer"`)}); !errors.Is(err, syscall.EROFS) {
 			t.Fatalf("facts: %v", err)
 		}
-		remount(t, base, 0)
+		smalldisk.Remount(t, base, "128k", 0)
 		mustSet(t, s, map[string]spec.Desired{"web": running(4)})
 		if err := s.SaveFacts("web", Facts{Data: []byte(`"newer"`)}); err != nil {
 			t.Fatal(err)
@@ -175,34 +145,4 @@ func TestFullDiskInside(t *testing.T) {
 		mustClose(t, s)
 		wantDesired(t, d.open(t, "b"), map[string]spec.Desired{"web": running(4), "db": big["db"]})
 	})
-}
-
-func remount(t *testing.T, dir string, flags uintptr) {
-	t.Helper()
-	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|flags, "size=128k,mode=700"); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// fill takes every free block below dir and returns what gives them back.
-func fill(t *testing.T, dir string) (free func()) {
-	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := make([]byte, 4096)
-	for range 1000 {
-		if _, err = f.Write(block); err != nil {
-			break
-		}
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("the disk is not full: %v", err)
-	}
-	return func() {
-		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
-			t.Error(err)
-		}
-	}
 }
