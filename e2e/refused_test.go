@@ -129,6 +129,9 @@ access:
 	})
 	t.Run("revoked key", func(t *testing.T) {
 		in.run(t, 0, "kita", "start", "stubborn", "on", in.addr, "with", "ops.pem")
+		if err := in.awaitFile("children/ready"); err != nil {
+			t.Fatal(err)
+		}
 		stop := in.command("kita", "stop", "stubborn", "on", in.addr, "with", "ops.pem")
 		var said bytes.Buffer
 		stop.Stderr = &said
@@ -147,6 +150,10 @@ access:
 		} else if said.Len() == 0 {
 			t.Errorf("it ends with %v and says nothing", err)
 		}
+		if err := os.WriteFile(in.path("children/go"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		in.mustAwait(t, "stubborn", func(v spec.View) bool { return v.Status.Phase == spec.PhaseStopped })
 		in.awaitAudit(t, audit.Event{Via: "ssh", Key: "ops"}, "ops")
 		in.refused(t, `refuses the key ops`, "kita", "check", "on", in.addr, "with", "ops.pem")
 		in.awaitAudit(t, audit.Event{Via: "ssh", Verb: "connect"}, in.fingerprint(t, "ops.pem"))
@@ -183,7 +190,7 @@ func newSecureServer(t *testing.T, config string) *instance {
 		"pub_keys_path: [" + dir + "/pub]\nlegacy_keys_path: [" + dir + "/legacy]\n" + config
 	return newServerIn(t, dir, nil, config, map[string]string{
 		"web": "command: sleep 1000\n", "idle": "command: sleep 1000\n",
-		"stubborn": "command: [sh, -c, \"trap '' TERM; while :; do sleep 1; done\"]\nstop: {grace: 2s}\n",
+		"stubborn": "command: [sh, -c, \"trap '' TERM; : > ready; until [ -e go ]; do sleep 0.05; done\"]\nstop: {grace: 50s}\n",
 	})
 }
 
