@@ -106,12 +106,6 @@ func readCommand(v value, d *draft) {
 
 func readArgs(v value, d *draft) { d.args = v.texts(value.text) }
 
-func readText(v value, into *string) {
-	if s, ok := v.filledText(); ok {
-		*into = s
-	}
-}
-
 // readAccount reads a user or a group. Whether it exists is seen at the start.
 func readAccount(v value, into *string) {
 	s, ok := v.filledText()

@@ -16,11 +16,7 @@ func metricsRules() []rule[Metrics] {
 	return []rule[Metrics]{
 		{Key{Name: "port", Forms: []Form{Scalar}, Kind: KindInteger, Example: "port: 9100", Required: true, Min: 1, Max: 65535,
 			Doc: "the TCP port"},
-			func(v value, m *Metrics) {
-				if n, ok := v.integer(); ok {
-					m.Port = n
-				}
-			}},
+			func(v value, m *Metrics) { readInteger(v, &m.Port) }},
 		{Key{Name: "path", Forms: []Form{Scalar}, Kind: KindURLPath, Example: "path: /metrics", Default: "`" + defaultMetricsPath + "`",
 			Doc: "the path on it, which begins with `/`"}, readMetricsPath},
 	}

@@ -150,3 +150,29 @@ func hint(name string, known []string) string {
 	}
 	return "write one of " + strings.Join(known, ", ")
 }
+
+func readText(v value, into *string) {
+	if s, ok := v.filledText(); ok {
+		*into = s
+	}
+}
+
+// readChoice reads one of the rule's values.
+func readChoice[T ~string](v value, into *T) {
+	if c, ok := v.choice(); ok {
+		*into = T(c)
+	}
+}
+
+// readSwitch reads one of two values, of which on means true.
+func readSwitch(v value, on string, into *bool) {
+	if c, ok := v.choice(); ok {
+		*into = c == on
+	}
+}
+
+func readInteger(v value, into *int) {
+	if n, ok := v.integer(); ok {
+		*into = n
+	}
+}

@@ -75,18 +75,10 @@ func destinationRules() []rule[destination] {
 	return []rule[destination]{
 		{Key{Name: "mode", Forms: []Form{Scalar}, Kind: KindChoice, Example: "mode: append", Values: []string{string(Create), string(Append)},
 			Default: "`create`; `append` with `auto`", Doc: "`create` truncates the file at every start, `append` keeps what is there"},
-			func(v value, d *destination) {
-				if m, ok := v.choice(); ok {
-					d.mode = OpenMode(m)
-				}
-			}},
+			func(v value, d *destination) { readChoice(v, &d.mode) }},
 		{Key{Name: "format", Forms: []Form{Scalar}, Kind: KindChoice, Example: "format: json", Values: []string{string(Text), string(JSON)},
 			Default: "no pump", Doc: "a [pump](output.md#timestamps-prefixes-json-the-pump) writes the file, not the child itself: lines of text or of JSON"},
-			func(v value, d *destination) {
-				if f, ok := v.choice(); ok {
-					d.format = Format(f)
-				}
-			}},
+			func(v value, d *destination) { readChoice(v, &d.format) }},
 		{Key{Name: "timestamps", Forms: []Form{Scalar}, Kind: KindBoolean, Example: "timestamps: true", Values: booleans,
 			Default: "`true` with `json`, else `false`", Doc: "the time before each line, or as a member", More: "Without `format`, `true` means `format: text`"},
 			func(v value, d *destination) { readFlag(v, &d.timestamps) }},
@@ -95,11 +87,7 @@ func destinationRules() []rule[destination] {
 			func(v value, d *destination) { readFlag(v, &d.prefix) }},
 		{Key{Name: "on_full", Forms: []Form{Scalar}, Kind: KindChoice, Example: "on_full: block", Values: []string{string(Drop), string(Block)},
 			Default: "`drop`", Doc: "what a pump does with a file that can take no more", More: "`drop` leaves lines out and counts them, `block` has the child wait"},
-			func(v value, d *destination) {
-				if o, ok := v.choice(); ok {
-					d.onFull = OnFull(o)
-				}
-			}},
+			func(v value, d *destination) { readChoice(v, &d.onFull) }},
 		{streamRotateKey(), func(v value, d *destination) { readRotate(v, &d.rotation) }},
 	}
 }

@@ -74,11 +74,7 @@ var rotateRules = sync.OnceValue(func() []rule[rotation] {
 			func(v value, r *rotation) { readPeriod(v, &r.maxAge) }},
 		{Key{Name: "compress", Forms: []Form{Scalar}, Kind: KindChoice, Example: "compress: zstd", Default: "`zstd`",
 			Values: []string{string(Zstd), string(Gzip), string(NoCompression)}, Doc: "how archives are packed"},
-			func(v value, r *rotation) {
-				if c, ok := v.choice(); ok {
-					r.compress = Compression(c)
-				}
-			}},
+			func(v value, r *rotation) { readChoice(v, &r.compress) }},
 	}
 })
 

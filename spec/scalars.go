@@ -130,11 +130,7 @@ func readRestart(v value, d *draft) {
 	readPolicy(v, &d.Restart)
 }
 
-func readPolicy(v value, r *Restart) {
-	if p, ok := v.choice(); ok {
-		r.Policy = Policy(p)
-	}
-}
+func readPolicy(v value, r *Restart) { readChoice(v, &r.Policy) }
 
 func backoffRules() []rule[Backoff] {
 	return []rule[Backoff]{
@@ -170,11 +166,7 @@ func startLimitRules() []rule[StartLimit] {
 	return []rule[StartLimit]{
 		{Key{Name: "starts", Forms: []Form{Scalar}, Kind: KindInteger, Example: "starts: 5", Min: 0, Max: 1000, Default: "`0`",
 			Doc: "how many starts; 0 for no limit"},
-			func(v value, l *StartLimit) {
-				if n, ok := v.integer(); ok {
-					l.Starts = n
-				}
-			}},
+			func(v value, l *StartLimit) { readInteger(v, &l.Starts) }},
 		{Key{Name: "within", Forms: []Form{Scalar}, Kind: KindDuration, Least: "1ns", Example: "within: 1m",
 			Doc: "in how much time, a sliding window", More: "Has to be there where `starts` is not 0"},
 			func(v value, l *StartLimit) { readDuration(v, 1, &l.Within) }},

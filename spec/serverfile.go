@@ -32,21 +32,13 @@ func serverRules() []rule[serverDraft] {
 		{Key{Name: "mode", Forms: []Form{Scalar}, Kind: KindChoice, Example: "mode: full", Values: []string{string(Quiet), string(Half), string(Full)}, Default: "`quiet`",
 			Doc:  "which children start with the server: `quiet` none, `half` those of `startup`, `full` all",
 			More: "In full mode the server does not start where a file is illegal and the mode is to decide. A child whose hooks cannot be followed is passed over in both, as is one with an illegal file in half mode: `check`, `why` and `info` say so. See [decision 1](decisions/0001-startup-modes.md)"},
-			func(v value, s *serverDraft) {
-				if m, ok := v.choice(); ok {
-					s.Mode = Mode(m)
-				}
-			}},
+			func(v value, s *serverDraft) { readChoice(v, &s.Mode) }},
 		{Key{Name: "startup", Forms: []Form{List}, Element: scalars(KindName), Example: "startup: [db, web]", Default: "none",
 			Doc: "what half mode starts, in this order", More: "A name without a file is skipped with a warning"},
 			func(v value, s *serverDraft) { s.Startup = v.texts(value.filledText) }},
 		{Key{Name: "encrypt", Forms: []Form{Scalar}, Kind: KindChoice, Example: "encrypt: on", Values: []string{"on", "off"}, Default: "`off`",
 			Doc: "with `on` nothing but SSH is served over TCP, to the keys of `pub_keys_path`", More: "The unix socket is not concerned"},
-			func(v value, s *serverDraft) {
-				if c, ok := v.choice(); ok {
-					s.Encrypt = c == "on"
-				}
-			}},
+			func(v value, s *serverDraft) { readSwitch(v, "on", &s.Encrypt) }},
 		{Key{Name: "pub_keys_path", Forms: []Form{List}, Element: scalars(KindDirectory), Example: "pub_keys_path: [/srv/keys]", Default: "none",
 			Doc:  "directories of public keys: `NAME.pem`, or `NAME.pub` in OpenSSH's format",
 			More: "They are looked up at each connection. A relative one is relative to the server's working directory"},
@@ -64,17 +56,9 @@ func serverRules() []rule[serverDraft] {
 			Doc: "the IP address to serve"}, readListenerAddr},
 		{Key{Name: "ipv6", Forms: []Form{Scalar}, Kind: KindBoolean, Example: "ipv6: true", Values: booleans, Default: "`false`",
 			Doc: "without `listener_addr`, serve `::` instead of `0.0.0.0`"},
-			func(v value, s *serverDraft) {
-				if c, ok := v.choice(); ok {
-					s.ipv6 = c == "true"
-				}
-			}},
+			func(v value, s *serverDraft) { readSwitch(v, "true", &s.ipv6) }},
 		{Key{Name: "port", Forms: []Form{Scalar}, Kind: KindInteger, Example: "port: 33889", Min: 1, Max: 65535, Default: "`33889`", Doc: "the TCP port"},
-			func(v value, s *serverDraft) {
-				if n, ok := v.integer(); ok {
-					s.port = n
-				}
-			}},
+			func(v value, s *serverDraft) { readInteger(v, &s.port) }},
 		{Key{Name: "metrics_addr", Forms: []Form{Scalar}, Kind: KindHostPort, Example: "metrics_addr: 127.0.0.1:9100", Default: "none",
 			Doc: "an address that serves only `/metrics` and [`/v1/sd`](monitoring.md#discovery)", More: "The main port serves it too"}, readMetricsAddr},
 		{Key{Name: "state_dir", Forms: []Form{Scalar}, Kind: KindDirectory, Example: "state_dir: /var/lib/kita",
@@ -99,11 +83,7 @@ func serverRules() []rule[serverDraft] {
 			Default: "`leave`; `stop` where kita is PID 1",
 			Doc:     "what TERM and INT do with the children: `leave` them running, or `stop` them within their grace",
 			More:    "See [crashes and upgrades](crash-and-upgrade.md)"},
-			func(v value, s *serverDraft) {
-				if c, ok := v.choice(); ok {
-					s.OnExit = OnExit(c)
-				}
-			}},
+			func(v value, s *serverDraft) { readChoice(v, &s.OnExit) }},
 		{Key{Name: "exit_with", Forms: []Form{Scalar}, Kind: KindChild, Example: "exit_with: web", Default: "none",
 			Doc:  "when this child has ended for good, the others are stopped and the server ends with its status",
 			More: "That is its exit code, 128 and the signal's number, 127 where it could not be launched, 1 where the status is not known. Not when a command stopped it"}, readExitWith},
