@@ -96,7 +96,7 @@ func readCommand(v value, d *draft) {
 	if !ok {
 		return
 	}
-	words, err := SplitCommand(line)
+	words, err := splitCommand(line)
 	if err != nil {
 		v.failf("%v", err)
 		return

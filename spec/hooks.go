@@ -44,7 +44,7 @@ func CheckHooks(name string, lookup func(string) (*Child, bool)) error {
 	if c, ok := lookup(name); ok && c.Prehook == nil && c.Posthook == nil {
 		return nil // most are
 	}
-	if _, err := PrehookChain(name, lookup); err != nil {
+	if _, err := prehookChain(name, lookup); err != nil {
 		return err
 	}
 	c, ok := lookup(name)
@@ -70,9 +70,9 @@ func CheckHooks(name string, lookup func(string) (*Child, bool)) error {
 	return nil
 }
 
-// PrehookChain returns the prehooks to run before name is started, the deepest
+// prehookChain returns the prehooks to run before name is started, the deepest
 // first. The error names a circle or a missing target.
-func PrehookChain(name string, lookup func(string) (*Child, bool)) ([]Hook, error) {
+func prehookChain(name string, lookup func(string) (*Child, bool)) ([]Hook, error) {
 	c, ok := lookup(name)
 	if !ok {
 		return nil, fmt.Errorf("%s has no file in the load paths", name)

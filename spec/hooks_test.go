@@ -90,7 +90,7 @@ func TestCheckHooks(t *testing.T) {
 
 func TestPrehookChainIsDeepestFirst(t *testing.T) {
 	lookup := hooked(t, "a: pre start b\nb: pre trystart c\nc: pre stop d\nd:")
-	chain, err := PrehookChain("a", lookup)
+	chain, err := prehookChain("a", lookup)
 	if err != nil {
 		t.Fatal(err)
 	}

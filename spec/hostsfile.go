@@ -41,7 +41,7 @@ func (v value) setting(text string) Setting { return Setting{text, v.line, v.key
 func hostsRules() []rule[Hosts] {
 	return []rule[Hosts]{
 		{Key{Name: "hosts", Forms: []Form{Mapping}, Example: "hosts: {web1: 10.0.0.1}", Default: "none",
-			Value: &Key{Forms: []Form{Scalar, Mapping}, Kind: KindHost, Keys: HostKeys()},
+			Value: &Key{Forms: []Form{Scalar, Mapping}, Kind: KindHost, Keys: keysOf(hostRules())},
 			Doc:   "names of hosts and their addresses, or mappings of the keys below", More: "A name with `*`, `?` or `[` holds the settings of every host that fits"}, readHosts},
 		{Key{Name: "groups", Forms: []Form{Mapping}, Example: "groups: {web: [web1, 'web-*']}", Default: "none",
 			Value: &Key{Forms: []Form{List}, Element: scalars(KindHost)},
@@ -76,11 +76,8 @@ func hostRules() []rule[HostEntry] {
 	}
 }
 
-// HostsKeys describes the keys of hosts.yml, HostKeys those of a host in it.
+// HostsKeys describes the keys of hosts.yml.
 func HostsKeys() []Key { return keysOf(hostsRules()) }
-
-// HostKeys describes the keys of a host in hosts.yml.
-func HostKeys() []Key { return keysOf(hostRules()) }
 
 // LoadHosts reads hosts.yml. The error is FileErrors where the file was read
 // but is wrong; it is fs.ErrNotExist where there is none.
@@ -111,7 +108,7 @@ func ParseHosts(path string, data []byte) (*Hosts, error) {
 
 func readHosts(v value, h *Hosts) {
 	for _, f := range v.fields() {
-		f.rule = &Key{Name: f.name, Forms: []Form{Scalar, Mapping}, Example: join("", f.name) + ": 10.0.0.1", Keys: HostKeys()}
+		f.rule = &Key{Name: f.name, Forms: []Form{Scalar, Mapping}, Example: join("", f.name) + ": 10.0.0.1", Keys: keysOf(hostRules())}
 		entry := HostEntry{Name: f.setting(f.name)}
 		switch {
 		case v.doc.closed:

@@ -106,9 +106,6 @@ func ServerKeys() []Key { return keysOf(serverRules()) }
 // ChildKeys describes the keys of a child's file.
 func ChildKeys() []Key { return keysOf(childRules()) }
 
-// DefaultsKeys describes the keys of `defaults` in server.yml.
-func DefaultsKeys() []Key { return keysOf(defaultsRules()) }
-
 func keysOf[T any](rules []rule[T]) []Key {
 	keys := make([]Key, len(rules))
 	for i := range rules {

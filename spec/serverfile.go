@@ -87,7 +87,7 @@ func serverRules() []rule[serverDraft] {
 		{Key{Name: "exit_with", Forms: []Form{Scalar}, Kind: KindChild, Example: "exit_with: web", Default: "none",
 			Doc:  "when this child has ended for good, the others are stopped and the server ends with its status",
 			More: "That is its exit code, 128 and the signal's number, 127 where it could not be launched, 1 where the status is not known. Not when a command stopped it"}, readExitWith},
-		{Key{Name: "defaults", Forms: []Form{Mapping}, Example: "defaults: {stop: {grace: 30s}}", Keys: DefaultsKeys(), Default: "none",
+		{Key{Name: "defaults", Forms: []Form{Mapping}, Example: "defaults: {stop: {grace: 30s}}", Keys: keysOf(defaultsRules()), Default: "none",
 			Doc:  "keys of a child's file, for each child whose file does not have them",
 			More: "Any but `command`, `args` and `metrics`; `env`, `limits`, `stop`, `restart` and `rotate` merge by name"},
 			func(v value, s *serverDraft) { s.Defaults = readDefaults(v) }},

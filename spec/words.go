@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// SplitCommand splits a command line into words as a POSIX shell does (Shell
+// splitCommand splits a command line into words as a POSIX shell does (Shell
 // Command Language, 2.2 Quoting), without expanding anything: $HOME, * and ~
 // stay as they are. What only a shell can do is an error that says how to ask
 // for one.
 //
 // The libraries for this let \n mean a line break and drop the backslash of
 // "\d"; a shell does neither.
-func SplitCommand(line string) ([]string, error) {
+func splitCommand(line string) ([]string, error) {
 	var s splitter
 	words, err := s.split(line)
 	switch {
@@ -26,7 +26,7 @@ func SplitCommand(line string) ([]string, error) {
 }
 
 // SplitWords splits a command line that names no program, in the way of
-// SplitCommand: it may be empty, and begin with NAME=VALUE.
+// splitCommand: it may be empty, and begin with NAME=VALUE.
 func SplitWords(line string) ([]string, error) {
 	s := splitter{noProgram: true}
 	return s.split(line)
@@ -184,7 +184,7 @@ func isAssignment(word string) bool {
 	return true
 }
 
-// displayWords writes words so that a shell, and SplitCommand, would read them
+// displayWords writes words so that a shell, and splitCommand, would read them
 // back.
 func displayWords(words []string) string {
 	shown := make([]string, len(words))

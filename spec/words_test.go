@@ -48,7 +48,7 @@ func TestSplitCommand(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := SplitCommand(tt.line)
+			got, err := splitCommand(tt.line)
 			switch {
 			case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
 				t.Errorf("got %q, %v, want error %s", got, err, tt.err)
@@ -85,7 +85,7 @@ func TestSplitWords(t *testing.T) {
 	}
 }
 
-// What a real shell makes of a line is what SplitCommand makes of it, as far as
+// What a real shell makes of a line is what splitCommand makes of it, as far as
 // nothing in it is to be expanded.
 func TestSplitCommandAgreesWithTheShell(t *testing.T) {
 	sh, err := exec.LookPath("sh")
@@ -102,7 +102,7 @@ func TestSplitCommandAgreesWithTheShell(t *testing.T) {
 			b.WriteString(parts[rnd.IntN(len(parts))])
 		}
 		line := "x" + b.String()
-		if _, err := SplitCommand(line); err != nil {
+		if _, err := splitCommand(line); err != nil {
 			continue // unclosed, or an assignment: not one command for a shell
 		}
 		lines = append(lines, line)
@@ -119,7 +119,7 @@ func TestSplitCommandAgreesWithTheShell(t *testing.T) {
 		t.Fatalf("%d answers to %d lines", len(answers)-1, len(lines))
 	}
 	for i, line := range lines {
-		words, _ := SplitCommand(line)
+		words, _ := splitCommand(line)
 		if got := "<" + strings.Join(words, "><") + ">"; got != answers[i] {
 			t.Errorf("%q: got %s, the shell says %s", line, got, answers[i])
 		}
@@ -130,7 +130,7 @@ func TestDisplayedWordsReadBack(t *testing.T) {
 	for _, words := range [][]string{
 		{"./server", "--port", "80"}, {"sh", "-c", "echo 'a' | b\nc"}, {"x", "", `\`, "$HOME", "a b", "#"}, {"A=b", "A=b"},
 	} {
-		got, err := SplitCommand(displayWords(words))
+		got, err := splitCommand(displayWords(words))
 		if err != nil || !slices.Equal(got, words) {
 			t.Errorf("%q: shown as %s, read back as %q, %v", words, displayWords(words), got, err)
 		}
@@ -142,7 +142,7 @@ func FuzzCommandSplit(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		words, err := SplitCommand(line)
+		words, err := splitCommand(line)
 		if err != nil {
 			if words != nil || err.Error() == "" || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("%q with error %q", words, err)
@@ -152,7 +152,7 @@ func FuzzCommandSplit(f *testing.F) {
 		if len(words) == 0 || words[0] == "" {
 			t.Fatalf("no program in %q", words)
 		}
-		again, err := SplitCommand(displayWords(words))
+		again, err := splitCommand(displayWords(words))
 		if err != nil || !slices.Equal(again, words) {
 			t.Fatalf("%q read back as %q, %v", words, again, err)
 		}
