@@ -54,6 +54,8 @@ type History struct {
 	wake, hurry chan struct{}
 	quit, done  chan struct{}
 	once        sync.Once
+	// places are for those who read the file.
+	places places
 
 	mu      sync.Mutex // never held over I/O
 	pending pending    // guarded by mu
@@ -83,7 +85,7 @@ func Open(o Options) *History {
 	h := &History{
 		logger: o.Logger, path: filepath.Join(o.Dir, fileName),
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
-		quit: make(chan struct{}), done: make(chan struct{}),
+		quit: make(chan struct{}), done: make(chan struct{}), places: newPlaces(maxReaders),
 	}
 	h.out.path = h.path
 	h.err = h.out.open()

@@ -58,8 +58,9 @@ func (h *History) Send(ctx context.Context, r spec.EventRequest, readable func(c
 			if err := v.caughtUp(); err != nil {
 				return err
 			}
-			// What follows is of few of the children, and may take long to come.
-			v.wanted.known = map[string]bool{}
+			// What follows is of few of the children, and may take long to come. It
+			// is news whatever its time: the clock may have been set back.
+			v.wanted.known, v.wanted.since = map[string]bool{}, time.Time{}
 		}
 		if !r.Follow {
 			return nil
@@ -164,7 +165,8 @@ func (w *wanted) has(e head) bool {
 	return may
 }
 
-// reader reads the file from its beginning, and on from where it came to.
+// reader reads the file from its beginning, and on from where it came to. It needs a
+// place for that.
 type reader struct {
 	h      *History
 	wanted *wanted
@@ -185,10 +187,11 @@ type reader struct {
 	// skip is how many of those wanted are passed over.
 	skip  int
 	batch []spec.Event
-	lines lines
+	lines *lines // of its place; nil while it has none
 }
 
 func (v *reader) close() {
+	v.leave()
 	if v.file != nil {
 		_ = v.file.Close()
 		v.file = nil
@@ -197,7 +200,11 @@ func (v *reader) close() {
 
 // readOn reads to the end of the file, and of the one that has taken its place.
 func (v *reader) readOn(ctx context.Context) error {
+	defer v.leave()
 	for {
+		if err := v.enter(ctx); err != nil {
+			return err
+		}
 		now := v.h.currentEpoch()
 		if v.file == nil {
 			if err := v.open(now); err != nil || v.file == nil {
@@ -221,6 +228,9 @@ func (v *reader) readOn(ctx context.Context) error {
 
 // skipBut passes over the events that are wanted, but for the latest so many.
 func (v *reader) skipBut(ctx context.Context, most int) error {
+	if err := v.enter(ctx); err != nil {
+		return err
+	}
 	if err := v.open(v.h.currentEpoch()); err != nil || v.file == nil {
 		return err
 	}
@@ -259,9 +269,9 @@ func openToRead(path string) (*os.File, error) {
 }
 
 // toEnd reads the whole lines there are, but for those whose numbers were damaged:
-// these would hide what comes behind them.
+// these would hide what comes behind them. It gives its place up while it sends.
 func (v *reader) toEnd(ctx context.Context) error {
-	v.lines.begin(io.NewSectionReader(v.file, v.at, math.MaxInt64-v.at), v.at)
+	v.begin()
 	bound := v.h.bound()
 	for ctx.Err() == nil {
 		line, err := v.lines.next()
@@ -269,7 +279,7 @@ func (v *reader) toEnd(ctx context.Context) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			if v.order.end() {
-				return v.take()
+				v.take()
 			}
 			return nil
 		case err != nil:
@@ -284,47 +294,58 @@ func (v *reader) toEnd(ctx context.Context) error {
 		}
 		release, hold := v.order.take(h.Seq)
 		if release {
-			if err := v.take(); err != nil {
-				return err
-			}
+			v.take()
 		}
 		if hold {
 			v.heldHead, v.heldLine = h, append(v.heldLine[:0], line...)
+		}
+		if len(v.batch) >= maxBatch {
+			if err := v.flush(); err != nil {
+				return err
+			}
+			if err := v.enter(ctx); err != nil {
+				return err
+			}
+			v.begin()
 		}
 	}
 	return ctx.Err()
 }
 
-// take sends the event of the line that was held, if it is wanted.
-func (v *reader) take() error {
+// begin reads on where the reader has come to.
+func (v *reader) begin() {
+	v.lines.begin(io.NewSectionReader(v.file, v.at, math.MaxInt64-v.at), v.at)
+}
+
+// take puts the event of the line that was held to those that are sent next, if it
+// is wanted.
+func (v *reader) take() {
 	h, line := v.heldHead, v.heldLine
 	if v.each != nil {
 		v.each(h)
-		return nil
+		return
 	}
 	if h.Seq <= v.last {
-		return nil
+		return
 	}
 	v.last = h.Seq
 	if !v.wanted.has(h) {
-		return nil
+		return
 	}
 	if v.skip > 0 {
 		v.skip--
-		return nil
+		return
 	}
 	e, ok := decode(line)
-	if !ok || e.Seq != h.Seq || e.Child != h.Child || e.Type != h.Type {
-		return nil
+	if ok && e.Seq == h.Seq && e.Child == h.Child && e.Type == h.Type {
+		v.batch = append(v.batch, e)
 	}
-	v.batch = append(v.batch, e)
-	if len(v.batch) < maxBatch {
-		return nil
-	}
-	return v.flush()
 }
 
+// flush sends what was taken. The reader has no place then: a client may take its
+// time.
 func (v *reader) flush() error {
+	v.leave()
 	if len(v.batch) == 0 {
 		return nil
 	}
