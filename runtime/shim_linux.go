@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -177,8 +178,6 @@ func (h *Host) runShim(o *order, c *spec.Child) (pid int, err error) {
 	}
 	defer reportR.Close()
 	pid, err = h.forkers.start("/proc/self/exe", []string{shimName}, &syscall.ProcAttr{
-		// The tokens are there from the first instant; everything else would
-		// only tempt the Go runtime of the shim.
 		Env:   shimEnv(o.env),
 		Files: append(o.files(), uintptr(planR), uintptr(reportW)),
 		Sys:   o.intoCgroup(&syscall.SysProcAttr{Setpgid: true}),
@@ -194,15 +193,21 @@ func (h *Host) runShim(o *order, c *spec.Child) (pid int, err error) {
 	return pid, nil
 }
 
-// shimEnv are the tokens of an environment.
+// quietRuntime keeps the Go runtime of the shim from doing anything by itself
+// that takes memory or a thread: the memory may be limited, and the kernel
+// refuses a thread while another executes a program.
+var quietRuntime = []string{"GOGC=off", "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"}
+
+// shimEnv is what the shim has of an environment, which the command gets whole:
+// its tokens, so that they are there from the first instant.
 func shimEnv(env []string) []string {
-	var tokens []string
+	all := slices.Clone(quietRuntime)
 	for _, entry := range env {
 		if name, _, _ := strings.Cut(entry, "="); name == envChild || name == envIncarnation || name == envServer {
-			tokens = append(tokens, entry)
+			all = append(all, entry)
 		}
 	}
-	return tokens
+	return all
 }
 
 // shimPipe makes a pipe of which the shim gets one end, a blocking descriptor,

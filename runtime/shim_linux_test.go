@@ -157,6 +157,31 @@ func TestTinyMemoryLimitDoesNotBreakTheShim(t *testing.T) {
 	}
 }
 
+// What keeps the Go runtime of the shim quiet is not for the command, which may
+// be a Go program; the same names in its own environment are.
+func TestTheShimsRuntimeIsNoMatterOfTheCommand(t *testing.T) {
+	t.Setenv("GODEBUG", "inherited=1")
+	h, f := newHost(t)
+	c := shell(t, "env")
+	c.Nice = new(1)
+	c.Env = []spec.EnvVar{{Name: "GOGC", Value: "77"}, {Name: "GOMAXPROCS", Value: "3"}}
+	lines := strings.Split(outputOf(t, h, f, c), "\n")
+	for _, want := range []string{"GOGC=77", "GOMAXPROCS=3", "GODEBUG=inherited=1"} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no %s in %q", want, lines)
+		}
+	}
+	for _, entry := range quietRuntime {
+		if slices.Contains(lines, entry) {
+			t.Errorf("the command has %s", entry)
+		}
+	}
+	want := append(slices.Clone(quietRuntime), envChild+"=web", envServer+"=/run")
+	if got := shimEnv([]string{"GOGC=77", envChild + "=web", "X=1", envServer + "=/run"}); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestSmallProcessLimitDoesNotBreakTheShim(t *testing.T) {
 	asRoot(t)
 	h, f := newHost(t)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	goruntime "runtime"
-	"runtime/debug"
 	"syscall"
 	"unsafe"
 
@@ -29,8 +28,6 @@ func Main() {
 	// Nice and the user ids belong to a thread, and the thread that calls
 	// execve is the one that stays.
 	goruntime.LockOSThread()
-	// A small limit on memory is in force between setrlimit and execve.
-	debug.SetGCPercent(-1)
 	unix.CloseOnExec(shimPlanFD)
 	unix.CloseOnExec(shimReportFD)
 	var plan shimPlan
@@ -47,8 +44,8 @@ func Main() {
 	binary.NativeEndian.PutUint32(report[0:], uint32(r.Step))
 	binary.NativeEndian.PutUint32(report[4:], r.Index)
 	binary.NativeEndian.PutUint32(report[8:], r.Errno)
-	unix.Write(shimReportFD, report)
-	os.Exit(127)
+	syscall.RawSyscall(unix.SYS_WRITE, shimReportFD, uintptr(unsafe.Pointer(&report[0])), uintptr(len(report)))
+	syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
 }
 
 func readPlan(plan *shimPlan) error {
@@ -94,8 +91,13 @@ func (p *shimPlan) execute() shimReport {
 // shimFinale is what the shim does from the first limit on. A limit on memory
 // may be smaller than what the Go runtime has already, and the runtime ends the
 // process when it gets no more: so everything is made before, and execute
-// allocates nothing. (Its stack has grown as far as it goes when the plan was
-// decoded.)
+// allocates nothing. As long as that thread stays in execute nobody else does
+// either: there is no other place to run Go code in than its own (GOMAXPROCS=1),
+// and it never lets go of it. System calls are raw, no function on the way looks
+// whether another wants to run or the stack has to grow (nosplit), no signal
+// makes it (asyncpreemptoff), and nothing is collected (GOGC=off). So no thread
+// begins during execve either, as syscall.Exec sees to by a lock of the runtime
+// (golang/go #19546).
 type shimFinale struct {
 	resources []int
 	limits    []unix.Rlimit
@@ -121,6 +123,8 @@ func (p *shimPlan) finale() (*shimFinale, error) {
 	return f, errors.Join(errs[:]...)
 }
 
+//go:nosplit
+//go:norace
 func (f *shimFinale) execute() shimReport {
 	for i, resource := range f.resources {
 		if _, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(resource), uintptr(unsafe.Pointer(&f.limits[i])), 0, 0, 0); errno != 0 {
@@ -160,6 +164,9 @@ func toStrings(texts [][]byte) []string {
 // setCredential changes the ids of this thread only, the one that goes on after
 // execve: if the shim's other threads counted against RLIMIT_NPROC of the new
 // user, a small limit would refuse the exec.
+//
+//go:nosplit
+//go:norace
 func setCredential(c *syscall.Credential) (shimStep, syscall.Errno) {
 	if !c.NoSetGroups {
 		var first unsafe.Pointer
