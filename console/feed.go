@@ -41,16 +41,18 @@ const mostNews = 4096
 
 // Feed follows the children of some hosts.
 type Feed struct {
-	hosts []Host
-	news  chan News
+	hosts    []Host
+	patience time.Duration
+	news     chan News
 
 	mu      sync.Mutex
 	clients []*control.Client // owned by mu; nil of one that does not answer
 }
 
-// NewFeed makes a feed, which Follow runs.
-func NewFeed(hosts []Host) *Feed {
-	return &Feed{hosts: hosts, news: make(chan News, 64), clients: make([]*control.Client, len(hosts))}
+// NewFeed makes a feed, which Follow runs. patience is how long a host may take to
+// begin; one that takes longer does not answer.
+func NewFeed(hosts []Host, patience time.Duration) *Feed {
+	return &Feed{hosts: hosts, patience: patience, news: make(chan News, 64), clients: make([]*control.Client, len(hosts))}
 }
 
 // Follow follows every host until ctx ends, and returns when nothing of that is
@@ -140,10 +142,18 @@ func (f *Feed) watch(ctx context.Context, host int, known map[string]bool) (answ
 	for name := range known {
 		missing[name] = true
 	}
-	for change, err := range client.Watch(ctx) {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := time.AfterFunc(f.patience, cancel)
+	defer late.Stop()
+	for change, err := range client.Watch(watching) {
+		if watching.Err() != nil && ctx.Err() == nil {
+			err = &control.Unreachable{Host: client.String(), Err: context.DeadlineExceeded}
+		}
 		if err != nil {
 			return answered, err
 		}
+		late.Stop()
 		if !answered {
 			answered = true
 			f.setClient(host, client)

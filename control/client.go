@@ -272,6 +272,22 @@ func (c *Client) Validate(ctx context.Context) (checked int, problems []string, 
 	return answer.Checked, answer.Problems, err
 }
 
+// String is the address of the server, or the path of its socket.
+func (c *Client) String() string { return c.target.String() }
+
+// Answers returns nil if the server answers at all, whatever it says.
+func (c *Client) Answers(ctx context.Context) error {
+	response, err := c.send(ctx, http.MethodGet, "/healthz", nil)
+	var unreachable *Unreachable
+	switch {
+	case err == nil:
+		return response.Body.Close()
+	case ctx.Err() != nil || errors.As(err, &unreachable):
+		return err
+	}
+	return nil
+}
+
 // Close is there for what a client may keep one day.
 func (c *Client) Close() {}
 

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"kita/control"
 	"kita/control/fleet"
@@ -58,9 +61,22 @@ func asking[T any](p *program, r request, fn func(context.Context, *control.Clie
 	}
 }
 
+// vitalPatience is how long a server has, after a wait for something else was over,
+// to say that it is there.
+const vitalPatience = time.Second
+
+// answers returns nil if the server answers at all, also where the time of ctx has
+// run out.
+func answers(ctx context.Context, c *control.Client) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), vitalPatience)
+	defer cancel()
+	return c.Answers(ctx)
+}
+
 // waitedTooLong tells a server that took a command and did not answer in time
-// from one that cannot be reached: the first may well carry it out.
-func waitedTooLong(r request, err error) error {
+// from one that cannot be reached: the first may well carry it out. c is nil for
+// one of supervisor-rs, which cannot be asked whether it is there.
+func waitedTooLong(ctx context.Context, r request, c *control.Client, err error) error {
 	var (
 		unreachable *control.Unreachable
 		op          *net.OpError
@@ -71,7 +87,11 @@ func waitedTooLong(r request, err error) error {
 	if errors.As(err, &op) && op.Op == "dial" {
 		return err
 	}
-	return spec.Refuse(spec.TimedOut, r.verb, r.child, "%s %s: no answer within %v; the server goes on with it, see `kita check`", r.verb, r.child, r.timeout)
+	what := strings.TrimSpace(string(r.verb) + " " + r.child)
+	if c == nil || answers(ctx, c) != nil {
+		return fmt.Errorf("%w; whether it has taken `%s` is not known", err, what)
+	}
+	return spec.Refuse(spec.TimedOut, r.verb, r.child, "%s: no answer within %v; the server goes on with it, see `kita check`", what, r.timeout)
 }
 
 // label names a host in what is printed; it is empty when only one was meant.

@@ -23,7 +23,7 @@ func (p *program) doAndWait(ctx context.Context, r request, c *control.Client, c
 	command.NoWait = true
 	out, err := c.Do(ctx, command)
 	if err != nil {
-		return awaited{Outcome: out}, waitedTooLong(r, err)
+		return awaited{Outcome: out}, waitedTooLong(ctx, r, c, err)
 	}
 	expected, err := expectations(ctx, r, c, out, r.wait)
 	if err == nil {

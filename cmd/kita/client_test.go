@@ -291,3 +291,27 @@ func TestCompletionOffersTheChildren(t *testing.T) {
 		}
 	}
 }
+
+// A host that accepts and says nothing may not even be a kita.
+func TestAServerThatIsSilentIsUnreachable(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	tests := []struct{ args, want string }{
+		{"stop web", "did not answer in time; whether it has taken `stop web` is not known"},
+		{"trystart web --wait running", "did not answer in time; whether it has taken `trystart web` is not known"},
+		{"wait web --for running", "did not answer in time"},
+		{"check web", "did not answer in time"},
+		{"check --watch", "did not answer in time"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			status, _, stderr := kita("", append(strings.Fields(tt.args), "--timeout", "50ms", "on", dead.Addr().String())...)
+			if status != exitUnreachable || !strings.Contains(stderr, tt.want) {
+				t.Errorf("status %d, stderr %q", status, stderr)
+			}
+		})
+	}
+}

@@ -34,7 +34,7 @@ func (p *program) change(ctx context.Context, r request) error {
 		if err == nil && r.rolling {
 			outcome, err = p.settled(ctx, r, c, outcome)
 		}
-		return awaited{Outcome: outcome}, waitedTooLong(r, err)
+		return awaited{Outcome: outcome}, waitedTooLong(ctx, r, c, err)
 	})
 }
 

@@ -105,7 +105,7 @@ func (p *program) feed(r request) *console.Feed {
 			return control.Dial(target), closer, nil
 		}}
 	}
-	return console.NewFeed(hosts)
+	return console.NewFeed(hosts, r.timeout)
 }
 
 // quieten sees to it that nothing is asked or told while the screen is drawn:

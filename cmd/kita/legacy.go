@@ -78,7 +78,7 @@ func (p *program) speakOld(ctx context.Context, r request) error {
 		if status := r.oldStatus(text); err == nil && status != exitOK {
 			err = &oldAnswer{text: text, status: status}
 		}
-		return answer{h, text}, waitedTooLong(r, err)
+		return answer{h, text}, waitedTooLong(ctx, r, nil, err)
 	})
 }
 

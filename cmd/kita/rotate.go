@@ -56,7 +56,7 @@ func (p *program) rotate(ctx context.Context, r request, child string) error {
 		},
 	}, func(ctx context.Context, c *control.Client) ([]spec.Archive, error) {
 		archives, err := c.Rotate(ctx, child)
-		return archives, waitedTooLong(request{verb: "rotate", child: child, timeout: r.timeout}, err)
+		return archives, waitedTooLong(ctx, request{verb: "rotate", child: child, timeout: r.timeout}, c, err)
 	})
 }
 

@@ -67,6 +67,6 @@ func (p *program) upgrade(ctx context.Context, r request, binary string) error {
 		},
 	}, func(ctx context.Context, c *control.Client) (spec.Upgraded, error) {
 		done, err := c.Upgrade(ctx, binary)
-		return done, waitedTooLong(r, err)
+		return done, waitedTooLong(ctx, r, c, err)
 	})
 }

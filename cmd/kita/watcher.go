@@ -82,6 +82,9 @@ func (w *watcher) overdue(ctx context.Context, synced bool, last error) error {
 	if !synced && errors.As(last, &unreachable) && !errors.Is(last, context.DeadlineExceeded) {
 		return last
 	}
+	if err := answers(ctx, w.client); err != nil {
+		return err
+	}
 	for _, e := range w.all {
 		if !e.done {
 			return e.late(w.timeout)
