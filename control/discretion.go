@@ -24,7 +24,9 @@ func (g *gate) outcome(a asker, out spec.Outcome) spec.Outcome {
 		// They name children.
 		out.Note, out.Children, out.LeftStopped = "", nil, nil
 	}
-	out.Status = spec.Status{Phase: s.Phase, Since: s.Since, ObservedGeneration: s.ObservedGeneration, LastExit: s.LastExit}
+	out.Status = spec.Status{
+		Phase: s.Phase, Since: s.Since, ObservedGeneration: s.ObservedGeneration, Starts: s.Starts, Restarts: s.Restarts, LastExit: s.LastExit,
+	}
 	if s.Process != nil {
 		p := *s.Process
 		p.Config = nil

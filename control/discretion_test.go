@@ -29,7 +29,7 @@ func secretService(word string) *controltest.Service {
 		return spec.Outcome{
 			Verb: c.Verb, Child: c.Child, Generation: 7, Prehook: hook, Posthook: hook,
 			Status: spec.Status{
-				Phase: spec.PhaseRunning, Since: controltest.Started, ObservedGeneration: 7, Reason: word,
+				Phase: spec.PhaseRunning, Since: controltest.Started, ObservedGeneration: 7, Starts: 3, Restarts: 2, Reason: word,
 				Process:  &spec.Process{PID: 42, Config: &spec.Child{Command: []string{word}}},
 				Failure:  &spec.Failure{Code: spec.HookFailed, Message: word},
 				Warnings: []string{word}, LastLines: last,
@@ -50,7 +50,7 @@ func TestOperatingIsNotReading(t *testing.T) {
 	}{{starter, false}, {both, true}, {ops, true}, {local, true}} {
 		g := newGated(t, access, func(o *Options) { o.Service = secretService(word) })
 		status, body := g.http(tt.who, "POST /v1/children/b/start")
-		if status != 200 || strings.Contains(body, word) != tt.reads || !strings.Contains(body, `"pid":42`) || !strings.Contains(body, `"generation":7`) {
+		if status != 200 || strings.Contains(body, word) != tt.reads || !strings.Contains(body, `"pid":42`) || !strings.Contains(body, `"generation":7`) || !strings.Contains(body, `"starts":3,"restarts":2`) {
 			t.Errorf("%s: %d %s", tt.who.by(), status, body)
 		}
 		status, body = g.http(tt.who, "POST /v1/children/b/restart")

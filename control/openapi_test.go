@@ -210,7 +210,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"POST", "/v1/children/a/stop", `null`, 400, `must be a JSON object`},
 		{"POST", "/v1/children/a/stop?no_wait=1", `{}`, 400, `no query parameters`},
 		{"POST", "/v1/children/a/stop", strings.Repeat(" ", maxBody+1), 413, `too-large`},
-		{"POST", "/v1/stop", "{}", 200, `{"verb":"stop","child":"all","generation":0,"children":[{"child":"a","generation":1}]}`},
+		{"POST", "/v1/stop", "{}", 200, `{"verb":"stop","child":"all","children":[{"child":"a","generation":1}]}`},
 		{"POST", "/v1/start", "{}", 200, `"children":[{"child":"b",`},
 		{"POST", "/v1/start", `{"no_wait":true}`, 202, `"child":"all"`},
 		{"POST", "/v1/restart", "{}", 200, `"children":[{"child":"a",`},

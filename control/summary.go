@@ -91,7 +91,9 @@ func appendStatus(b []byte, s *spec.Status) []byte {
 func appendExit(b []byte, e *spec.Exit) []byte {
 	b = strconv.AppendUint(append(b, `{"incarnation":`...), e.Incarnation, 10)
 	b = strconv.AppendBool(append(b, `,"known":`...), e.Known)
-	b = strconv.AppendInt(append(b, `,"code":`...), int64(e.Code), 10)
+	if e.HasCode() {
+		b = strconv.AppendInt(append(b, `,"code":`...), int64(e.Code), 10)
+	}
 	if e.Signal != 0 {
 		b = appendText(append(b, `,"signal":`...), e.Signal.String())
 	}

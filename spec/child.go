@@ -1,6 +1,9 @@
 package spec
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Child is one configured program, parsed from its file, defaulted, validated
 // and frozen: whoever holds one may share it, nobody may change it.
@@ -157,8 +160,16 @@ type StartLimit struct {
 
 // ExitClass is one way to end: an exit code, or a signal where Signal is set.
 type ExitClass struct {
-	Code   int    `json:"code"`
+	Code   int    `json:"code,omitempty"`
 	Signal Signal `json:"signal,omitempty"`
+}
+
+// MarshalJSON has one of both.
+func (c ExitClass) MarshalJSON() ([]byte, error) {
+	if c.Signal != 0 {
+		return json.Marshal(map[string]Signal{"signal": c.Signal})
+	}
+	return json.Marshal(map[string]int{"code": c.Code})
 }
 
 // IsSuccess tells whether e counts as success for this child.

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -175,7 +176,7 @@ func digest(c Child) string {
 	if err != nil {
 		panic(fmt.Sprintf("spec: a child does not marshal: %v", err))
 	}
-	sum := sha256.Sum256(canonical)
+	sum := sha256.Sum256(withCodes(canonical, c.Restart.Success))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -194,4 +195,30 @@ func (s *Stream) unrotated() *Stream {
 	plain := *s
 	plain.Rotate = nil
 	return &plain
+}
+
+// withCodes is a child in JSON with a code beside each signal of restart.success, as
+// it had one when the first hashes were saved: a new version of kita must not find
+// that a child has changed. No text in it can look like the member, as a quote in a
+// text is escaped.
+func withCodes(canonical []byte, success []ExitClass) []byte {
+	if len(success) == 0 {
+		return canonical
+	}
+	type both struct {
+		Code   int    `json:"code"`
+		Signal Signal `json:"signal,omitempty"`
+	}
+	var before []both
+	for _, class := range success {
+		before = append(before, both(class))
+	}
+	member := func(v any) []byte {
+		text, err := json.Marshal(v)
+		if err != nil {
+			panic(fmt.Sprintf("spec: the exits of a child do not marshal: %v", err))
+		}
+		return append([]byte(`"success":`), text...)
+	}
+	return bytes.Replace(canonical, member(success), member(before), 1)
 }

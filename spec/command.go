@@ -85,8 +85,8 @@ type Outcome struct {
 	Verb  Verb   `json:"verb"`
 	Child string `json:"child"`
 	// Generation is the desired generation written, or the one in force where it is
-	// Unchanged; 0 for all children.
-	Generation uint64 `json:"generation"`
+	// Unchanged; 0, and left out, for all children.
+	Generation uint64 `json:"generation,omitempty"`
 	// Unchanged: with IfChanged, nothing was done; of all children, to none of them.
 	Unchanged bool `json:"unchanged,omitempty"`
 	// Children are those that a command for all was for, sorted by name.

@@ -110,12 +110,13 @@ type OutputFile struct {
 	Archives []Archive `json:"archives,omitempty"`
 }
 
-// Archive is what was cut off the head of an output file.
+// Archive is what was cut off the head of an output file. Who may not read the child
+// is told only At.
 type Archive struct {
-	Path string `json:"path"`
-	// Size is that of the file on disk, Bytes that of its content.
-	Size  uint64 `json:"size"`
-	Bytes uint64 `json:"bytes"`
+	Path string `json:"path,omitempty"`
+	// Size is that of the file on disk, Bytes that of its content; neither is ever 0.
+	Size  uint64 `json:"size,omitempty"`
+	Bytes uint64 `json:"bytes,omitempty"`
 	// At is when it was made.
 	At time.Time `json:"at"`
 }

@@ -156,7 +156,9 @@ func (e *encoder) exit(x *spec.Exit) {
 	e.uint("incarnation", x.Incarnation)
 	e.key("known")
 	e.b = strconv.AppendBool(e.b, x.Known)
-	e.int("code", x.Code)
+	if x.HasCode() {
+		e.int("code", x.Code)
+	}
 	if x.Signal != 0 {
 		e.text("signal", x.Signal.String())
 	}
