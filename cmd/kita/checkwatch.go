@@ -10,6 +10,7 @@ import (
 
 	"kita/console"
 	"kita/control"
+	"kita/control/fleet"
 	"kita/spec"
 )
 
@@ -102,9 +103,9 @@ func (l *watchPrinter) take(n console.News) error {
 	host := l.r.hosts[n.Host]
 	switch {
 	case n.Err != nil && !l.was[n.Host] && len(l.r.hosts) == 1:
-		return n.Err
+		return l.fail(host, n.Err)
 	case n.Err != nil && l.p.through != nil:
-		return l.p.explainEnd("check", n.Err)
+		return l.fail(host, l.p.explainEnd("check", n.Err))
 	case n.Err != nil:
 		what := "cannot be reached, trying again"
 		if l.was[n.Host] {
@@ -135,8 +136,9 @@ func (l *watchPrinter) sync(host int) error {
 	l.synced[host] = true
 	if l.r.child != "" && !l.found[host] {
 		err := control.NoSuchChild("", l.r.child)
+		told := l.fail(l.r.hosts[host], err)
 		if len(l.r.hosts) == 1 {
-			return err
+			return told
 		}
 		l.p.complainOf(label(l.r, l.r.hosts[host]), err)
 	}
@@ -144,6 +146,15 @@ func (l *watchPrinter) sync(host int) error {
 		return l.json(console.News{Host: host, Change: spec.Change{Type: spec.Synced}})
 	}
 	return nil
+}
+
+// fail is err, which stands in JSON also for what h does not tell.
+func (l *watchPrinter) fail(h fleet.Host, err error) error {
+	if line := failureLine(l.r, h, err); line != nil {
+		// That nobody reads it changes nothing of what has failed.
+		_ = l.write(line)
+	}
+	return err
 }
 
 // json prints a change. What is told of again after a break and is as before is

@@ -18,7 +18,8 @@ import (
 	"kita/spec"
 )
 
-// failure is what stands for a host's answer when there is none.
+// failure is what stands for a host's answer when there is none, in the JSON of every
+// command.
 type failure struct {
 	Error     string          `json:"error"`
 	Code      spec.Code       `json:"code"`
@@ -53,31 +54,44 @@ func failureOf(err error) failure {
 	return failure{Error: err.Error(), Code: "failed"}
 }
 
+// failureLine stands in a stream of objects for what h does not tell, with the host as
+// other objects of the stream have it; nil where no JSON is asked for.
+func failureLine(r request, h fleet.Host, err error) []byte {
+	if r.format != formatJSON {
+		return nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	// Nothing of it can fail to be encoded.
+	_ = e.Encode(struct {
+		Host string `json:"host,omitempty"`
+		failure
+	}{label(r, h), failureOf(err)})
+	return escapeOdd(b.Bytes())
+}
+
 // encoder prints answers as JSON or YAML: that of one host as it is, those of
 // several as one mapping, keyed by host, in the order in which they are added.
-// The one host without an answer prints nothing, its error goes to stderr.
+// What stands for an answer is printed in its place.
 type encoder struct {
 	w      io.Writer
 	format format
 	keyed  bool
 	begun  bool
-	// always: one host alone has what stands for an answer, too.
-	always bool
 	// left are the hosts whose answers are still to be added: a comma stands in
 	// the line of what it follows, so that no line is left open meanwhile.
 	left int
 }
 
 func newEncoder(w io.Writer, r request) *encoder {
-	return &encoder{w: w, format: r.format, keyed: r.many, always: r.classed, left: len(r.hosts)}
+	return &encoder{w: w, format: r.format, keyed: r.many, left: len(r.hosts)}
 }
 
 // encode is how the answer of h is printed, or what stands for it when there is
-// err; nil where nothing does.
+// err.
 func (e *encoder) encode(h fleet.Host, answer any, err error) ([]byte, error) {
 	switch {
-	case !e.keyed && err != nil && !e.always:
-		return nil, nil
 	case !e.keyed && err != nil:
 		return encode(e.format, failureOf(err), "")
 	case !e.keyed:

@@ -44,6 +44,7 @@ func (p *program) eventsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			r.lines = true
 			return p.withKeys(c.Context(), r, func(ctx context.Context) error { return p.events(ctx, r, q) })
 		},
 	}
@@ -134,8 +135,8 @@ func (p *program) events(ctx context.Context, r request, q spec.EventRequest) er
 		m := newMerger(r.hosts, printer)
 		put, done, end = m.put, m.done, m.end
 	}
-	err := p.streams(ctx, r, q.Follow, streaming{atOnce: true, done: done, show: func(ctx context.Context, h fleet.Host, c *control.Client) (error, error) {
-		return p.eventsOf(ctx, r, q, h, c, func(e spec.Event) error { return put(h, e) })
+	err := p.streams(ctx, r, q.Follow, streaming{atOnce: true, fail: printer.fail, done: done, show: func(ctx context.Context, h fleet.Host, c *control.Client) (error, error) {
+		return p.eventsOf(ctx, r, q, h, c, printer, func(e spec.Event) error { return put(h, e) })
 	}})
 	var broken *outputError
 	if failed := end(); err == nil && errors.As(failed, &broken) {
@@ -146,7 +147,7 @@ func (p *program) events(ctx context.Context, r request, q spec.EventRequest) er
 
 // eventsOf prints the events that one host has. Of several children those that it
 // does not have are complained of; refused is why, for the last of them.
-func (p *program) eventsOf(ctx context.Context, r request, q spec.EventRequest, h fleet.Host, c *control.Client, print func(spec.Event) error) (refused, err error) {
+func (p *program) eventsOf(ctx context.Context, r request, q spec.EventRequest, h fleet.Host, c *control.Client, printer *eventPrinter, print func(spec.Event) error) (refused, err error) {
 	for {
 		begun, err := p.eventStream(ctx, r, q, h, c, print)
 		without := withoutRefused(q.Children, err)
@@ -155,6 +156,7 @@ func (p *program) eventsOf(ctx context.Context, r request, q spec.EventRequest, 
 		}
 		refused, q.Children = err, without
 		p.complainOf(label(r, h), err)
+		printer.fail(h, err)
 	}
 }
 

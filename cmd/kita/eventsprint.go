@@ -61,6 +61,17 @@ func (p *eventPrinter) print(h fleet.Host, e spec.Event) error {
 	return nil
 }
 
+// fail prints what stands for what could not be had of h, in JSON.
+func (p *eventPrinter) fail(h fleet.Host, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pending.Write(failureLine(p.r, h, err))
+	if p.follows {
+		// That nobody reads it the next event finds out.
+		_ = p.write()
+	}
+}
+
 // flush writes what is left. The error is an *outputError.
 func (p *eventPrinter) flush() error {
 	p.mu.Lock()

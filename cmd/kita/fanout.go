@@ -102,6 +102,25 @@ func encodeResult[T any](r request, show showing[T], out *encoder, result fleet.
 	return out.encode(result.Host, data, result.Err)
 }
 
+// tellFailure prints what stands for the answers of all hosts where none could be
+// asked, as JSON or YAML if that is wanted.
+func (p *program) tellFailure(r request, failed error) {
+	// That nobody reads it changes nothing of what has failed.
+	if r.lines {
+		for _, h := range r.hosts {
+			_, _ = p.out.Write(failureLine(r, h, failed))
+		}
+		return
+	}
+	out := newEncoder(p.out, r)
+	for _, h := range r.hosts {
+		if text, err := encodeResult(r, showing[any]{}, out, fleet.Result[any]{Host: h, Err: failed}); err == nil {
+			_ = out.add(text)
+		}
+	}
+	_ = out.end()
+}
+
 // showResult prints the answer of one host as text, or why there is none.
 func showResult[T any](p *program, r request, show showing[T], result fleet.Result[T]) error {
 	host := label(r, result.Host)

@@ -75,6 +75,7 @@ func (p *program) withKeys(ctx context.Context, r request, fn func(context.Conte
 		key, err := r.keys.open(ctx, with)
 		switch {
 		case err != nil && (with == r.key || errors.Is(err, errInterrupted)):
+			p.tellFailure(r, err)
 			return err
 		case err == nil && key.Warning != "" && !warned[with]:
 			warned[with] = true

@@ -47,6 +47,7 @@ func (p *program) logsCommand() *cobra.Command {
 			if !l.path && r.format != formatText && r.format != formatJSON {
 				return usagef("-o %s: logs takes json", r.format)
 			}
+			r.lines = !l.path
 			return p.withKeys(c.Context(), r, func(ctx context.Context) error {
 				if l.path {
 					return p.logPaths(ctx, r, q)
@@ -85,7 +86,7 @@ func (p *program) childrenRequest(command string, args []string, f flags) (reque
 // logs shows output, of all hosts at once.
 func (p *program) logs(ctx context.Context, r request, q spec.LogRequest) error {
 	printer := newLogPrinter(p, r, q)
-	return p.streams(ctx, r, q.Follow, streaming{show: func(ctx context.Context, h fleet.Host, c *control.Client) (error, error) {
+	return p.streams(ctx, r, q.Follow, streaming{fail: printer.fail, show: func(ctx context.Context, h fleet.Host, c *control.Client) (error, error) {
 		return p.logsOf(ctx, r, q, h, c, printer)
 	}})
 }
@@ -95,6 +96,8 @@ type streaming struct {
 	// show prints the stream of one host. refused is why that does not have a part
 	// of what was asked for, which has been said; err ends it, an *outputError all.
 	show func(context.Context, fleet.Host, *control.Client) (refused, err error)
+	// fail hears of what could not be had of a host, which has been said.
+	fail func(fleet.Host, error)
 	// done hears that nothing more comes of a host; nil where nobody needs to.
 	done func(fleet.Host)
 	// atOnce: all hosts are asked at once, also where they are not followed.
@@ -138,6 +141,7 @@ func (p *program) streams(ctx context.Context, r request, follow bool, s streami
 			return broken.quiet()
 		default:
 			p.complainOf(label(r, result.Host), result.Err)
+			s.fail(result.Host, result.Err)
 			s := exitStatus(result.Err)
 			told.add(result.Host, s, result.Err)
 			status = worst(status, s)
@@ -178,6 +182,7 @@ func (p *program) logsOf(ctx context.Context, r request, q spec.LogRequest, h fl
 		}
 		refused, q.Children = err, without
 		p.complainOf(label(r, h), err)
+		printer.fail(h, err)
 	}
 }
 

@@ -115,6 +115,16 @@ func (l *logPrinter) print(h fleet.Host, chunk spec.LogChunk) error {
 	return l.printRaw(from, line, isOnly)
 }
 
+// fail prints what stands for what could not be had of h, in JSON. That nobody reads
+// it the next chunk finds out.
+func (l *logPrinter) fail(h fleet.Host, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if line := failureLine(l.r, h, err); line != nil {
+		_ = l.write(line)
+	}
+}
+
 // printRaw prints the bytes of the one child. It may have two files: then a line
 // of one is not printed into that of the other. mu is held.
 func (l *logPrinter) printRaw(from logSource, line heldLine, isOnly bool) error {

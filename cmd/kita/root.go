@@ -137,7 +137,7 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 			}
 			do := v.run
 			if f.watch {
-				do = (*program).watch
+				do, r.lines = (*program).watch, true
 			}
 			if f.legacy {
 				if err := r.checkLegacy(f); err != nil {

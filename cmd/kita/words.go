@@ -131,9 +131,10 @@ type request struct {
 	// changed.
 	wait      condition
 	ifChanged bool
-	// classed: the exit status tells the class of a failure, and JSON has its code
-	// also where one host alone is asked.
+	// classed: the exit status tells the class of a failure.
 	classed bool
+	// lines: the answers are a stream, in JSON an object a line.
+	lines bool
 	// key is the private key of `with`, a file or agent:NAME; empty for none.
 	key string
 	// keys are the private keys of all hosts, hostKeys the servers that the
