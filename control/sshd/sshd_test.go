@@ -271,7 +271,7 @@ func TestWhoDoesNotReadIsSentAway(t *testing.T) {
 			}
 		}
 		return 0
-	}}, func(o *Options) { o.Write = 100 * time.Millisecond })
+	}}, func(o *Options) { o.Write = time.Second })
 	ch, requests, err := p.client.OpenChannel("session", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -308,9 +308,9 @@ func flood(t *testing.T, change func(*Options)) (p *peer, ch ssh.Channel, size i
 }
 
 func TestAPatientCommandWaitsForItsReader(t *testing.T) {
-	_, ch, size := flood(t, func(o *Options) { o.Write = 20 * time.Millisecond })
-	// As long as an impatient one would have been given up several times over.
-	time.Sleep(400 * time.Millisecond)
+	_, ch, size := flood(t, func(o *Options) { o.Write = time.Second })
+	// As long as an impatient one would have been given up twice.
+	time.Sleep(2200 * time.Millisecond)
 	if n, err := io.Copy(io.Discard, ch); int(n) != size || err != nil {
 		t.Errorf("%d bytes of %d, %v", n, size, err)
 	}

@@ -168,22 +168,37 @@ func TestAwaitEmptyGivesUpWhenTold(t *testing.T) {
 		l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
 		start(t, l, "/bin/sleep", "300")
 		lives(t, l, 1)
-		done, answer := make(chan struct{}), make(chan bool)
-		go func() { answer <- l.AwaitEmpty(done) }()
-		select {
-		case got := <-answer:
-			t.Fatalf("returned %v with a process in it", got)
-		case <-time.After(30 * time.Millisecond):
-		}
-		began := time.Now()
-		close(done)
-		if <-answer {
-			t.Error("returned true with a process in it")
-		}
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("returned %v after it was told", took)
-		}
+		soon(t, looksAgain/2, func() time.Duration {
+			done, answer := make(chan struct{}), make(chan bool)
+			go func() { answer <- l.AwaitEmpty(done) }()
+			select {
+			case got := <-answer:
+				t.Fatalf("returned %v with a process in it", got)
+			case <-time.After(30 * time.Millisecond):
+			}
+			began := time.Now()
+			close(done)
+			if <-answer {
+				t.Error("returned true with a process in it")
+			}
+			return time.Since(began)
+		})
 	})
+}
+
+// soon wants something to take less than a limit at least once: what looks at
+// times takes longer each time, what a busy machine holds up does not.
+func soon(t *testing.T, limit time.Duration, measure func() time.Duration) {
+	t.Helper()
+	var all []time.Duration
+	for range 5 {
+		took := measure()
+		if took < limit {
+			return
+		}
+		all = append(all, took)
+	}
+	t.Errorf("it took %v, each time more than %v", all, limit)
 }
 
 // TestAwaitEmptyIsTold asks for less than the time after which it would look by
@@ -191,27 +206,25 @@ func TestAwaitEmptyGivesUpWhenTold(t *testing.T) {
 func TestAwaitEmptyIsTold(t *testing.T) {
 	m := thisMachineFor(t, V2)
 	l := makeLeaf(t, newTree(t, m), "web", spec.Resources{})
-	cmd := start(t, l, "/bin/sleep", "300")
-	lives(t, l, 1)
-	answer := make(chan bool)
-	go func() { answer <- l.AwaitEmpty(nil) }()
-	select {
-	case got := <-answer:
-		t.Fatalf("returned %v with a process in it", got)
-	case <-time.After(50 * time.Millisecond):
-	}
-	began := time.Now()
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if !<-answer {
-		t.Error("returned false, and nobody told it to give up")
-	}
-	if took := time.Since(began); took > looksAgain*3/4 {
-		t.Errorf("returned %v after the end", took)
-	} else {
-		t.Logf("returned %v after the end", took)
-	}
+	soon(t, looksAgain*3/4, func() time.Duration {
+		cmd := start(t, l, "/bin/sleep", "300")
+		lives(t, l, 1)
+		answer := make(chan bool)
+		go func() { answer <- l.AwaitEmpty(nil) }()
+		select {
+		case got := <-answer:
+			t.Fatalf("returned %v with a process in it", got)
+		case <-time.After(50 * time.Millisecond):
+		}
+		began := time.Now()
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if !<-answer {
+			t.Error("returned false, and nobody told it to give up")
+		}
+		return time.Since(began)
+	})
 }
 
 func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
@@ -256,12 +269,9 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 			}
 			eventually(t, "frozen", frost.frozen)
 
-			began := time.Now()
+			// It does not wait for the thaw.
 			if err := l.Kill(); err != nil {
 				t.Fatal(err)
-			}
-			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("Kill took %v", took)
 			}
 			done := make(chan struct{})
 			timer := time.AfterFunc(300*time.Millisecond, func() { close(done) })
