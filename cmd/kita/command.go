@@ -210,10 +210,36 @@ func (p *program) check(ctx context.Context, r request) error {
 			return c.views
 		},
 		warnings: func(c checked) []string { return c.problems },
+		judge: func(c checked) int {
+			status := exitOK
+			if !r.exitCode {
+				return status
+			}
+			if len(c.problems) > 0 {
+				status = exitConfig
+			}
+			for i := range c.views {
+				status = worst(status, health(&c.views[i]))
+			}
+			return status
+		},
 	}, func(ctx context.Context, c *control.Client) (checked, error) {
 		views, info, err := c.Overview(ctx, r.format == formatText)
 		return checked{views, info.Problems}, err
 	})
+}
+
+// health is the status of a child for `check --exit-code`. One that is stopped, or
+// is done, is well.
+func health(v *spec.View) int {
+	s := v.Status
+	switch {
+	case v.FileError != "":
+		return exitConfig
+	case s.Phase == spec.PhaseFailed || s.Phase == spec.PhaseBackOff || s.Failure != nil && s.Failure.Code == spec.NotStopped:
+		return exitChildFailed
+	}
+	return exitOK
 }
 
 func (p *program) checkOne(ctx context.Context, r request) error {
@@ -221,10 +247,14 @@ func (p *program) checkOne(ctx context.Context, r request) error {
 		text: p.writeDetail,
 		data: func(d detail) any { return d.view },
 		judge: func(d detail) int {
-			if d.view.Status.Alive() {
-				return exitOK
+			status := exitOK
+			if !d.view.Status.Alive() {
+				status = exitNotRunning
 			}
-			return exitNotRunning
+			if r.exitCode {
+				status = worst(status, health(&d.view))
+			}
+			return status
 		},
 	}, func(ctx context.Context, h fleet.Host) (detail, error) {
 		return asking(p, r, func(ctx context.Context, c *control.Client) (detail, error) {

@@ -136,9 +136,15 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 				return err
 			}
 			do := v.run
-			if f.watch {
+			switch {
+			case f.watch && f.exitCode:
+				return usagef("--exit-code cannot be combined with --watch, which ends when you end it")
+			case f.legacy && f.exitCode:
+				return usagef("--exit-code cannot be combined with --legacy: the protocol of supervisor-rs does not tell why a child is not alive")
+			case f.watch:
 				do, r.lines = (*program).watch, true
 			}
+			r.exitCode = f.exitCode
 			if f.legacy {
 				if err := r.checkLegacy(f); err != nil {
 					return err
@@ -154,6 +160,7 @@ func (p *program) verbCommand(v verbCommand) *cobra.Command {
 	p.registerFlags(&f, c, v.verb)
 	if v.verb == spec.VerbCheck {
 		c.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on, and show what changes, until Ctrl-C")
+		c.Flags().BoolVar(&f.exitCode, "exit-code", false, "status 6 where a child has failed, 7 where a file is wrong")
 	}
 	if p.through == nil {
 		c.Flags().BoolVar(&f.legacy, "legacy", false, "speak the protocol of supervisor-rs, with a KEY its replayable packets")

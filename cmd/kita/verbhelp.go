@@ -52,9 +52,12 @@ ended before, its files, what is wrong with it.
   kita check
   kita check web on 10.0.0.1 with ops.pem
   kita check -o json
+  kita check --exit-code        status 6 if a child has failed, 7 if a file is wrong
 
 Exit status: 0 the child runs, or there is a table; 1 refused or failed; 2 wrong use;
-3 the child does not run; 4 unreachable. Of several hosts the worst.`
+3 the child does not run; 4 unreachable. With --exit-code also 6 where a child has
+failed, waits in back-off or left processes, 7 where a file or the configuration of
+the server is wrong. Of several hosts, or children, the worst.`
 	case spec.VerbInfo:
 		return `Show what the server says of itself: its version, processes, files, addresses and
 directories, what holds the processes of a child together, and problems.

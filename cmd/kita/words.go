@@ -42,9 +42,9 @@ type flags struct {
 	legacy          bool
 	// hostsFile is where hosts.yml is, fan is how many hosts are asked.
 	hostsFile string
-	// watch belongs to check.
-	watch bool
-	fan   fanFlags
+	// watch and exitCode belong to check.
+	watch, exitCode bool
+	fan             fanFlags
 }
 
 // The names of flags that are looked at by name.
@@ -131,6 +131,8 @@ type request struct {
 	// changed.
 	wait      condition
 	ifChanged bool
+	// exitCode: the status of a check is that of the worst child.
+	exitCode bool
 	// classed: the exit status tells the class of a failure.
 	classed bool
 	// lines: the answers are a stream, in JSON an object a line.
