@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,4 +44,27 @@ func catchIgnored() {
 			sigaction(sig, &standard, nil)
 		}
 	}
+}
+
+// signals are what the server is told by signals, but for TERM and INT, which end
+// a context.
+type signals struct {
+	hangup, upgrade chan os.Signal
+	// endAtOnce has TERM and INT do what they do without being caught.
+	endAtOnce func()
+}
+
+// catchSignals returns the context that TERM and INT end.
+func catchSignals(ctx context.Context) (context.Context, signals) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	s := signals{make(chan os.Signal, 1), make(chan os.Signal, 1), stop}
+	signal.Notify(s.hangup, syscall.SIGHUP)
+	signal.Notify(s.upgrade, syscall.SIGUSR2)
+	return ctx, s
+}
+
+func (s signals) release() {
+	signal.Stop(s.upgrade)
+	signal.Stop(s.hangup)
+	s.endAtOnce()
 }
