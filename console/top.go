@@ -44,8 +44,10 @@ type Top struct {
 	target childKey
 	// status is the last line; statusColour its colour.
 	status, statusColour string
-	// page is a text in place of the table, of lines.
+	// page is a text in place of the table, of lines; scrolled of them, as wide as
+	// the terminal, are above what is shown.
 	page          []string
+	scrolled      int
 	now           time.Time
 	columns, rows int
 	err           error

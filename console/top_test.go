@@ -133,7 +133,7 @@ func TestTopAsksBeforeItDoes(t *testing.T) {
 	}{
 		{"stop", []string{"T", "y"}, "stop a on h1? y/n", []string{"stop 0/a"}, "h1: a stop done"},
 		{"start another", []string{"j", "S", "y"}, "start a on h2? y/n", []string{"start 1/a"}, "h2: a start done"},
-		{"restart", []string{"R", "Y"}, "restart a on h1? y/n", []string{"restart 0/a"}, "h1: a restart done"},
+		{"restart", []string{"R", "y"}, "restart a on h1? y/n", []string{"restart 0/a"}, "h1: a restart done"},
 		{"no", []string{"T", "n"}, "stop a on h1? y/n", nil, "nothing is done"},
 		{"enter is no yes", []string{"T", "enter"}, "stop a on h1? y/n", nil, "nothing is done"},
 		{"small letters are no commands", []string{"t", "y"}, "", nil, ""},
@@ -433,5 +433,45 @@ func TestUsageOfRuns(t *testing.T) {
 	}
 	if len(c.cpu) != samples || len(c.memory) != samples {
 		t.Errorf("%d and %d samples", len(c.cpu), len(c.memory))
+	}
+}
+
+// What a long page says last is what matters.
+func TestTopScrollsALongPage(t *testing.T) {
+	m := topWith([]Host{{}}, &fakeSource{}, three()...)
+	m.Update(tea.WindowSizeMsg{Width: 80, Height: 10})
+	var page []string
+	for i := range 20 {
+		page = append(page, fmt.Sprintf("line %d", i))
+	}
+	m.read(page)
+	tests := []struct{ keys, first, last, below string }{
+		{"", "line 0", "line 7", "12 lines below"},
+		{"down j", "line 2", "line 9", "10 lines below"},
+		{"up", "line 1", "line 8", "11 lines below"},
+		{"pgdown", "line 8", "line 15", "4 lines below"},
+		{"space", "line 12", "line 19", "0 lines below"},
+		{"down", "line 12", "line 19", "0 lines below"},
+		{"g", "line 0", "line 7", "12 lines below"},
+		{"k pgup", "line 0", "line 7", "12 lines below"},
+		{"end", "line 12", "line 19", "0 lines below"},
+	}
+	for _, tt := range tests {
+		perform(m, strings.Fields(tt.keys)...)
+		rows := strings.Split(rowsOf(m), "\n")
+		if rows[1] != tt.first || rows[8] != tt.last || !strings.HasPrefix(rows[9], tt.below) {
+			t.Errorf("%s: got\n%s", tt.keys, strings.Join(rows, "\n"))
+		}
+	}
+	// A larger terminal shows all of it, a narrower one more lines.
+	m.Update(tea.WindowSizeMsg{Width: 80, Height: 30})
+	if got := rowsOf(m); !strings.Contains(got, "\nline 0\n") || !strings.HasSuffix(got, "\nany key goes back") {
+		t.Errorf("got\n%s", got)
+	}
+	m.Update(tea.WindowSizeMsg{Width: 20, Height: 2})
+	m.Update(tea.WindowSizeMsg{Width: 1, Height: 1})
+	perform(m, "q")
+	if m.mode != browsing {
+		t.Error("q does not go back")
 	}
 }

@@ -44,8 +44,7 @@ func (m *Top) key(k tea.KeyPressMsg) tea.Cmd {
 	case confirming:
 		return m.confirm(name)
 	case reading:
-		// Any key goes back.
-		m.mode, m.page = browsing, nil
+		m.leaf(name)
 	case browsing:
 		return m.browse(name)
 	}
@@ -85,7 +84,7 @@ func (m *Top) browse(name string) tea.Cmd {
 	case "esc":
 		m.filter, m.unsorted = "", true
 	case "?":
-		m.mode, m.page = reading, help
+		m.read(help)
 	case "w":
 		if m.at() >= 0 {
 			key := m.selected
@@ -99,6 +98,32 @@ func (m *Top) browse(name string) tea.Cmd {
 		}
 	}
 	return nil
+}
+
+// read shows a page.
+func (m *Top) read(page []string) { m.mode, m.page, m.scrolled = reading, page, 0 }
+
+// leaf scrolls the page; a key that does not, goes back.
+func (m *Top) leaf(name string) {
+	room, most := m.pageRoom(), m.mostScrolled()
+	screen := max(room-1, 1)
+	switch name {
+	case "up", "k":
+		m.scrolled--
+	case "down", "j":
+		m.scrolled++
+	case "pgup", "ctrl+b":
+		m.scrolled -= screen
+	case "pgdown", "ctrl+f", "space":
+		m.scrolled += screen
+	case "home", "g":
+		m.scrolled = 0
+	case "end", "G":
+		m.scrolled = most
+	default:
+		m.mode, m.page = browsing, nil
+	}
+	m.scrolled = min(max(m.scrolled, 0), most)
 }
 
 // move moves the cursor by so many rows.
@@ -166,7 +191,7 @@ const leastName = 8
 // confirm takes the answer. Nothing but y is a yes.
 func (m *Top) confirm(name string) tea.Cmd {
 	m.mode = browsing
-	if name != "y" && name != "Y" {
+	if name != "y" {
 		m.say("", "nothing is done")
 		return nil
 	}
@@ -202,7 +227,7 @@ func (m *Top) answer(a whyAnswer) {
 		return
 	}
 	m.say("", "")
-	m.mode, m.page = reading, strings.Split(strings.TrimRight(a.text, "\n"), "\n")
+	m.read(strings.Split(strings.TrimRight(a.text, "\n"), "\n"))
 }
 
 // say sets the last line. The text may be a host's own.

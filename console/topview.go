@@ -67,7 +67,9 @@ func (m *Top) View() tea.View {
 		lines = append(lines, m.words.coloured(yellow, m.words.cut(text, m.columns)))
 	}
 	if m.mode == reading {
-		lines = append(lines, m.pageLines(m.rows-1-len(lines))...)
+		// The terminal may have become larger.
+		page := m.pageLines()[min(m.scrolled, m.mostScrolled()):]
+		lines = append(lines, page[:min(len(page), m.pageRoom())]...)
 	} else {
 		lines = append(lines, m.tableLines()...)
 	}
@@ -310,19 +312,21 @@ func (m *Top) outputTitle() string {
 	return styled(bold, m.words.cut(text, m.columns))
 }
 
-// pageLines is a text in place of the table.
-func (m *Top) pageLines(room int) []string {
+// pageLines is the page, as wide as the terminal.
+func (m *Top) pageLines() []string {
 	var lines []string
 	for _, line := range m.page {
 		for _, piece := range wrapped(m.words.Line(line), m.columns) {
 			lines = append(lines, m.words.cut(piece, m.columns))
 		}
 	}
-	if len(lines) > room {
-		lines = append(lines[:max(room-1, 0)], m.words.ellipsis())
-	}
 	return lines
 }
+
+// pageRoom is how many lines of the page fit between the header and the last line,
+// mostScrolled how many are above those when its end is shown.
+func (m *Top) pageRoom() int     { return max(m.rows-2-len(m.troubles()), 0) }
+func (m *Top) mostScrolled() int { return max(len(m.pageLines())-m.pageRoom(), 0) }
 
 // lastLine is the question, the filter, what became of a command, or the keys.
 func (m *Top) lastLine() string {
@@ -333,7 +337,11 @@ func (m *Top) lastLine() string {
 	case filtering:
 		return m.words.cut("/"+m.words.Printable(m.filter)+"_", m.columns)
 	case reading:
-		return m.words.cut("any key goes back", m.columns)
+		text := "any key goes back"
+		if most := m.mostScrolled(); most > 0 {
+			text = fmt.Sprintf("%d lines below, up and down scroll, any other key goes back", most-min(m.scrolled, most))
+		}
+		return m.words.cut(text, m.columns)
 	case browsing:
 	}
 	if m.status != "" {
