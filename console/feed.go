@@ -41,7 +41,9 @@ const mostNews = 4096
 
 // Feed follows the children of some hosts.
 type Feed struct {
-	hosts    []Host
+	hosts []Host
+	// child is the one that is followed; empty: all are.
+	child    string
 	patience time.Duration
 	news     chan News
 
@@ -49,10 +51,11 @@ type Feed struct {
 	clients []*control.Client // owned by mu; nil of one that does not answer
 }
 
-// NewFeed makes a feed, which Follow runs. patience is how long a host may take to
-// begin; one that takes longer does not answer.
-func NewFeed(hosts []Host, patience time.Duration) *Feed {
-	return &Feed{hosts: hosts, patience: patience, news: make(chan News, 64), clients: make([]*control.Client, len(hosts))}
+// NewFeed makes a feed of one child, or of all where child is empty, which Follow
+// runs. patience is how long a host may take to begin; one that takes longer does not
+// answer.
+func NewFeed(hosts []Host, child string, patience time.Duration) *Feed {
+	return &Feed{hosts: hosts, child: child, patience: patience, news: make(chan News, 64), clients: make([]*control.Client, len(hosts))}
 }
 
 // Follow follows every host until ctx ends, and returns when nothing of that is
@@ -146,7 +149,7 @@ func (f *Feed) watch(ctx context.Context, host int, known map[string]bool) (answ
 	defer cancel()
 	late := time.AfterFunc(f.patience, cancel)
 	defer late.Stop()
-	for change, err := range client.Watch(watching) {
+	for change, err := range client.WatchChild(watching, f.child) {
 		if watching.Err() != nil && ctx.Err() == nil {
 			err = &control.Unreachable{Host: client.String(), Err: context.DeadlineExceeded}
 		}

@@ -61,7 +61,7 @@ func TestFeedGoesOnBeyondTheEndOfAStream(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	feed := NewFeed([]Host{at("h1", server.Listener.Addr().String())}, time.Minute)
+	feed := NewFeed([]Host{at("h1", server.Listener.Addr().String())}, "", time.Minute)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	followed := make(chan struct{})

@@ -21,12 +21,33 @@ var errSilent = errors.New("the watch fell silent")
 // then what changes. It ends with an error, of the classes of Client, when the
 // stream does; when the loop that reads it is left, it just ends.
 func (c *Client) Watch(ctx context.Context) iter.Seq2[spec.Change, error] {
-	return c.watch(ctx, watchSilence)
+	return c.watch(ctx, "", watchSilence)
 }
 
-func (c *Client) watch(ctx context.Context, silence time.Duration) iter.Seq2[spec.Change, error] {
+// WatchChild is Watch of one child alone, or of all where child is empty. What there
+// is not, and may come to be, is not told of.
+func (c *Client) WatchChild(ctx context.Context, child string) iter.Seq2[spec.Change, error] {
+	return c.watch(ctx, child, watchSilence)
+}
+
+func (c *Client) watch(ctx context.Context, child string, silence time.Duration) iter.Seq2[spec.Change, error] {
 	return func(yield func(spec.Change, error) bool) {
-		err := c.stream(ctx, silence, func(change spec.Change) bool { return yield(change, nil) })
+		each := func(change spec.Change) bool {
+			isOther := child != "" && change.Type != spec.Synced && change.View.Name != child
+			return isOther || yield(change, nil)
+		}
+		path, err := "/v1/watch", error(nil)
+		if child != "" {
+			path, err = childPath("", child, "/watch")
+		}
+		if err == nil {
+			err = c.stream(ctx, path, silence, each)
+		}
+		var refusal *spec.Refusal
+		if errors.As(err, &refusal) && refusal.Code == codeNoSuchPath && child != "" {
+			// A server of a former version tells of all of them.
+			err = c.stream(ctx, "/v1/watch", silence, each)
+		}
 		if err != nil {
 			yield(spec.Change{}, err)
 		}
@@ -34,13 +55,13 @@ func (c *Client) watch(ctx context.Context, silence time.Duration) iter.Seq2[spe
 }
 
 // stream calls each until it returns false, and then returns nil.
-func (c *Client) stream(ctx context.Context, silence time.Duration, each func(spec.Change) bool) error {
+func (c *Client) stream(ctx context.Context, path string, silence time.Duration, each func(spec.Change) bool) error {
 	watching, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	alarm := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer alarm.Stop()
 
-	response, err := c.send(watching, http.MethodGet, "/v1/watch", nil)
+	response, err := c.send(watching, http.MethodGet, path, nil)
 	if err != nil {
 		return c.endOfWatch(ctx, watching, err)
 	}

@@ -315,6 +315,23 @@ func TestWatchIsCutDown(t *testing.T) {
 	w.want("end")
 }
 
+// A watch of one child takes the right to read it, and no other is told of.
+func TestAWatchOfOneChildIsOfThatAlone(t *testing.T) {
+	g := newGated(t, rulesOfTests(), func(o *Options) { o.Timing.Heartbeat = time.Millisecond })
+	if status, body := g.http(ci, "GET /v1/children/a/watch"); status != 403 || !strings.Contains(body, "may not watch a") {
+		t.Errorf("%d %s", status, body)
+	}
+	w := g.watchPath(ci, "/v1/children/web/watch")
+	w.want("present web", "synced")
+	// The other of its two is not told of when the rules are read again.
+	g.allow(spec.Access{rules("ci-1", "*", spec.Read)})
+	other := g.watchPath(ci, "/v1/children/nobody/watch")
+	other.want("synced")
+	g.allow(spec.Access{rules("ci-1", "a", spec.Read)})
+	w.want("removed web", "end")
+	other.want("end")
+}
+
 func TestAWatchEndsAtItsHeartbeatWithItsRight(t *testing.T) {
 	g := newGated(t, rulesOfTests(), func(o *Options) { o.Timing.Heartbeat = time.Millisecond })
 	w := g.watch(ci)

@@ -176,10 +176,15 @@ type watcher struct {
 
 func (g *gated) watch(a asker) *watcher {
 	g.t.Helper()
+	return g.watchPath(a, "/v1/watch")
+}
+
+func (g *gated) watchPath(a asker, path string) *watcher {
+	g.t.Helper()
 	c := g.dialAs(a)
 	g.t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
-	if _, err := io.WriteString(c, "GET /v1/watch HTTP/1.0\r\nHost: localhost\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET "+path+" HTTP/1.0\r\nHost: localhost\r\n\r\n"); err != nil {
 		g.t.Fatal(err)
 	}
 	w := &watcher{t: g.t, r: bufio.NewReader(c)}

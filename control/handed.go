@@ -55,6 +55,8 @@ type Handed struct {
 	Close bool `json:"close,omitempty"`
 	// Chunked is how the lines of a watch are written.
 	Chunked bool `json:"chunked,omitempty"`
+	// Only is the one child that is watched; empty: all are.
+	Only string `json:"only,omitempty"`
 	// Watched are the children that a watch has told of.
 	Watched []string `json:"watched,omitempty"`
 	// Pending is the command of StageCommand and StageText.

@@ -213,6 +213,34 @@ func TestAWatchGoesOn(t *testing.T) {
 	}
 }
 
+// One of a single child is of that alone at the next server too.
+func TestAWatchOfOneChildGoesOn(t *testing.T) {
+	h := newHouse(t, Options{})
+	changes := make(chan string, 100)
+	var client sync.WaitGroup
+	ctx, leave := context.WithCancel(t.Context())
+	client.Go(func() {
+		for change := range Dial(Target{Unix: h.socket}).WatchChild(ctx, "web") {
+			changes <- string(change.Type) + " " + change.View.Name
+		}
+	})
+	defer client.Wait()
+	defer leave()
+	want := func(list ...string) {
+		t.Helper()
+		for _, w := range list {
+			if got := <-changes; got != w {
+				t.Fatalf("the watch says %q, want %q", got, w)
+			}
+		}
+	}
+	want("present web", "synced ")
+	h.handOver(Options{Service: controltest.New(controltest.Child("b"), controltest.Child("web"))}, nil)
+	want("present web", "synced ")
+	h.handOver(Options{Service: controltest.New(controltest.Child("b"))}, nil)
+	want("removed web", "synced ")
+}
+
 // Requests come all the time, of every kind, while one server follows another:
 // every one is answered.
 func TestNobodyNoticesAHandover(t *testing.T) {

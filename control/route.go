@@ -42,6 +42,7 @@ func (a *api) routes() []route {
 		{method: http.MethodPost, path: "/v1/validate", handle: a.validate, verb: verbValidate, child: spec.All},
 		{method: http.MethodGet, path: "/v1/info", handle: a.info, verb: string(spec.VerbInfo)},
 		{method: http.MethodGet, path: "/v1/watch", handle: a.watch, verb: verbWatch, atOnce: true},
+		{method: http.MethodGet, path: "/v1/children/{name}/watch", handle: a.watch, verb: verbWatch, child: named, atOnce: true},
 		{method: http.MethodPost, path: "/v1/diff", handle: a.diff, verb: verbDiff},
 		{method: http.MethodPost, path: "/v1/logs", handle: a.logs, verb: verbLogs},
 		{method: http.MethodPost, path: "/v1/events", handle: a.events, verb: verbEvents},

@@ -27,7 +27,7 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	if r.Method == http.MethodHead || stream.Flush() != nil {
 		return nil
 	}
-	s := changeStream{a: a, asker: askerOf(r.Context()), told: map[string]bool{}, write: func(line []byte) error {
+	s := changeStream{a: a, asker: askerOf(r.Context()), only: r.PathValue("name"), told: map[string]bool{}, write: func(line []byte) error {
 		a.writeWithin(w)
 		if _, err := w.Write(line); err != nil {
 			return err
@@ -35,7 +35,7 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
 		return stream.Flush()
 	}}
 	if s.run(r.Context()) {
-		return a.surrender(w, r, Handed{Stage: StageWatch, Chunked: r.ProtoAtLeast(1, 1), Watched: s.names()})
+		return a.surrender(w, r, Handed{Stage: StageWatch, Chunked: r.ProtoAtLeast(1, 1), Only: s.only, Watched: s.names()})
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func (s *Server) resumeWatch(c *conn, h Handed) {
 	if h.Chunked {
 		out = httputil.NewChunkedWriter(c.Conn)
 	}
-	stream := changeStream{a: s.answers, asker: c.asker, told: map[string]bool{}, missing: map[string]bool{}, write: func(line []byte) error {
+	stream := changeStream{a: s.answers, asker: c.asker, only: h.Only, told: map[string]bool{}, missing: map[string]bool{}, write: func(line []byte) error {
 		_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
 		_, err := out.Write(line)
 		return err
@@ -78,6 +78,8 @@ type changeStream struct {
 	a     *api
 	asker asker
 	write func(line []byte) error
+	// only is the one child that is watched; empty: all are.
+	only string
 	// told are the children that the client knows of; missing those that it was
 	// told of by an earlier server and that have not been seen by this one.
 	told, missing map[string]bool
@@ -93,7 +95,7 @@ func (s *changeStream) run(ctx context.Context) (handOver bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.access = s.a.gate.config().Access
-	if !isAllowed(s.access, s.asker, spec.Read, "") {
+	if !isAllowed(s.access, s.asker, spec.Read, s.only) {
 		return false
 	}
 	changes := s.a.svc.Watch(ctx)
@@ -151,7 +153,7 @@ func (s *changeStream) keepUp() bool {
 		return true
 	}
 	s.access = access
-	if !isAllowed(access, s.asker, spec.Read, "") {
+	if s.only == "" && !isAllowed(access, s.asker, spec.Read, "") {
 		return false
 	}
 	for _, name := range s.names() {
@@ -160,6 +162,9 @@ func (s *changeStream) keepUp() bool {
 		}
 	}
 	// What the watch is still to tell of is told twice then, which does no harm.
+	if s.only != "" && !isAllowed(access, s.asker, spec.Read, s.only) {
+		return false
+	}
 	for _, view := range s.a.svc.List() {
 		if !s.told[view.Name] && !s.send(spec.Change{Type: spec.Present, View: view}) {
 			return false
@@ -171,6 +176,9 @@ func (s *changeStream) keepUp() bool {
 // send writes a change, if the client may read it; before the first Synced of a
 // resumed watch also what was removed meanwhile.
 func (s *changeStream) send(change spec.Change) bool {
+	if s.only != "" && change.Type != spec.Synced && change.View.Name != s.only {
+		return true
+	}
 	switch name := change.View.Name; change.Type {
 	case spec.Present:
 		delete(s.missing, name)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -208,6 +210,52 @@ func TestClientWatch(t *testing.T) {
 	}
 }
 
+// The server sends the one child, and one of a former version all of them.
+func TestClientWatchesOneChild(t *testing.T) {
+	read := func(c *Client, child string) string {
+		t.Helper()
+		var got []string
+		for change, err := range c.WatchChild(t.Context(), child) {
+			if err != nil {
+				return err.Error()
+			}
+			got = append(got, strings.TrimSpace(string(change.Type)+" "+change.View.Name))
+			if change.Type == spec.Synced {
+				break
+			}
+		}
+		return strings.Join(got, ", ")
+	}
+	s := newTCPServer(t, Options{})
+	c := Dial(Target{Unix: s.socket})
+	defer c.Close()
+	for child, want := range map[string]string{
+		"": "present a, present b, present web, present web2, synced", "web": "present web, synced", "nobody": "synced",
+		"../info": `there is no child "../info": no file of that name is in the load paths`,
+	} {
+		if got := read(c, child); got != want {
+			t.Errorf("%q: %q, want %q", child, got, want)
+		}
+	}
+	var asked []string
+	former := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		if r.URL.Path != "/v1/watch" {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"type":"urn:kita:no-such-path","title":"There is no such path","status":404,"detail":"no","code":"no-such-path"}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"type":"present","view":{"name":"a"}}`+"\n"+`{"type":"present","view":{"name":"web"}}`+"\n"+`{"type":"synced"}`+"\n")
+	}))
+	defer former.Close()
+	old := Dial(Target{TCP: former.Listener.Addr().String()})
+	defer old.Close()
+	if got := read(old, "web"); got != "present web, synced" || len(asked) != 2 {
+		t.Errorf("a former server: %q, asked for %q", got, asked)
+	}
+}
+
 func TestClientWatchEnds(t *testing.T) {
 	t.Run("with its context", func(t *testing.T) {
 		s := newTCPServer(t, Options{})
@@ -247,7 +295,7 @@ func TestClientWatchEnds(t *testing.T) {
 		c := Dial(Target{TCP: s.addr})
 		defer c.Close()
 		var last error
-		for _, err := range c.watch(t.Context(), 200*time.Millisecond) {
+		for _, err := range c.watch(t.Context(), "", 200*time.Millisecond) {
 			last = err
 		}
 		if !errors.Is(last, errSilent) {

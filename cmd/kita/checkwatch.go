@@ -24,7 +24,7 @@ func (p *program) watch(ctx context.Context, r request) error {
 	}
 	if out, ok := p.terminal(); ok && r.format != formatJSON {
 		p.quieten(ctx, r)
-		return console.ShowWatch(ctx, p.feed(r), p.consoleWords(r.format == formatWide), r.child, r.many, keyboard(), out)
+		return console.ShowWatch(ctx, p.feed(r, r.child), p.consoleWords(r.format == formatWide), r.child, r.many, keyboard(), out)
 	}
 	return p.watchLines(ctx, r)
 }
@@ -41,7 +41,7 @@ func (p *program) watchLines(ctx context.Context, r request) error {
 	}
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
-	feed := p.feed(r)
+	feed := p.feed(r, r.child)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -118,8 +118,6 @@ func (l *watchPrinter) take(n console.News) error {
 		return nil
 	case n.Change.Type == spec.Synced:
 		return l.sync(n.Host)
-	case l.r.child != "" && n.Change.View.Name != l.r.child:
-		return nil
 	}
 	l.found[n.Host] = true
 	if l.r.format == formatJSON {

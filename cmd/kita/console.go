@@ -93,8 +93,8 @@ func keyboard() io.Reader {
 	return os.Stdin
 }
 
-// feed follows the hosts of r.
-func (p *program) feed(r request) *console.Feed {
+// feed follows one child of the hosts of r, or all where child is empty.
+func (p *program) feed(r request, child string) *console.Feed {
 	hosts := make([]console.Host, len(r.hosts))
 	for i, h := range r.hosts {
 		hosts[i] = console.Host{Name: label(r, h), Dial: func(ctx context.Context) (*control.Client, io.Closer, error) {
@@ -105,7 +105,7 @@ func (p *program) feed(r request) *console.Feed {
 			return control.Dial(target), closer, nil
 		}}
 	}
-	return console.NewFeed(hosts, r.timeout)
+	return console.NewFeed(hosts, child, r.timeout)
 }
 
 // quieten sees to it that nothing is asked or told while the screen is drawn:

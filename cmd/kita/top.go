@@ -56,7 +56,7 @@ func (p *program) top(ctx context.Context, r request) error {
 	why := func(ctx context.Context, client *control.Client, host int, child string) (string, error) {
 		return p.whyText(ctx, client, r, host, child)
 	}
-	return console.ShowTop(ctx, p.feed(r), p.consoleWords(false), why, r.timeout, r.many, keys, out)
+	return console.ShowTop(ctx, p.feed(r, ""), p.consoleWords(false), why, r.timeout, r.many, keys, out)
 }
 
 // whyText is what `kita why` prints, without colours.

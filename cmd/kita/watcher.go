@@ -109,9 +109,13 @@ type item struct {
 func (w *watcher) watchOnce(ctx context.Context) (synced bool, err error) {
 	watching, cancel := context.WithCancel(ctx)
 	items, ended := make(chan item), make(chan struct{})
+	only := ""
+	if len(w.all) == 1 {
+		only = w.all[0].child
+	}
 	go func() {
 		defer close(ended)
-		for change, err := range w.client.Watch(watching) {
+		for change, err := range w.client.WatchChild(watching, only) {
 			select {
 			case items <- item{change, err}:
 			case <-watching.Done():
