@@ -11,9 +11,9 @@ import (
 
 const discoveryPath = "/v1/sd"
 
-// targetGroup is an element of what Prometheus discovers by:
+// TargetGroup is an element of what Prometheus discovers by, over HTTP and in files:
 // https://prometheus.io/docs/prometheus/latest/http_sd/
-type targetGroup struct {
+type TargetGroup struct {
 	Targets []string          `json:"targets"`
 	Labels  map[string]string `json:"labels"`
 }
@@ -37,11 +37,11 @@ const (
 // discover is the handler of /v1/sd: where metrics are, of the server itself and of
 // its children. Addresses are by the name under which it was asked, as that is what
 // the asker can reach.
-func discover(r *http.Request, opt Options) []targetGroup {
+func discover(r *http.Request, opt Options) []TargetGroup {
 	host, server := placesOf(r, opt)
-	groups := []targetGroup{}
+	groups := []TargetGroup{}
 	if server != "" && opt.Metrics != nil {
-		groups = append(groups, targetGroup{[]string{server}, map[string]string{
+		groups = append(groups, TargetGroup{[]string{server}, map[string]string{
 			labelPath: "/metrics", labelRole: roleServer, labelHost: host, labelServer: server,
 		}})
 	}
@@ -50,7 +50,7 @@ func discover(r *http.Request, opt Options) []targetGroup {
 		if m == nil {
 			continue
 		}
-		groups = append(groups, targetGroup{[]string{net.JoinHostPort(host, strconv.Itoa(m.Port))}, map[string]string{
+		groups = append(groups, TargetGroup{[]string{net.JoinHostPort(host, strconv.Itoa(m.Port))}, map[string]string{
 			labelPath: m.Path, labelRole: roleChild, labelHost: host, labelServer: server, labelChild: spec.LabelValue(view.Name),
 		}})
 	}

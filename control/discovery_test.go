@@ -107,11 +107,11 @@ func TestDiscovery(t *testing.T) {
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("it is %s", got)
 	}
-	var got []targetGroup
+	var got []TargetGroup
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatalf("%v: %s", err, w.Body)
 	}
-	want := []targetGroup{
+	want := []TargetGroup{
 		{[]string{"[::1]:33889"}, map[string]string{labelPath: "/metrics", labelRole: "server", labelHost: "::1", labelServer: "[::1]:33889"}},
 		{[]string{"[::1]:1"}, map[string]string{labelPath: "/metrics", labelRole: "child", labelHost: "::1", labelServer: "[::1]:33889", labelChild: `odd\xff`}},
 		{[]string{"[::1]:9100"}, map[string]string{labelPath: "/web/metrics", labelRole: "child", labelHost: "::1", labelServer: "[::1]:33889", labelChild: "web"}},

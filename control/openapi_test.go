@@ -91,7 +91,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"EventRequest": spec.EventRequest{}, "Event": spec.Event{},
 		"DiffRequest": diffBody{}, "Diffs": diffAnswer{}, "ChildDiff": spec.ChildDiff{}, "Difference": spec.Difference{}, "Part": spec.Part{},
 		"OutputFiles": outputAnswer{}, "OutputFile": spec.OutputFile{}, "Archives": rotateAnswer{}, "Archive": spec.Archive{},
-		"ChildMetrics": spec.Metrics{}, "TargetGroup": targetGroup{},
+		"ChildMetrics": spec.Metrics{}, "TargetGroup": TargetGroup{},
 		"UsageRequest": usageRequest{}, "Usages": usageAnswer{}, "ChildUsage": spec.ChildUsage{},
 	}
 	for name, value := range types {

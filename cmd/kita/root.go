@@ -76,7 +76,7 @@ func (p *program) rootCommand(words []string) *cobra.Command {
 	root.AddCommand(p.upgradeCommand(), p.upgradeCheckCommand(), p.proxyCommand())
 	root.AddCommand(p.logsCommand(), p.rotateCommand())
 	root.AddCommand(p.waitCommand(), p.diffCommand())
-	root.AddCommand(p.topCommand())
+	root.AddCommand(p.topCommand(), p.sdCommand())
 	root.AddCommand(p.whyCommand(), p.eventsCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
