@@ -39,6 +39,7 @@ race: ## all tests, under the race detector where there is a C compiler
 	go test $(RACE) -count=1 -timeout $(TIMEOUT) -skip '^TestChaos$$' ./...
 	go test -count=1 -timeout $(TIMEOUT) -run '^TestChaos$$' ./e2e/chaos
 	go -C packaging/tools test -timeout $(TIMEOUT) ./...
+	go -C packaging/goreleaser test -timeout $(TIMEOUT) .
 
 unit: ## the tests that need no built binary, cached
 	go test $$(go list ./... | grep -v -e /e2e -e /bench)
@@ -52,6 +53,7 @@ lint: ## gofmt, go vet for each system, staticcheck
 	GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/kita
 	GOOS=darwin GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/kita
 	go -C packaging/tools vet ./...
+	go -C packaging/goreleaser vet .
 	go tool staticcheck ./...
 # What only the server uses is unused in a client: U1000 is for the first run.
 	tool=$$(go tool -n staticcheck) && GOOS=darwin GOARCH=arm64 $$tool -checks inherit,-U1000 $(CLIENT)
@@ -91,12 +93,16 @@ demo: build ## the main job for real, in a temporary directory
 deps: ## install what the tests need besides Go (as root), or name it
 	@.ci/deps
 
-# goreleaser is compiled first, which takes minutes. The tests of packaging/ then look
-# at what it built as they look at what our own program builds in every run.
+# The whole of goreleaser is compiled first, which takes minutes. The same bytes have to
+# come of it as of its part that every run of the tests has. Those then look at them.
 snapshot: ## dist/: archives, packages, checksums, by goreleaser, and tested
+	go build -C packaging/goreleaser -o $(CURDIR)/bin/goreleaser-part .
+	bin/goreleaser-part
+	mkdir -p bin && cp dist/*_sha256sums.txt bin/part_sha256sums.txt
 	go build -C packaging/goreleaser -o $(CURDIR)/bin/goreleaser github.com/goreleaser/goreleaser/v2
 	bin/goreleaser check
 	bin/goreleaser release --snapshot --clean
+	diff bin/part_sha256sums.txt dist/*_sha256sums.txt
 	KITA_DIST=$(CURDIR)/dist go test -count=1 -v ./packaging
 
 clean: ## remove what was built

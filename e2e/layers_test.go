@@ -59,9 +59,8 @@ var layers = []struct {
 	}},
 	{"examples", layer{imports: []string{"spec"}}},
 	{"docs", layer{imports: []string{"spec", "metrics"}}},
-	{"packaging/tools", layer{modules: []string{
-		"github.com/goreleaser/nfpm/v2", "github.com/CycloneDX/cyclonedx-go", "github.com/Masterminds/semver/v3", "go.yaml.in/yaml/v3",
-	}}},
+	{"packaging/tools", layer{modules: []string{"github.com/CycloneDX/cyclonedx-go"}}},
+	{"packaging/goreleaser", layer{modules: []string{"github.com/goreleaser/goreleaser/v2"}}},
 	{"packaging", layer{}},
 	{"bench", layer{imports: []string{"failpoint", "spec", "control"}, modules: []string{"golang.org/x/sys", "golang.org/x/crypto"}}},
 	{"e2e", layer{imports: []string{"failpoint", "spec", "control"}}},

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// The versions that are built: one, and one that is newer, also than those of
-// goreleaser.
+// The tags of the sources that releases are built of: one, and one that is newer, also
+// than those of the repository. A snapshot is of the version after the tag.
 const (
-	first  = "0.7.1-dev.1"
-	second = "999.0.0-dev.2"
+	first  = "v0.7.0"
+	second = "v999.0.0"
 )
 
-// epoch is the time of the commit that the releases are said to be of.
+// epoch is the time of the commit that the releases are of.
 const epoch = "1750000000"
 
 // release is what was built: a directory, and the version.
@@ -46,8 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// build makes the releases, or takes the first from KITA_DIST, where goreleaser
-// built it.
+// build makes the releases, or takes the first from KITA_DIST, where the whole of
+// goreleaser built it.
 func build(t *testing.T) (old, newer release) {
 	t.Helper()
 	if testing.Short() {
@@ -65,45 +65,84 @@ func buildAll() error {
 	if built.scratch, err = os.MkdirTemp("", "kita-release-"); err != nil {
 		return err
 	}
-	tool := filepath.Join(built.scratch, "release")
-	if out, err := exec.Command("go", "build", "-C", "tools", "-o", tool, "./release").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the tool: %w\n%s", err, out)
+	tool := filepath.Join(built.scratch, "goreleaser")
+	if out, err := exec.Command("go", "build", "-C", "goreleaser", "-o", tool, ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("build goreleaser: %w\n%s", err, out)
 	}
-	here, there := filepath.Join(built.scratch, "here"), filepath.Join(built.scratch, "there", "and", "deeper")
-	for _, to := range []string{here, there} {
-		if err := copySources("..", to); err != nil {
+	there := filepath.Join(built.scratch, "there", "and", "deeper")
+	if err := checkOut(there); err != nil {
+		return err
+	}
+	if dir := os.Getenv("KITA_DIST"); dir != "" {
+		if built.release, err = releaseIn(dir); err != nil {
+			return err
+		}
+	} else {
+		here := filepath.Join(built.scratch, "here")
+		if err := checkOut(here); err != nil {
+			return err
+		}
+		if built.release, err = snapshot(tool, here, "first", first); err != nil {
+			return err
+		}
+		if built.again, err = snapshot(tool, there, "again", first, "TARGET=linux_amd64"); err != nil {
 			return err
 		}
 	}
-	make := func(sources, dist, version string, more ...string) (release, error) {
-		cmd := exec.Command(tool, append([]string{"-dist", dist, "-version", version}, more...)...)
-		cmd.Dir, cmd.Env = sources, append(os.Environ(), "SOURCE_DATE_EPOCH="+epoch, "GOFLAGS=-buildvcs=false")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return release{}, fmt.Errorf("release %s: %w\n%s", version, err, out)
-		}
-		return release{filepath.Join(sources, dist), version}, nil
-	}
-	if built.release, err = goreleasers(); err != nil {
-		return err
-	}
-	if built.release.dir == "" {
-		if built.release, err = make(here, "dist", first); err != nil {
-			return err
-		}
-	}
-	if built.again, err = make(there, "dist", built.release.version, "-only", "linux_amd64"); err != nil {
-		return err
-	}
-	built.newer, err = make(there, "newer", second, "-only", "linux_"+runtime.GOARCH)
+	built.newer, err = snapshot(tool, there, "newer", second, "TARGET=linux_"+runtime.GOARCH)
 	return err
 }
 
-// goreleasers is the release in KITA_DIST, if there is one.
-func goreleasers() (release, error) {
-	dir := os.Getenv("KITA_DIST")
-	if dir == "" {
-		return release{}, nil
+// snapshot has goreleaser build a version from the sources in a directory, for all
+// systems or one, and puts it aside.
+func snapshot(tool, sources, name, tag string, target ...string) (release, error) {
+	if err := gitIn(sources, "tag", tag); err != nil {
+		return release{}, err
 	}
+	cmd := exec.Command(tool)
+	if len(target) > 0 {
+		cmd.Args = append(cmd.Args, "-single-target")
+	}
+	cmd.Dir, cmd.Env = sources, append(os.Environ(), target...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return release{}, fmt.Errorf("release of %s: %w\n%s", tag, err, out)
+	}
+	dir := filepath.Join(built.scratch, name)
+	if err := os.Rename(filepath.Join(sources, "dist"), dir); err != nil {
+		return release{}, err
+	}
+	return releaseIn(dir)
+}
+
+// checkOut makes a repository of the sources as they are now, with one commit. It is the
+// same commit wherever it is made. goreleaser ignores git where there is no remote one,
+// and does not ask that.
+func checkOut(dir string) error {
+	if err := copySources("..", dir); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"remote", "add", "origin", "https://localhost/kita.git"}, {"add", "--all"}, {"commit", "-q", "-m", "all of it"}} {
+		if err := gitIn(dir, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gitIn runs git in a directory, for somebody who is nobody here.
+func gitIn(dir string, args ...string) error {
+	cmd := exec.Command("git", args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=kita", "GIT_AUTHOR_EMAIL=kita@localhost", "GIT_AUTHOR_DATE="+epoch+" +0000",
+		"GIT_COMMITTER_NAME=kita", "GIT_COMMITTER_EMAIL=kita@localhost", "GIT_COMMITTER_DATE="+epoch+" +0000")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("git %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// releaseIn is the release in a directory.
+func releaseIn(dir string) (release, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return release{}, err
