@@ -211,7 +211,12 @@ func say(t *testing.T, name string, args ...string) string {
 
 func sayIn(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	return sayWithin(t, 2*time.Minute, dir, name, args...)
+}
+
+func sayWithin(t *testing.T, limit time.Duration, dir, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "LC_ALL=C")

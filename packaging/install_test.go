@@ -137,6 +137,19 @@ func (m *machine) checkInstalled(t *testing.T, r release) {
 	if got := m.serverVersion(t); got != r.version {
 		t.Errorf("the server is version %s, want %s", got, r.version)
 	}
+	m.checkModes(t)
+	if unit := m.read(t, "usr/lib/systemd/system/kita.service"); !strings.Contains(unit, "ExecStart=/usr/bin/kita serve /etc/kita/server.yml") || strings.Contains(unit, "/usr/local") {
+		t.Errorf("the unit is\n%s", unit)
+	}
+	if !m.has("etc/systemd/system/multi-user.target.wants/kita.service") {
+		t.Error("the unit is not enabled")
+	}
+	m.mustKita(t, "validate", "/etc/kita/server.yml")
+}
+
+// checkModes sees that what is installed is what it should be.
+func (m *machine) checkModes(t *testing.T) {
+	t.Helper()
 	for name, want := range map[string]fs.FileMode{
 		"usr/bin/kita": 0o755, "etc/kita/server.yml": 0o644, "etc/kita/keys": fs.ModeDir | 0o700, "etc/kita/children": fs.ModeDir | 0o755,
 		"var/lib/kita": fs.ModeDir | 0o700, "usr/share/bash-completion/completions/kita": 0o644, "usr/share/fish/vendor_completions.d/kita.fish": 0o644,
@@ -151,13 +164,6 @@ func (m *machine) checkInstalled(t *testing.T, r release) {
 			t.Errorf("%s has the mode %v, want %v", name, stat.Mode(), want)
 		}
 	}
-	if unit := m.read(t, "usr/lib/systemd/system/kita.service"); !strings.Contains(unit, "ExecStart=/usr/bin/kita serve /etc/kita/server.yml") || strings.Contains(unit, "/usr/local") {
-		t.Errorf("the unit is\n%s", unit)
-	}
-	if !m.has("etc/systemd/system/multi-user.target.wants/kita.service") {
-		t.Error("the unit is not enabled")
-	}
-	m.mustKita(t, "validate", "/etc/kita/server.yml")
 }
 
 // checkUpgraded sees that the new version serves, and the child lives on.

@@ -34,7 +34,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	needs(t, "busybox", "unshare", "nsenter", "ip", "dpkg", "rpm")
 	m := &machine{root: filepath.Join(t.TempDir(), "root")}
-	for _, dir := range []string{"bin", "dev", "etc/systemd/system/sockets.target.wants", "proc", "run/systemd/system", "tmp", "usr/bin", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/lib/rpm"} {
+	for _, dir := range []string{"bin", "dev", "etc/systemd/system", "proc", "run/systemd/system", "tmp", "usr/bin", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/lib/rpm"} {
 		if err := os.MkdirAll(filepath.Join(m.root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -51,15 +51,19 @@ func newMachine(t *testing.T) *machine {
 	m.write(t, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
 	m.write(t, "etc/group", "root:x:0:\n")
 	say(t, "chroot", m.root, "/bin/busybox", "--install", "-s", "/bin")
-	m.boot(t)
+	m.boot(t, mountSystem)
 	m.bare = m.files(t)
 	return m
 }
 
-// boot makes the namespaces, and waits until they are as they should be.
-func (m *machine) boot(t *testing.T) {
+// mountSystem is a shell's command that mounts what the kernel provides.
+const mountSystem = `mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev"`
+
+// boot makes the namespaces, and has a shell mount in them what the root directory, its
+// $1, is to have.
+func (m *machine) boot(t *testing.T, mount string) {
 	t.Helper()
-	const script = `mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev" && ip link set lo up && echo up && exec cat`
+	script := mount + ` && ip link set lo up && echo up && exec cat`
 	ctx, cancel := context.WithCancel(context.Background())
 	hold := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "sh", "-c", script, "sh", m.root)
 	// It ends with its input, also where this process is killed.

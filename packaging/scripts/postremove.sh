@@ -18,9 +18,10 @@ purge)
 	rm -rf /var/lib/kita /run/kita /var/log/kita
 	deb-systemd-helper purge kita.socket kita.service >/dev/null 2>&1 || true
 	# deb-systemd-helper knows what it enabled itself; the socket is enabled by hand.
-	link=/etc/systemd/system/sockets.target.wants/kita.socket
-	if [ -L "$link" ] && [ ! -e "$link" ]; then
-		rm -f "$link"
+	wanted=/etc/systemd/system/sockets.target.wants
+	if [ -L "$wanted/kita.socket" ] && [ ! -e "$wanted/kita.socket" ]; then
+		rm -f "$wanted/kita.socket"
+		rmdir "$wanted" 2>/dev/null || true
 	fi
 	;;
 esac
