@@ -41,7 +41,7 @@ func stopRules() []rule[Stop] {
 				}
 			}},
 		{Key{Name: "grace", Forms: []Form{Scalar}, Kind: KindDuration, Example: "grace: 10s", Default: "`10s`",
-			Doc: "how long the group has before KILL", More: "`0s` kills at once"},
+			Doc: "how long the group has before KILL", More: "`0s` kills at once. A stop under way keeps what the file said when it began"},
 			func(v value, s *Stop) { readDuration(v, 0, &s.Grace) }},
 	}
 }
