@@ -269,10 +269,18 @@ func (e *entry) fileState() fileState {
 
 // recordFile is for a file that was looked at. mu is held.
 func (r *Reconciler) recordFile(e *entry, before fileState) {
+	if r.begun && before != e.fileState() {
+		r.fileChanged()
+		r.recordChange(e, before, false)
+	}
+}
+
+// recordChange tells what a file has become. down: while no server lived. mu is held.
+func (r *Reconciler) recordChange(e *entry, before fileState, down bool) {
 	after := e.fileState()
-	event := spec.Event{Child: e.name, Type: spec.EventConfig, Hash: after.hash}
+	event := spec.Event{Child: e.name, Type: spec.EventConfig, Hash: after.hash, Down: down}
 	switch {
-	case !r.begun || before == after:
+	case before == after:
 		return
 	case after.gone:
 		if before.gone {

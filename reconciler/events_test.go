@@ -38,6 +38,7 @@ func told(e spec.Event) string {
 	add("next", 0, e.Next != nil)
 	add("%s", e.Hook, e.Hook != "")
 	add("%s", e.Config, e.Config != "")
+	add("down", 0, e.Down)
 	add("%s", e.Server, e.Server != "")
 	add("with its hash", 0, e.Hash != "")
 	add("[%s]", e.Code, e.Code != "")

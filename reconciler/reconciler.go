@@ -121,6 +121,7 @@ type Reconciler struct {
 	unstopped  []string
 	debts      debts
 	refusals   refusals
+	remembered remembered
 	ctx        context.Context // of the loop, the hooks and the sources
 	cancel     context.CancelFunc
 	running    sync.WaitGroup // workers, hooks and sources
@@ -183,6 +184,8 @@ func New(o Options) *Reconciler {
 		ended:    make(chan struct{}),
 		debts:    newDebts(),
 		refusals: newRefusals(),
+
+		remembered: newRemembered(),
 	}
 }
 

@@ -40,8 +40,9 @@ func (r *Reconciler) Start(runtime Runtime) error {
 	for range workers {
 		r.running.Go(r.work)
 	}
+	r.compareFiles()
+	r.running.Go(r.rememberFiles)
 	r.mu.Lock()
-	r.begun = true
 	for name := range r.children {
 		r.queue.Add(name)
 	}

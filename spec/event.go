@@ -39,8 +39,8 @@ const (
 	// or empty.
 	EventHook EventType = "hook"
 	// EventConfig: the child's file is new, changed, broken, good again or gone.
-	// Config says which; Message has the errors of a broken one, one a line. What
-	// changed while no server lived is not told.
+	// Config says which; Message has the errors of a broken one, one a line. Down:
+	// that happened while no server lived, and was noticed when the next one began.
 	EventConfig EventType = "config"
 	// EventForgotten: its file is gone and nothing of it is alive. It is the last
 	// event of a child, until a file of that name comes again.
@@ -129,6 +129,7 @@ type Event struct {
 	// Hook is "prehook start db" or "posthook start cleanup".
 	Hook   string       `json:"hook,omitempty"`
 	Config ConfigChange `json:"config,omitempty"`
+	Down   bool         `json:"down,omitempty"`
 	Server ServerChange `json:"server,omitempty"`
 	Hash   string       `json:"hash,omitempty"`
 	Code   Code         `json:"code,omitempty"`

@@ -150,6 +150,9 @@ func backOffText(e spec.Event, now time.Time) string {
 }
 
 func configText(e spec.Event) string {
+	if e.Down {
+		return downText(e)
+	}
 	switch e.Config {
 	case spec.ConfigNew:
 		return "its file is new"
@@ -163,6 +166,24 @@ func configText(e spec.Event) string {
 		return "its file is gone"
 	}
 	return "its file: " + string(e.Config)
+}
+
+// downText is for what the server found at its start.
+func downText(e spec.Event) string {
+	const down = " while the server was down"
+	switch e.Config {
+	case spec.ConfigNew:
+		return "its file came" + down
+	case spec.ConfigChanged:
+		return "its file was changed" + down
+	case spec.ConfigBroken:
+		return "its file was broken" + down + ": " + spec.FirstLine(e.Message)
+	case spec.ConfigMended:
+		return "its file was mended" + down
+	case spec.ConfigGone:
+		return "its file was removed" + down
+	}
+	return "its file" + down + ": " + string(e.Config)
 }
 
 func lostText(e spec.Event) string {

@@ -424,12 +424,17 @@ var cases = []struct {
 func TestEventsInWords(t *testing.T) {
 	soon := now.Add(time.Minute)
 	for want, e := range map[string]spec.Event{
-		"its file is good again":                     {Type: spec.EventConfig, Config: spec.ConfigMended},
-		"its file is gone":                           {Type: spec.EventConfig, Config: spec.ConfigGone},
-		"prehook start db is done":                   {Type: spec.EventHook, Hook: "prehook start db"},
-		"it wrote last: no port":                     {Type: spec.EventOutput, LastLines: []string{"a", "no port", " "}},
-		"it wrote last: nothing":                     {Type: spec.EventOutput},
-		"killed with SIGKILL after its grace period": {Type: spec.EventKilled},
+		"its file is good again":                                                                {Type: spec.EventConfig, Config: spec.ConfigMended},
+		"its file is gone":                                                                      {Type: spec.EventConfig, Config: spec.ConfigGone},
+		"its file came while the server was down":                                               {Type: spec.EventConfig, Config: spec.ConfigNew, Down: true},
+		"its file was changed while the server was down":                                        {Type: spec.EventConfig, Config: spec.ConfigChanged, Down: true},
+		"its file was broken while the server was down: web.yml:1: x (and 1 more)":              {Type: spec.EventConfig, Config: spec.ConfigBroken, Down: true, Message: "web.yml:1: x\nweb.yml:2: y"},
+		"its file was mended while the server was down":                                         {Type: spec.EventConfig, Config: spec.ConfigMended, Down: true},
+		"its file was removed while the server was down":                                        {Type: spec.EventConfig, Config: spec.ConfigGone, Down: true},
+		"prehook start db is done":                                                              {Type: spec.EventHook, Hook: "prehook start db"},
+		"it wrote last: no port":                                                                {Type: spec.EventOutput, LastLines: []string{"a", "no port", " "}},
+		"it wrote last: nothing":                                                                {Type: spec.EventOutput},
+		"killed with SIGKILL after its grace period":                                            {Type: spec.EventKilled},
 		"SIGKILL to PIDs 1, 2, 3, 4, 5, 6, 7, 8 and 1 more, still alive after the grace period": {Type: spec.EventKilled, PIDs: []int{1, 2, 3, 4, 5, 6, 7, 8, 9}},
 		"1 event before this could not be written":                                              {Type: spec.EventLost, Lost: 1},
 		"the server ends, all children are stopped first, by root on this host":                 {Type: spec.EventServer, Message: "ends, all children are stopped first", By: "unix:0"},

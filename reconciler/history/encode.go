@@ -68,6 +68,7 @@ func encode(e *spec.Event, now time.Time) ([]byte, error) {
 	}
 	l.string("hook", shorten(e.Hook, maxShort))
 	l.string("config", string(e.Config))
+	l.is("down", e.Down)
 	l.string("server", string(e.Server))
 	l.string("hash", shorten(e.Hash, maxShort))
 	l.string("code", shorten(string(e.Code), maxShort))
