@@ -85,6 +85,7 @@ func (a *api) do(w http.ResponseWriter, r *http.Request, c spec.Command, body []
 	if options.IfChanged && c.Verb != spec.VerbTrystart {
 		return spec.Refuse(spec.BadRequest, c.Verb, c.Child, "%s %s: the body: if_changed is for trystart alone", c.Verb, c.Child)
 	}
+	c.LeaveDown = c.Verb == spec.VerbStop
 	c.NoWait, c.IfChanged, c.By = options.NoWait, options.IfChanged, askerOf(r.Context()).by()
 	out, err := a.svc.Do(r.Context(), c)
 	if pending := pendingIn(err); pending != nil {

@@ -72,11 +72,12 @@ func (r *Reconciler) proposeStops(c spec.Command) (wishes []wish) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.sorted() {
-		if !e.stoppable() {
+		down := c.LeaveDown && e.hasFailed() && !e.stoppable()
+		if !e.stoppable() && !down {
 			continue
 		}
 		w := wish{before: e.desired}
-		w.written = written{e: e, generation: e.desired.Generation, incarnation: e.obs.Incarnation, wasRunning: true}
+		w.written = written{e: e, generation: e.desired.Generation, incarnation: e.obs.Incarnation, wasRunning: !down}
 		if e.desired.Run == spec.Running {
 			posthook := e.desired.Posthook
 			e.desired = e.next(request{Command: c})

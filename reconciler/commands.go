@@ -87,7 +87,7 @@ func (r *Reconciler) describe(out *spec.Outcome, w written) {
 	if out.Verb != spec.VerbStop {
 		out.Prehook, out.Repeat = w.child.Prehook, w.child.Repeat
 	}
-	if out.Verb == spec.VerbStop || out.Verb == spec.VerbTrystart && w.wasRunning {
+	if out.Verb == spec.VerbStop && !w.wasDown() || out.Verb == spec.VerbTrystart && w.wasRunning {
 		out.Posthook = w.child.Posthook
 	}
 }
@@ -208,6 +208,17 @@ func (e *entry) stoppable() bool {
 	return e.active() || e.obs.Process != nil || e.desired.Run == spec.Running && e.obs.Repeat != nil
 }
 
+// hasFailed: it is wanted, and has ended for good. mu is held.
+func (e *entry) hasFailed() bool {
+	return e.desired.Run == spec.Running && e.obs.Process == nil && e.status.Phase == spec.PhaseFailed
+}
+
+// noteDown begins the note of a stop of one that has failed.
+const noteDown = "it was not running"
+
+// wasDown: it had failed, and what was written is that it stays down.
+func (w written) wasDown() bool { return strings.HasPrefix(w.note, noteDown) }
+
 // current: its process runs, and a new one would be the same; or it has done what it
 // was started for, and would do that again. One that is still to be replaced is not
 // meant. mu is held.
@@ -272,10 +283,17 @@ func (r *Reconciler) propose(q request) (w written, desired, before spec.Desired
 			return w, before, before, nil // it is being stopped: wait for that
 		}
 		if !e.stoppable() {
-			return w, desired, before, notRunning(q)
+			if !q.LeaveDown || !e.hasFailed() {
+				return w, desired, before, notRunning(q)
+			}
+			w.note = noteDown
 		}
 	}
 	desired = e.next(q)
+	if w.wasDown() {
+		// Nothing is stopped that a posthook would follow.
+		desired.Posthook = before.Posthook
+	}
 	w.generation = desired.Generation
 	e.desired, e.asFile = desired, q.Verb != spec.VerbStop
 	r.recordWritten(e.name, q.Verb, desired)
@@ -324,7 +342,7 @@ func (r *Reconciler) notSaved(w *written, q request, before spec.Desired, err er
 	r.mu.Unlock()
 	r.owe(owed)
 	if stop {
-		w.note = unsavedNote(err)
+		w.note = strings.TrimPrefix(w.note+"; "+unsavedNote(err), "; ")
 		return nil
 	}
 	r.queue.Add(q.Child)

@@ -74,6 +74,9 @@ type Command struct {
 	// IfChanged, of trystart: a child is left alone that runs with what its file says
 	// now, or has run so to its successful end; of all also one that was stopped.
 	IfChanged bool
+	// LeaveDown, of stop: a child that has failed, and so does not run, is to stay
+	// down; without it that is refused, as it was by supervisor-rs.
+	LeaveDown bool
 	// By says who asks, for people and logs: "unix:0", "tcp:10.0.0.7".
 	By string
 	// Cause is CauseCommand where it is empty.

@@ -22,8 +22,9 @@ when its grace is over; the command answers when none is left.
   kita stop web
   kita stop all on 10.0.0.1,10.0.0.2
 
-A child that was stopped stays stopped, also when the server is restarted. That 'stop
-all' finds nothing to stop is a success.`
+A child that was stopped stays stopped, also when the server is restarted. One that has
+failed does not run, and is left down. That 'stop all' finds nothing to stop is a
+success.`
 	case spec.VerbRestart:
 		return `Stop a child that runs and start it with its file as it is now, or all that run.
 One that does not run is an error: 'kita trystart' starts it as well.
