@@ -59,9 +59,7 @@ func TestChildUsageOfALimitedChild(t *testing.T) {
 	c.Resources = spec.Resources{Memory: 256 << 20}
 	l := launched(t, h, c, 1)
 	defer killed(t, h, f)
-	if len(l.Warnings) > 0 {
-		t.Skipf("needs limits: %q", l.Warnings)
-	}
+	needLimits(t, l)
 	awaitText(t, outPath(c), "\n")
 	got := h.ChildUsage([]spec.View{alive("web", 1)})
 	if len(got) != 1 || got[0].MemoryBytes < 32<<20 || got[0].MemoryBytes > 256<<20 {
