@@ -77,7 +77,8 @@ func (e *entry) file() store.File {
 }
 
 // rememberFiles saves what the files are whenever that has changed, at most once a
-// second, and in the end.
+// second, and in the end. A disk that does not take it is not tried in a hurry: it is
+// all of them that are written.
 func (r *Reconciler) rememberFiles() {
 	var failed error
 	for r.awaitFileChange() {
@@ -88,11 +89,13 @@ func (r *Reconciler) rememberFiles() {
 		case err == nil && failed != nil:
 			r.Logger.Info("what the files of the children are is saved again")
 		}
+		wait := saveAgain
 		if failed = err; err != nil && r.ctx.Err() == nil {
 			r.fileChanged()
+			wait = relist
 		}
 		select {
-		case <-time.After(saveAgain):
+		case <-time.After(wait):
 		case <-r.ctx.Done():
 		}
 	}
