@@ -62,8 +62,8 @@ func (r *refusals) rest() int {
 
 // recordRefused writes to the audit log that a connection came to no command,
 // unless there were too many of late.
-func (g *gate) recordRefused(a asker, code spec.Code, reason string) (recorded bool) {
-	return g.recordSeldom(&g.refusals, a, verbConnect, "", string(code), reason)
+func (g *gate) recordRefused(a asker, code spec.Code, reason string) {
+	g.recordSeldom(&g.refusals, a, verbConnect, "", string(code), reason)
 }
 
 // recordBadKey is recordRefused of who has shown a key that is not admitted. What

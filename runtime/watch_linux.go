@@ -150,12 +150,10 @@ func (p *process) awaitOtherPolling(raw syscall.RawConn) bool {
 	}
 }
 
-// onFD calls do with f's descriptor, which stays open meanwhile. It tells
-// whether f was open.
-func onFD(f *os.File, do func(fd int)) bool {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return false
+// onFD calls do with f's descriptor, which stays open meanwhile; not where f is
+// closed.
+func onFD(f *os.File, do func(fd int)) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { do(int(fd)) })
 	}
-	return raw.Control(func(fd uintptr) { do(int(fd)) }) == nil
 }

@@ -25,7 +25,7 @@ func (p *program) doAndWait(ctx context.Context, r request, c *control.Client, c
 	if err != nil {
 		return awaited{Outcome: out}, waitedTooLong(ctx, r, c, err)
 	}
-	expected, err := expectations(ctx, r, c, out, r.wait)
+	expected, err := expectations(ctx, c, out, r.wait)
 	if err == nil {
 		err = p.await(ctx, r, c, expected)
 	}
@@ -67,7 +67,7 @@ func tellSeen(out *spec.Outcome, v spec.View) {
 }
 
 // expectations are what a command leaves to be waited for.
-func expectations(ctx context.Context, r request, c *control.Client, out spec.Outcome, want condition) ([]*expectation, error) {
+func expectations(ctx context.Context, c *control.Client, out spec.Outcome, want condition) ([]*expectation, error) {
 	if out.Child != spec.All {
 		e := &expectation{child: out.Child, want: want, verb: out.Verb, generation: out.Generation, unchanged: out.Unchanged}
 		if out.Unchanged {

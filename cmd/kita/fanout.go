@@ -84,7 +84,7 @@ func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	if line := told.line(); line != "" {
-		p.complain("", errors.New(line))
+		p.notice(line)
 	}
 	return withStatus(status)
 }

@@ -150,9 +150,6 @@ func (r request) checkKeyFlags(f flags) error {
 	return nil
 }
 
-// notice tells the user something that is no error, in a line.
-func (p *program) notice(line string) { p.complain("", errors.New(line)) }
-
 // keyOf is the key for a host: that of the command line, else its own of
 // hosts.yml; empty for none.
 func (r request) keyOf(h fleet.Host) string {

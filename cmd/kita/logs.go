@@ -148,7 +148,7 @@ func (p *program) streams(ctx context.Context, r request, follow bool, s streami
 		}
 	}
 	if line := told.line(); line != "" {
-		p.complain("", errors.New(line))
+		p.notice(line)
 	}
 	return withStatus(status)
 }

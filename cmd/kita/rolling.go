@@ -21,7 +21,7 @@ func (p *program) settled(ctx context.Context, r request, c *control.Client, out
 	if out.Verb == spec.VerbStop {
 		return out, nil
 	}
-	expected, err := expectations(ctx, r, c, out, condition{aim: aimWell})
+	expected, err := expectations(ctx, c, out, condition{aim: aimWell})
 	if err == nil && out.Child != spec.All {
 		switch done, refusal := fares(out.Child, out.Status); {
 		case refusal != nil:

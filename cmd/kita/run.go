@@ -61,23 +61,23 @@ func run(args []string, out, err io.Writer) int {
 func (p *program) finish(err error) int {
 	var said *statusError
 	if err != nil && !errors.As(err, &said) {
-		p.complain("", err)
+		p.complain(err)
 	}
 	return exitStatus(err)
 }
 
 // complain prints an error, as one line each. The lines of a file's errors
 // begin with the file and its line, as those of a compiler do.
-func (p *program) complain(host string, err error) {
-	if host != "" {
-		host += ": "
-	}
+func (p *program) complain(err error) {
 	prefix := p.name + ": "
 	if len(fileErrors(err)) > 0 {
 		prefix = ""
 	}
-	p.say(prefix+host, errorLines(err))
+	p.say(prefix, errorLines(err))
 }
+
+// notice tells the user something that is no error, in a line.
+func (p *program) notice(line string) { p.complain(errors.New(line)) }
 
 // complainOf prints what came of asking a host, with the last lines of the child
 // if it failed; host is its label or empty. The text may be the host's own: lines

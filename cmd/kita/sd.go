@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -112,7 +111,7 @@ func (p *program) sd(ctx context.Context, r request, s sdFlags) error {
 		groups = append(groups, result.Value...)
 	}
 	if line := told.line(); line != "" {
-		p.complain("", errors.New(line))
+		p.notice(line)
 	}
 	if s.file == "" && len(silent) == len(r.hosts) {
 		return withStatus(status)

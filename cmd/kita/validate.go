@@ -107,7 +107,7 @@ func (p *program) reportValidation(v validation, f validateFlags) error {
 	}
 	for _, found := range v.findings {
 		if found.Severity == warning {
-			p.complain("", errors.New("warning: "+found.text()))
+			p.notice("warning: " + found.text())
 		} else {
 			fmt.Fprintln(p.err, printable(found.text()))
 		}

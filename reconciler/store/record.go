@@ -166,10 +166,9 @@ func encodeLine(v any) ([]byte, error) {
 
 // putSum writes the CRC of a line without its end over the line's first eight
 // bytes.
-func putSum(line []byte) []byte {
+func putSum(line []byte) {
 	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(line[9:], castagnoli))
 	hex.Encode(line, sum)
-	return line
 }
 
 // decodeLine is the reverse of encodeLine, for a line without its end.
