@@ -252,6 +252,22 @@ func TestSecretsAreMasked(t *testing.T) {
 		{"mysql -phunter2;a -port x -h db", "mysql -p*** -port x -h db"},
 		{"mysql -p'hun ter2' x", "mysql -p*** x"},
 		{"mysql -p x; ssh -p22", "mysql -p x; ssh -p22"},
+		{"sshpass -p hunter2 ssh -p 22 host", "sshpass -p *** ssh -p 22 host"},
+		{"sshpass -phunter2 ssh -p 22 host", "sshpass -p*** ssh -p 22 host"},
+		{"exec sshpass -v -p 'hun ter2' ssh host", "exec sshpass -v -p *** ssh host"},
+		{"sshpass -e ssh -p 22 host", "sshpass -e ssh -p 22 host"},
+		{"sshpass -f /etc/pw ssh -p 22 host", "sshpass -f /etc/pw ssh -p 22 host"},
+		{"curl -u ops:hunter2 http://h/", "curl -u ops:*** http://h/"},
+		{"curl -sSu 'ops:hunter2' http://h/", "curl -sSu 'ops:***' http://h/"},
+		{"curl --user=ops:hunter2 http://h/", "curl --user=ops:*** http://h/"},
+		{"curl -s --proxy-user ops:hunter2 http://h/; sort -u a:b", "curl -s --proxy-user ops:*** http://h/; sort -u a:b"},
+		{"curl -u ops http://h:80/", "curl -u ops http://h:80/"},
+		{"curl -XPUT http://h:80/ -HUser-Agent:x", "curl -XPUT http://h:80/ -HUser-Agent:x"},
+		{`curl -H "Authorization: Bearer hunter2" h`, `curl -H "Authorization: ***`},
+		{"redis-cli -h db -a hunter2 ping", "redis-cli -h db -a *** ping"},
+		{"run --password-file /etc/pw --ssl-key /etc/tls/web.key", "run --password-file /etc/pw --ssl-key /etc/tls/web.key"},
+		{"--password-file=/etc/pw TOKEN_PATH=/run/t KEYFILE=/k", "--password-file=/etc/pw TOKEN_PATH=/run/t KEYFILE=/k"},
+		{"--tls-key=/etc/tls/web.key --api-key=/hunter2", "--tls-key=/etc/tls/web.key --api-key=***"},
 		{"opts=-Dpassword=hunter2", "opts=-Dpassword=***"},
 		{"a=b c=d e:f", "a=b c=d e:f"},
 	}
@@ -267,7 +283,7 @@ func TestSecretsAreMasked(t *testing.T) {
 		"DBPASS": true, "PGPASS": true, "dbPass": true, "userPwd": true, "MYSQLPWD": true, "smtpPW": true, "jwtIssuer": true, "db.userPass": true, "HTTPPass": true,
 		"JWTIssuer": true, "DB_PASS2": true, "--dbPass": true, "ADMINPW": true,
 		"COMPASS": false, "PASSING": false, "Pinned": false, "compassUrl": false, "spin": false,
-		"PORT": false, "PATH": false, "PWD": false, "BYPASS": false, "PASSENGER": false, "HOME": false, "OLDPWD": false, "SESSION": false,
+		"PORT": false, "PATH": false, "PWD": false, "BYPASS": false, "PASSENGER": false, "HOME": false, "PASSWORD_FILE": false, "--password-file": false, "keyPath": false, "SECRETS_DIR": false, "OLDPWD": false, "SESSION": false,
 	} {
 		if IsSecretName(name) != want {
 			t.Errorf("%s: %v", name, !want)
@@ -277,6 +293,10 @@ func TestSecretsAreMasked(t *testing.T) {
 		{"a", "--password=hunter2,x"}, {"a", "--password", "hunter2"}, {"a", "-token", "-hunter2"}, {"a", "--db", "x://u:hunter2@h"},
 		{"sh", "-c", "PGPASSWORD=hunter2 psql"},
 		{"/usr/bin/mysql", "-u", "x", "-phunter2", "db"}, {"mariadb-dump", "-phunter2"}, {"nice", "mysqladmin", "-phunter2"}, {"sh", "-c", "exec mysql -phunter2 x"},
+		{"sshpass", "-p", "hunter2", "ssh", "h"}, {"sshpass", "-v", "-phunter2", "ssh", "h"}, {"nice", "/usr/bin/sshpass", "-P", "x", "-p", "hunter2", "ssh"},
+		{"curl", "-u", "ops:hunter2", "h"}, {"curl", "-uops:hunter2", "h"}, {"curl", "-fsSu", "ops:hunter2"}, {"curl", "--user=ops:hunter2"}, {"curl", "--proxy-user", "ops:hunter2"},
+		{"curl", "-H", "Authorization: Bearer hunter2"}, {"curl", "--oauth2-bearer", "hunter2"}, {"redis-cli", "-a", "hunter2"}, {"a", "--api-key", "/hunter2"},
+		{"sh", "-c", "sshpass -p hunter2 ssh h"}, {"a", "https://ops:hunter2@h/"},
 	} {
 		c := &Child{Command: command}
 		if line := c.MaskedCommand(); strings.Contains(line, "hunter2") || !strings.Contains(line, Mask) {
@@ -286,6 +306,14 @@ func TestSecretsAreMasked(t *testing.T) {
 	c := &Child{Command: []string{"a", "--password", "--port", "80"}}
 	if line := c.MaskedCommand(); line != "a --password --port 80" {
 		t.Errorf("an option is masked: %s", line)
+	}
+	for _, line := range []string{
+		"sshpass -e ssh -p 22 h", "sshpass -f /etc/pw ssh -p 22 h", "curl -u ops http://h:80/", "curl -XPUT http://h:80/", "curl -sX PUT -HUser-Agent:x h", "sort -u a:b", "redis-cli -h db",
+		"a --password-file /etc/pw", "a --password-file=/etc/pw", "a --ssl-key /etc/tls/web.key", "a --key=./web.pem", "ssh -i /root/.ssh/id_ed25519 h",
+	} {
+		if got := (&Child{Command: strings.Fields(line)}).MaskedCommand(); got != line {
+			t.Errorf("what is no secret is masked: %s", got)
+		}
 	}
 	c = &Child{Command: []string{"ssh", "-p22", "mysql", "-p"}}
 	if line := c.MaskedCommand(); line != "ssh -p22 mysql -p" {

@@ -23,9 +23,13 @@ var (
 )
 
 // IsSecretName tells whether what has this name is likely to be a secret. Rather
-// too much is taken for one than too little.
+// too much is taken for one than too little; where a secret is kept, PASSWORD_FILE or
+// --key-path, is none.
 func IsSecretName(name string) bool {
 	lower := strings.ToLower(name)
+	if isPlaceName(lower) {
+		return false
+	}
 	if slices.ContainsFunc(secretParts, func(part string) bool { return strings.Contains(lower, part) }) {
 		return true
 	}
@@ -35,6 +39,26 @@ func IsSecretName(name string) bool {
 		return false
 	}
 	return slices.ContainsFunc(words, isSecretWord)
+}
+
+// isPlaceName: it is the name of a file or a directory.
+func isPlaceName(lower string) bool {
+	for _, end := range []string{"file", "filename", "path", "_dir", "-dir", ".dir"} {
+		if strings.HasSuffix(lower, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// keyExtensions are those of files with keys and certificates.
+var keyExtensions = []string{".pem", ".key", ".crt", ".cer", ".der", ".pub", ".p12", ".pfx", ".ppk"}
+
+// isKeyPath tells the path of such a file, which is none of its content.
+func isKeyPath(value string) bool {
+	value = strings.Trim(value, `'"`)
+	isPath := strings.HasPrefix(value, "/") || strings.HasPrefix(value, "./") || strings.HasPrefix(value, "../") || strings.HasPrefix(value, "~/")
+	return isPath && !strings.ContainsAny(value, " \t\n=:@&") && slices.Contains(keyExtensions, filepath.Ext(value))
 }
 
 func isSecretWord(word string) bool {
@@ -79,6 +103,9 @@ type patterns struct {
 	scheme *regexp.Regexp
 	// option finds what the clients of MySQL and MariaDB take right after -p.
 	option *regexp.Regexp
+	// sshpass finds what that takes after -p, before the command that it runs; user
+	// the password after the -u of curl; redis what its client takes after -a.
+	sshpass, user, redis *regexp.Regexp
 	// named finds NAME=VALUE, NAME: VALUE and what JSON and YAML make of them.
 	named *regexp.Regexp
 }
@@ -91,6 +118,9 @@ var secretPatterns = sync.OnceValue(func() patterns {
 		web:     regexp.MustCompile(`(?i)(https?://)[^\s:/@'"]+@`),
 		scheme:  regexp.MustCompile(`(?i)\b((?:bearer|basic|digest)\s+)[^\s'"]+`),
 		option:  regexp.MustCompile(`(\b(?:mysql|mariadb)[\w-]*\s(?:[^|;&\n]*?\s)?['"]?-p)('[^']*'?|"[^"]*"?|[^\s'"]+)`),
+		sshpass: regexp.MustCompile(`(\bsshpass(?:\s+(?:-[fdP]\s*[^\s'"-][^\s'"]*|-e\S*|-[vV]))*\s+['"]?-p\s*)('[^']*'?|"[^"]*"?|[^\s'"]+)`),
+		user:    regexp.MustCompile(`(\bcurl\s(?:[^|;&\n]*?\s)?['"]?(?:-[` + curlSwitches + `]*[uU]|--(?:proxy-)?user(?:\s|=))\s*['"]?[^\s:'"]*:)[^\s'"]+`),
+		redis:   regexp.MustCompile(`(\b(?:redis|valkey)-cli\s(?:[^|;&\n]*?\s)?-a\s+)('[^']*'?|"[^"]*"?|[^\s'"]+)`),
 		named:   regexp.MustCompile(`([A-Za-z0-9_.-]+)(["']?\s*[=:]\s*)("(?:\\.|[^"\\])*"?|'[^']*'?|[^\s&]+)`),
 	}
 })
@@ -112,6 +142,9 @@ func Masked(text string) (masked string, hidden bool) {
 	masked = p.web.ReplaceAllString(masked, "${1}"+Mask+"@")
 	masked = p.scheme.ReplaceAllString(masked, "${1}"+Mask)
 	masked = p.option.ReplaceAllString(masked, "${1}"+Mask)
+	masked = p.sshpass.ReplaceAllString(masked, "${1}"+Mask)
+	masked = p.user.ReplaceAllString(masked, "${1}"+Mask)
+	masked = p.redis.ReplaceAllString(masked, "${1}"+Mask)
 	masked = maskNamed(p.named, masked)
 	return masked, masked != text
 }
@@ -129,7 +162,7 @@ func maskNamed(named *regexp.Regexp, text string) string {
 			return b.String()
 		}
 		b.WriteString(text[:at[6]])
-		if !IsSecretName(text[at[2]:at[3]]) {
+		if !IsSecretName(text[at[2]:at[3]]) || isKeyPath(text[at[6]:at[7]]) {
 			text = text[at[6]:]
 			continue
 		}
@@ -149,7 +182,7 @@ func maskNamed(named *regexp.Regexp, text string) string {
 
 // maskedValue is Masked for the value of a variable.
 func maskedValue(name, value string) (masked string, hidden bool) {
-	if value != "" && IsSecretName(name) {
+	if value != "" && IsSecretName(name) && !isKeyPath(value) {
 		return Mask, true
 	}
 	return Masked(value)
@@ -161,14 +194,17 @@ func maskedWords(words []string) (masked []string, hidden bool) {
 	masked = make([]string, len(words))
 	for i, word := range words {
 		text, hid := Masked(word)
-		if option, _, given := strings.Cut(word, "="); given && isSecretOption(option) {
+		if option, value, given := strings.Cut(word, "="); given && isSecretOption(option) && !isKeyPath(value) {
 			text, hid = option+"="+Mask, true
 		}
-		if i > 0 && isSecretOption(words[i-1]) && !strings.HasPrefix(word, "--") && word != "" {
+		if i > 0 && isSecretOption(words[i-1]) && !strings.HasPrefix(word, "--") && word != "" && !isKeyPath(word) {
 			text, hid = Mask, true
 		}
 		if strings.HasPrefix(word, "-p") && len(word) > len("-p") && slices.ContainsFunc(words[:i], isMySQL) {
 			text, hid = "-p"+Mask, true
+		}
+		if shown, is := maskedLogin(words[:i], word); is {
+			text, hid = shown, true
 		}
 		masked[i], hidden = text, hidden || hid
 	}
@@ -179,6 +215,67 @@ func maskedWords(words []string) (masked []string, hidden bool) {
 func isMySQL(program string) bool {
 	program = filepath.Base(program)
 	return strings.HasPrefix(program, "mysql") || strings.HasPrefix(program, "mariadb")
+}
+
+// maskedLogin is a word of a command without the password that its program takes
+// there, and false where that is none; before are the words before it.
+func maskedLogin(before []string, word string) (masked string, is bool) {
+	last := ""
+	if len(before) > 0 {
+		last = before[len(before)-1]
+	}
+	isOf := func(programs ...string) bool {
+		return slices.ContainsFunc(before, func(w string) bool { return slices.Contains(programs, filepath.Base(w)) })
+	}
+	switch {
+	case word == "":
+	case isOf("curl") && (isCurlUser(last) || isCurlUser(word)):
+		if name, _, found := strings.Cut(word, ":"); found {
+			return name + ":" + Mask, true
+		}
+	case isOf("redis-cli", "valkey-cli") && last == "-a":
+		return Mask, true
+	case isOf("sshpass") && isOfSSHPass(before):
+		if last == "-p" {
+			return Mask, true
+		}
+		if strings.HasPrefix(word, "-p") && len(word) > len("-p") {
+			return "-p" + Mask, true
+		}
+	}
+	return "", false
+}
+
+// curlSwitches are the letters of curl after which another option may follow in the
+// same word; see curl(1). What follows -X is its value, in -XPUT too.
+const curlSwitches = "#012346aBfgGiIjJklLMnNOpqRsSvVZ"
+
+// isCurlUser tells the options of curl after which a user and a password stand,
+// among other letters too: -sSu. The two may stand in the word itself.
+func isCurlUser(word string) bool {
+	if strings.HasPrefix(word, "--") {
+		name, _, _ := strings.Cut(word, "=")
+		return name == "--user" || name == "--proxy-user"
+	}
+	letters, isShort := strings.CutPrefix(word, "-")
+	at := strings.IndexAny(letters, "uU")
+	return isShort && at >= 0 && strings.Trim(letters[:at], curlSwitches) == ""
+}
+
+// isOfSSHPass tells whether the next word is still one of sshpass, and not of the
+// command that it runs.
+func isOfSSHPass(before []string) bool {
+	at := slices.IndexFunc(before, func(w string) bool { return filepath.Base(w) == "sshpass" })
+	for i := at + 1; i < len(before); i++ {
+		switch w := before[i]; {
+		case w == "-f" || w == "-d" || w == "-P":
+			i++
+		case w == "-p" && i == len(before)-1:
+		case !strings.HasPrefix(w, "-") || w == "-p":
+			return false
+		}
+	}
+	return true
 }
 
 func isSecretOption(word string) bool {
