@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
+	"kita/reconciler/store"
 	"kita/spec"
 )
 
@@ -63,7 +65,26 @@ func (r *Reconciler) problems() []string {
 	if err := r.Store.Damage(); err != nil {
 		lines = append(lines, err.Error())
 	}
+	lines = append(lines, restoredProblem(r.Store.Restored())...)
 	return append(lines, ListenerWarnings(r.encrypt, r.Settings.Server(), r.Listeners)...)
+}
+
+// restoredProblem is a line on what somebody removed under the server; no line where
+// nobody did.
+func restoredProblem(list []store.Restored) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	var last time.Time
+	texts := make([]string, len(list))
+	for i, r := range list {
+		texts[i] = r.String()
+		if r.At.After(last) {
+			last = r.At
+		}
+	}
+	return []string{fmt.Sprintf("these were gone under the running server and were made again, last at %s, of what it knew; find out who removes them: %s",
+		last.UTC().Format(time.RFC3339), strings.Join(texts, ", "))}
 }
 
 // ListenerWarnings has a line for each listener beyond loopback that anybody

@@ -96,7 +96,7 @@ func (s *Store) write(writes []*write) error {
 	for _, w := range writes {
 		lines = append(lines, w.line...)
 	}
-	err := s.journal.append(&s.state, lines)
+	err := s.writeWhere(lines)
 	s.setErr(&s.journalErr, err, "desired state")
 	if err != nil {
 		return fmt.Errorf("save desired state: %w", err)

@@ -22,8 +22,10 @@ func (s *Store) Detach() ([]*os.File, error) {
 	s.factsMu.Lock()
 	s.table.close()
 	s.factsMu.Unlock()
+	s.mu.Lock()
 	locks := s.locks
 	s.locks = nil
+	s.mu.Unlock()
 	return locks, s.journal.close()
 }
 

@@ -29,6 +29,7 @@ type journal struct {
 	dir string
 	// file is nil while there is no journal at all.
 	file *os.File
+	id   fileID // of file
 	// size is the length of what is acknowledged; base that of the snapshot it
 	// begins with.
 	size, base int64
@@ -96,6 +97,7 @@ func (j *journal) rewrite(st *state, lines []byte) error {
 	if j.file != nil {
 		j.file.Close() // nothing in it is needed any more
 	}
+	j.id = idOf(f)
 	j.file, j.base, j.size, j.broken = f, int64(len(snapshot)), int64(len(snapshot)), false
 	if err := j.syncDir(); err != nil {
 		// The name may go back to the old file in a crash. Whichever it is,

@@ -38,18 +38,8 @@ func (e *LockedError) Error() string {
 
 // openDirs makes and locks both directories, which may be one and the same.
 func (s *Store) openDirs() error {
-	_, statErr := os.Stat(s.stateDir)
-	for _, dir := range []string{s.stateDir, s.runDir} {
-		if err := makeDir(dir); err != nil {
-			return err
-		}
-	}
-	if errors.Is(statErr, os.ErrNotExist) {
-		// A change in the directory is only as durable as the directory.
-		parent := journal{dir: filepath.Dir(s.stateDir), sync: syncData}
-		if err := parent.syncDir(); err != nil {
-			s.log.Warn("cannot sync", "dir", parent.dir, "error", err)
-		}
+	if err := s.makeDirs(); err != nil {
+		return err
 	}
 	if err := s.lock(s.stateDir); err != nil {
 		return err
@@ -66,6 +56,24 @@ func (s *Store) openDirs() error {
 	return nil
 }
 
+// makeDirs makes those of the two that are missing.
+func (s *Store) makeDirs() error {
+	_, statErr := os.Stat(s.stateDir)
+	for _, dir := range []string{s.stateDir, s.runDir} {
+		if err := makeDir(dir); err != nil {
+			return err
+		}
+	}
+	if errors.Is(statErr, os.ErrNotExist) {
+		// A change in the directory is only as durable as the directory.
+		parent := journal{dir: filepath.Dir(s.stateDir), sync: syncData}
+		if err := parent.syncDir(); err != nil {
+			s.log.Warn("cannot sync", "dir", parent.dir, "error", err)
+		}
+	}
+	return nil
+}
+
 // lock takes the lock of dir until the store is closed or the process ends. It
 // is the kernel's, so a lock file that a dead server left means nothing.
 func (s *Store) lock(dir string) error {
@@ -74,6 +82,7 @@ func (s *Store) lock(dir string) error {
 		s.locks = append(s.locks, f)
 		return nil
 	}
+	_, statErr := os.Lstat(path)
 	f, err := openLock(path)
 	if err != nil {
 		return err
@@ -85,7 +94,14 @@ func (s *Store) lock(dir string) error {
 		}
 		return &LockedError{PID: readPID(f), Dir: dir}
 	}
-	s.locks = append(s.locks, f)
+	if errors.Is(statErr, os.ErrNotExist) {
+		// A new file says nothing: a server that lives may have locked the one
+		// that somebody has removed.
+		if pid := holderOfRemoved(path); pid != 0 {
+			return errors.Join(&LockedError{PID: pid, Dir: dir}, f.Close())
+		}
+	}
+	s.keepLock(f)
 	// The PID is for people only; a full disk must not matter here.
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
@@ -130,6 +146,9 @@ func flock(f *os.File) error {
 // that somebody locked, and /tmp is where the run directory may be.
 func (s *Store) keepFromCleaners() {
 	for _, dir := range []string{s.runDir, s.childrenDir()} {
+		if s.isHeld(dir) {
+			continue
+		}
 		d, err := os.Open(dir)
 		if err != nil {
 			continue
@@ -138,15 +157,21 @@ func (s *Store) keepFromCleaners() {
 			d.Close()
 			continue
 		}
-		s.locks = append(s.locks, d)
+		s.keepLock(d)
 	}
 }
 
 // Locks are the files whose locks keep another server out. They are open until
 // Close, and stay the store's.
-func (s *Store) Locks() []*os.File { return slices.Clone(s.locks) }
+func (s *Store) Locks() []*os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.locks)
+}
 
 func (s *Store) unlock() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var errs []error
 	for _, f := range s.locks {
 		errs = append(errs, f.Close())

@@ -37,7 +37,8 @@ type Options struct {
 type Store struct {
 	stateDir, runDir, bootID, id string
 	log                          *slog.Logger
-	locks, given                 []*os.File
+	locks                        []*os.File // guarded by mu
+	given                        []*os.File
 
 	// As the journal was when it was opened; not written afterwards, but for
 	// opened.desired, which is guarded by mu.
@@ -50,11 +51,15 @@ type Store struct {
 	journal journal
 	state   state
 	closed  bool
+	// astray: it is not known that the state directory is this store's.
+	astray bool
 
 	mu         sync.Mutex
-	open       *batch // mu: the batch that a write joins
-	journalErr error  // mu
-	factsErr   error  // mu
+	open       *batch     // mu: the batch that a write joins
+	journalErr error      // mu
+	factsErr   error      // mu
+	groundErr  error      // mu
+	restored   []Restored // mu
 
 	// factsMu is held while facts are read or written.
 	factsMu sync.Mutex
@@ -85,11 +90,12 @@ func Open(o Options) (*Store, error) {
 	err := s.openDirs()
 	s.closeUnused()
 	if s.id = o.ID; err == nil && s.id == "" {
-		s.id, err = makeID(s.bootID, s.runDir)
+		s.id, err = findID(s.bootID, s.runDir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.unlock())
 	}
+	s.keepID()
 	if err := s.openJournal(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.journal.path(journalName), err), s.journal.close(), s.unlock())
 	}
@@ -118,7 +124,7 @@ func (s *Store) openJournal() error {
 	if err != nil {
 		return err
 	}
-	j.file = f
+	j.file, j.id = f, idOf(f)
 	data, err := os.ReadFile(f.Name())
 	if err != nil {
 		return err
@@ -226,6 +232,10 @@ func (s *Store) MarkEnded() error {
 func (s *Store) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.groundErr != nil {
+		// It is the cause of the others.
+		return s.groundErr
+	}
 	return errors.Join(s.journalErr, s.factsErr)
 }
 

@@ -20,3 +20,6 @@ func syncData(f *os.File) error {
 		return nil
 	}
 }
+
+// dup makes to another number of what from is.
+func dup(from, to int) error { return unix.Dup3(from, to, unix.O_CLOEXEC) }

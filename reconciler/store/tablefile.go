@@ -207,6 +207,13 @@ func (t *table) gone() bool {
 		// Nothing but writes was done to it: that is quicker than to ask by the path.
 		return false
 	}
+	return t.isElsewhere()
+}
+
+// isElsewhere is gone, asked by the path: a directory that was moved away took a
+// file along that is as it was.
+func (t *table) isElsewhere() bool {
+	var st unix.Stat_t
 	return unix.Stat(t.path(), &st) != nil || fileID{uint64(st.Dev), st.Ino} != t.id
 }
 
