@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kita/control"
+	"kita/reconciler/history"
 )
 
 // handoverFormat is that of handover. It changes when an earlier version could
@@ -45,6 +46,9 @@ type handover struct {
 	Listeners []inherited `json:"listeners"`
 	// Connections are those of clients.
 	Connections []control.Handed `json:"connections"`
+	// History is what waited for room on a full disk. An earlier version passes it
+	// over.
+	History history.Rest `json:"history,omitzero"`
 }
 
 // inherited is a listener that passes from one version to the next.
@@ -115,6 +119,14 @@ func (h *handover) locks() []*os.File {
 		files = append(files, os.NewFile(uintptr(fd), "lock"))
 	}
 	return files
+}
+
+// rest is what was left to be written of the history.
+func (h *handover) rest() history.Rest {
+	if h == nil {
+		return history.Rest{}
+	}
+	return h.History
 }
 
 // letter is the file in which a handover passes an exec: one in memory, for

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kita/control"
+	"kita/reconciler/history"
 	"kita/spec"
 )
 
@@ -44,6 +45,7 @@ func TestAHandoverArrivesAsItWasSent(t *testing.T) {
 		Listeners: []inherited{{keyListen, "127.0.0.1:33889", kept, true}},
 		Connections: []control.Handed{{FD: kept, Network: "tcp", Stage: control.StageCommand, Read: []byte("GET"),
 			Pending: &spec.Pending{Command: spec.Command{Verb: spec.VerbStop, Child: "a", By: "tcp:10.0.0.1"}, Generation: 7}}},
+		History: history.Rest{Lines: []byte("{}\n"), Lost: 2, Seq: 9},
 	}
 	got, err := inherit(t, sent)
 	if err != nil || !reflect.DeepEqual(got, sent) {

@@ -51,7 +51,7 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	}
 	defer func() { logFailure(logger, "close the store", st.Close()) }()
 	link.Run(st.ID(), dirs)
-	past := history.Open(history.Options{Dir: dirs.State, NewBoot: !st.SameBoot(), Logger: logger})
+	past := history.Open(history.Options{Dir: dirs.State, NewBoot: !st.SameBoot(), Rest: before.rest(), Logger: logger})
 	defer past.Close()
 
 	// Only the owner of the store's lock may replace the socket in it.

@@ -153,6 +153,7 @@ func (s *server) upgrade(ctx context.Context, o order) error {
 	s.reconciler.Stop()
 	s.host.Close()
 	s.history.Close()
+	h.History = s.history.Rest()
 	locks, err := s.store.Detach()
 	defer goruntime.KeepAlive(locks)
 	logFailure(s.logger, "close the journal", err)

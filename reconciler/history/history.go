@@ -33,7 +33,9 @@ type Options struct {
 	Dir string
 	// NewBoot: the machine was booted since the history was last written.
 	NewBoot bool
-	Logger  *slog.Logger
+	// Rest is what the version before this one had not written.
+	Rest   Rest
+	Logger *slog.Logger
 }
 
 // History is the history of one state directory. Its methods may be called from
@@ -92,6 +94,7 @@ func Open(o Options) *History {
 	if err := h.learn(); err != nil && h.err == nil {
 		h.err = err
 	}
+	h.takeRest(o.Rest)
 	if o.NewBoot && h.seq > 0 {
 		h.seq += bootGap
 	}

@@ -19,6 +19,8 @@ type pending struct {
 	lines []byte
 	// inWork: the writer has taken lines that are not written yet.
 	inWork bool
+	// taken are the latest that the writer took, as it took them.
+	taken []byte
 	// lost counts the events since the last that told of it, lostEver all.
 	lost, lostEver uint64
 }

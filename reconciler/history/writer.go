@@ -226,6 +226,7 @@ func (h *History) next(why error) bool {
 		return false
 	}
 	h.out.batch = lines
+	h.pending.taken = lines
 	return true
 }
 
@@ -279,7 +280,9 @@ func (h *History) tell(err error, wrote bool) {
 	if wrote || err != nil {
 		h.err = err
 	}
-	h.pending.inWork = h.out.batch != nil
+	if h.pending.inWork = h.out.batch != nil; !h.pending.inWork {
+		h.pending.taken = nil
+	}
 	if wrote && h.news != nil {
 		close(h.news)
 		h.news = nil
@@ -309,17 +312,17 @@ func readEnd(f io.ReaderAt, size int64) (seq uint64, former spec.Event, known ma
 			// The first is the end of a line.
 			content = content[bytes.IndexByte(content, '\n')+1:]
 		}
-		seq, former, known = readEvents(content)
+		known = map[turn]bool{}
+		seq, former = readEvents(content, known)
 		if seq > 0 || span >= size {
 			return seq, former, known, nil
 		}
 	}
 }
 
-// readEvents reads what a server has to know of the events before its own. The last
-// line need not have its end.
-func readEvents(content []byte) (seq uint64, former spec.Event, known map[turn]bool) {
-	known = map[turn]bool{}
+// readEvents reads what a server has to know of the events before its own, and adds
+// to what is known of runs. The last line need not have its end.
+func readEvents(content []byte, known map[turn]bool) (seq uint64, former spec.Event) {
 	var numbers order
 	for line := range bytes.SplitSeq(content, []byte{'\n'}) {
 		// The number of a line that is not whole is not given again: it may look
@@ -343,5 +346,5 @@ func readEvents(content []byte) (seq uint64, former spec.Event, known map[turn]b
 		default:
 		}
 	}
-	return numbers.latest(), former, known
+	return numbers.latest(), former
 }
