@@ -395,8 +395,7 @@ func (r *Reconciler) await(ctx context.Context, w written, c spec.Command) (spec
 		case removed:
 			return status, nil
 		case desired.Generation > w.generation && desired.Run != want:
-			return status, spec.Refuse(spec.Superseded, c.Verb, c.Child, "cannot %s %s: a later command changed it: %s by %s",
-				c.Verb, c.Child, desired.Run, desired.By)
+			return status, superseded(c, desired)
 		case status.ObservedGeneration >= w.generation:
 			return status, nil
 		}
@@ -432,4 +431,11 @@ func (r *Reconciler) trigger(name string, incarnation uint64, repeat plan.Repeat
 			r.post(name, repeatFact{incarnation, repeat})
 		}
 	})
+}
+
+// superseded refuses c, whose child is to be something else by now. Who reads it may
+// be on any host.
+func superseded(c spec.Command, by spec.Desired) *spec.Refusal {
+	return spec.Refuse(spec.Superseded, c.Verb, c.Child, "cannot %s %s: a later command changed it: %s by %s",
+		c.Verb, c.Child, by.Run, spec.Who(by.By, "the host of the server"))
 }

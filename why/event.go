@@ -13,9 +13,9 @@ import (
 func Event(e spec.Event, host string, now time.Time) string {
 	switch e.Type {
 	case spec.EventCommand:
-		return fmt.Sprintf("%s by %s", e.Verb, Who(e.By, host))
+		return fmt.Sprintf("%s by %s", e.Verb, spec.Who(e.By, host))
 	case spec.EventRefused:
-		return fmt.Sprintf("%s by %s was refused: %s", e.Verb, Who(e.By, host), spec.FirstLine(e.Message))
+		return fmt.Sprintf("%s by %s was refused: %s", e.Verb, spec.Who(e.By, host), spec.FirstLine(e.Message))
 	case spec.EventStarted:
 		return startedText(e)
 	case spec.EventCannotStart:
@@ -42,7 +42,7 @@ func Event(e spec.Event, host string, now time.Time) string {
 		return "forgotten: its file is gone, and nothing of it is alive"
 	case spec.EventServer:
 		if e.By != "" {
-			return fmt.Sprintf("the server %s, by %s", spec.FirstLine(e.Message), Who(e.By, host))
+			return fmt.Sprintf("the server %s, by %s", spec.FirstLine(e.Message), spec.Who(e.By, host))
 		}
 		return "the server " + spec.FirstLine(e.Message)
 	case spec.EventLost:

@@ -459,7 +459,7 @@ func TestWhoInWords(t *testing.T) {
 		"prehook of web": "the prehook of web", "posthook of web": "the posthook of web", "mode half": "mode half", "repeat": "its repeat action",
 		"exit_with job": "the end of job, which exit_with names", "recovered": "the server, which found it running and had lost its state", "signal": "signal",
 	} {
-		if got := Who(by, "h"); got != want {
+		if got := spec.Who(by, "h"); got != want {
 			t.Errorf("%q is %q, want %q", by, got, want)
 		}
 	}

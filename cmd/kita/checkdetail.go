@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"kita/spec"
-	"kita/why"
 )
 
 // fields are lines of a title and a text. A line without a title continues the
@@ -144,7 +143,7 @@ func (p *program) addDesired(f *fields, d spec.Desired, s spec.Status, host stri
 	}
 	text := string(d.Run)
 	if d.By != "" {
-		text += " by " + why.Who(d.By, host)
+		text += " by " + spec.Who(d.By, host)
 	}
 	if !d.At.IsZero() {
 		text += ", " + instant(d.At, p.now())

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"kita/spec"
-	"kita/why"
 )
 
 // expectation is one child that is waited for. It is a function of the views that
@@ -309,7 +308,7 @@ func wishText(d spec.Desired, host string) string {
 	}
 	text := "it is to be " + string(d.Run)
 	if d.By != "" {
-		text += ", by " + why.Who(d.By, host)
+		text += ", by " + spec.Who(d.By, host)
 	}
 	return text
 }
