@@ -98,7 +98,7 @@ deps: ## install what the tests need besides Go (as root), or name it
 snapshot: ## dist/: archives, packages, checksums, by goreleaser, and tested
 	go build -C packaging/goreleaser -o $(CURDIR)/bin/goreleaser-part .
 	bin/goreleaser-part
-	mkdir -p bin && cp dist/*_sha256sums.txt bin/part_sha256sums.txt
+	cp dist/*_sha256sums.txt bin/part_sha256sums.txt
 	go build -C packaging/goreleaser -o $(CURDIR)/bin/goreleaser github.com/goreleaser/goreleaser/v2
 	bin/goreleaser check
 	bin/goreleaser release --snapshot --clean

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,7 +104,7 @@ func snapshot(tool, sources, name, tag string, target ...string) (release, error
 	if len(target) > 0 {
 		cmd.Args = append(cmd.Args, "-single-target")
 	}
-	cmd.Dir, cmd.Env = sources, append(os.Environ(), target...)
+	cmd.Dir, cmd.Env = sources, append(withoutGit(), target...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return release{}, fmt.Errorf("release of %s: %w\n%s", tag, err, out)
 	}
@@ -132,13 +133,19 @@ func checkOut(dir string) error {
 // gitIn runs git in a directory, for somebody who is nobody here.
 func gitIn(dir string, args ...string) error {
 	cmd := exec.Command("git", args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
+	cmd.Dir, cmd.Env = dir, append(withoutGit(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=kita", "GIT_AUTHOR_EMAIL=kita@localhost", "GIT_AUTHOR_DATE="+epoch+" +0000",
 		"GIT_COMMITTER_NAME=kita", "GIT_COMMITTER_EMAIL=kita@localhost", "GIT_COMMITTER_DATE="+epoch+" +0000")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("git %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return nil
+}
+
+// withoutGit is the environment but for what says which repository is meant, as in a hook
+// of git's: those of the tests are where they run.
+func withoutGit() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GIT_") })
 }
 
 // releaseIn is the release in a directory.
@@ -166,6 +173,9 @@ func copySources(from, to string) error {
 			return err
 		}
 		switch {
+		case name == ".git" && !entry.IsDir():
+			// A worktree's leads back to the repository.
+			return nil
 		case entry.IsDir() && (name == ".git" || name == "bin" || name == "dist" || name == "e2e"):
 			return filepath.SkipDir
 		case entry.IsDir():
