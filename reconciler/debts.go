@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"kita/spec"
@@ -103,4 +104,46 @@ func (r *Reconciler) pay() bool {
 		}
 	}
 	return len(r.debts.desired) == 0 && !r.debts.began && !r.debts.ended
+}
+
+// notSaved handles a desired state that could not be written to disk: it is
+// taken back, but for a stop, which must work on a full disk too. What is in
+// force then is owed.
+func (r *Reconciler) notSaved(w *written, q request, before spec.Desired, err error) error {
+	r.Logger.Error("cannot save a desired state", "child", q.Child, "err", err)
+	stop := q.Verb == spec.VerbStop
+	owed := map[string]spec.Desired{}
+	r.mu.Lock()
+	switch {
+	case !stop:
+		r.takeBack(*w, before, owed)
+	case w.e.desired.Generation == w.generation:
+		owed[q.Child] = w.e.desired
+	}
+	r.mu.Unlock()
+	r.owe(owed)
+	if stop {
+		w.note = strings.TrimPrefix(w.note+"; "+unsavedNote(err), "; ")
+		return nil
+	}
+	r.queue.Add(q.Child)
+	return notKept(q, err)
+}
+
+// takeBack undoes in memory what was written, unless a later request has a write
+// of its own, and adds to owed what is in force then. mu is held.
+func (r *Reconciler) takeBack(w written, before spec.Desired, owed map[string]spec.Desired) {
+	if w.e.desired.Generation != w.generation {
+		return
+	}
+	// A higher generation with the old wish, so that nobody who waits for this one
+	// takes it for done.
+	w.e.desired = before
+	w.e.desired.Generation = w.generation + 1
+	owed[w.e.name] = w.e.desired
+	r.touch(w.e)
+}
+
+func notKept(q request, err error) *spec.Refusal {
+	return spec.Refuse(spec.Unavailable, q.Verb, q.Child, "cannot %s %s: cannot save it: %v", q.Verb, q.Child, err)
 }
