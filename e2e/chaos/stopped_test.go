@@ -60,7 +60,10 @@ func stopHeadless(t *testing.T, c *trial) {
 		before, err := in.child("headless")
 		must(t, err)
 		// Older than the minimum time alive, and then under a new server.
-		<-time.After(1200 * time.Millisecond)
+		in.eventually(patience, func() bool {
+			v, err := in.child("headless")
+			return err == nil && (v.Status.Phase == spec.PhaseRunning || !v.alive())
+		})
 		if i%2 == 1 {
 			server := in.awaitServer(t, 0)
 			must(t, signalMarked(server, in.mark, unix.SIGKILL))
