@@ -323,16 +323,7 @@ func TestABodyThatIsCompleteInTimeIsAnswered(t *testing.T) {
 	request := post("/v1/validate", "{        }")
 	c.say(request[:len(request)-5])
 	h.open(1)
-	until(t, "the head is read", func() bool {
-		h.server.mu.Lock()
-		defer h.server.mu.Unlock()
-		for conn := range h.server.conns {
-			conn.mu.Lock()
-			defer conn.mu.Unlock()
-			return conn.busy
-		}
-		return false
-	})
+	h.awaitBusy()
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -356,6 +347,8 @@ func TestWhatIsNotCompleteInTimeIsBrokenOff(t *testing.T) {
 		t.Error("a connection whose requests cannot be told apart is kept")
 	}
 	h.open(1)
+	// Before its head is read the next server can have it all.
+	h.awaitBusy()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	handed, err := h.server.HandOver(ctx)

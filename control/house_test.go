@@ -175,6 +175,22 @@ func (h *house) awaitHead(head string) {
 	})
 }
 
+// awaitBusy waits until the only connection has a request under way, the head of
+// which was read.
+func (h *house) awaitBusy() {
+	h.t.Helper()
+	until(h.t, "the head is read", func() bool {
+		h.server.mu.Lock()
+		defer h.server.mu.Unlock()
+		for c := range h.server.conns {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.busy
+		}
+		return false
+	})
+}
+
 // caller is a client of a raw connection.
 type caller struct {
 	net.Conn

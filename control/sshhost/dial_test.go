@@ -405,7 +405,7 @@ func TestSilentHost(t *testing.T) {
 	defer ln.Close()
 	u := newUser(t, nil)
 	target := Target{Name: "127.0.0.1", Port: uint16(ln.Addr().(*net.TCPAddr).Port), User: "ops"}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err = u.Dial(ctx, target)
 	var network *NetworkError
