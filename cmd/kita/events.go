@@ -136,28 +136,17 @@ func (p *program) events(ctx context.Context, r request, q spec.EventRequest) er
 		put, done, end = m.put, m.done, m.end
 	}
 	err := p.streams(ctx, r, q.Follow, streaming{atOnce: true, fail: printer.fail, done: done, show: func(ctx context.Context, h fleet.Host, c *control.Client) (error, error) {
-		return p.eventsOf(ctx, r, q, h, c, printer, func(e spec.Event) error { return put(h, e) })
+		return p.ofThoseThere(r, h, q.Children, printer.fail, func(children []string) (bool, error) {
+			q := q
+			q.Children = children
+			return p.eventStream(ctx, r, q, h, c, func(e spec.Event) error { return put(h, e) })
+		})
 	}})
 	var broken *outputError
 	if failed := end(); err == nil && errors.As(failed, &broken) {
 		return broken.quiet()
 	}
 	return err
-}
-
-// eventsOf prints the events that one host has. Of several children those that it
-// does not have are complained of; refused is why, for the last of them.
-func (p *program) eventsOf(ctx context.Context, r request, q spec.EventRequest, h fleet.Host, c *control.Client, printer *eventPrinter, print func(spec.Event) error) (refused, err error) {
-	for {
-		begun, err := p.eventStream(ctx, r, q, h, c, print)
-		without := withoutRefused(q.Children, err)
-		if begun || len(without) == 0 {
-			return refused, err
-		}
-		refused, q.Children = err, without
-		p.complainOf(label(r, h), err)
-		printer.fail(h, err)
-	}
 }
 
 // eventStream prints the events of children that one host has; begun tells whether
