@@ -86,7 +86,7 @@ func firstStream(c *spec.Child, names []spec.StreamName) *spec.Stream {
 	if c == nil || len(names) == 0 {
 		return nil
 	}
-	return streamOf(c, names[0])
+	return c.Stream(names[0])
 }
 
 // Outputs are the same files, to be shown.

@@ -230,7 +230,7 @@ func (s *outputs) attachPump(r run, c *spec.Child, o spec.Output, file *os.File)
 	defer file.Close()
 	for name, fifo := range o.FIFOs {
 		stream := spec.Stream{Format: spec.Text}
-		if now := streamOf(c, name); now != nil && now.Format != "" {
+		if now := c.Stream(name); now != nil && now.Format != "" {
 			stream = *now
 		}
 		if err := s.pump.Attach(r.key(name), pumped(&stream, fifo, file)); err != nil {

@@ -26,13 +26,6 @@ type streams struct {
 // streamNames are those of descriptors 1 and 2.
 var streamNames = []spec.StreamName{spec.Out, spec.Err}
 
-func streamOf(c *spec.Child, name spec.StreamName) *spec.Stream {
-	if name == spec.Out {
-		return c.Stdout
-	}
-	return c.Stderr
-}
-
 // close gives back what the process has inherited by now, and what was made for
 // one that there is not.
 func (s *streams) close() {
@@ -76,7 +69,7 @@ func (s *streams) open(h *Host, r run, c *spec.Child, as *account) error {
 			continue
 		}
 		s.fds[i+1] = fd
-		if stream := streamOf(c, name); stream.Format != "" {
+		if stream := c.Stream(name); stream.Format != "" {
 			if err := s.pump(h.outputs.pump, r.key(name), stream, as); err != nil {
 				return fmt.Errorf("pump %s: %w", stream.Path, err)
 			}

@@ -96,6 +96,14 @@ type Stream struct {
 	OnFull     OnFull `json:"on_full,omitempty"`
 }
 
+// Stream is where a stream goes; nil where that is the server's own.
+func (c *Child) Stream(name StreamName) *Stream {
+	if name == Out {
+		return c.Stdout
+	}
+	return c.Stderr
+}
+
 // Unlimited is the value of a limit that is switched off (RLIM_INFINITY).
 const Unlimited = ^uint64(0)
 

@@ -71,7 +71,7 @@ func (m *Manager) configured(c *spec.Child) []FileOf {
 	}
 	var files []FileOf
 	for _, name := range []spec.StreamName{spec.Out, spec.Err} {
-		s := streamOf(c, name)
+		s := c.Stream(name)
 		if s == nil {
 			continue
 		}

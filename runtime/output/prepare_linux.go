@@ -74,7 +74,7 @@ func Reopen(o spec.Output) (fd int, err error) { return reopenOutput(o.Path, own
 func openAll(c *spec.Child, owner *Owner) (*Prepared, error) {
 	p := &Prepared{}
 	for _, name := range []spec.StreamName{spec.Out, spec.Err} {
-		s := streamOf(c, name)
+		s := c.Stream(name)
 		if s == nil {
 			continue
 		}
@@ -88,14 +88,6 @@ func openAll(c *spec.Child, owner *Owner) (*Prepared, error) {
 	return p, nil
 }
 
-// streamOf is nil where the stream is the server's own.
-func streamOf(c *spec.Child, name spec.StreamName) *spec.Stream {
-	if name == spec.Out {
-		return c.Stdout
-	}
-	return c.Stderr
-}
-
 // rulesOf are the rules of those streams that c has rotated; c may be nil.
 func rulesOf(c *spec.Child, streams []spec.StreamName) []*spec.Rotate {
 	if c == nil {
@@ -103,7 +95,7 @@ func rulesOf(c *spec.Child, streams []spec.StreamName) []*spec.Rotate {
 	}
 	var rules []*spec.Rotate
 	for _, name := range streams {
-		if s := streamOf(c, name); s != nil && s.Rotate != nil {
+		if s := c.Stream(name); s != nil && s.Rotate != nil {
 			rules = append(rules, s.Rotate)
 		}
 	}
