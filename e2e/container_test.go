@@ -19,9 +19,7 @@ import (
 // each COPY and RUN into a directory, with a shell in the place of the image it
 // begins with, then ENTRYPOINT as PID 1 of that root, HEALTHCHECK and STOPSIGNAL.
 func TestContainerRecipe(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a root and namespaces of its own need root")
-	}
+	needSandbox(t)
 	shell, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Skip("needs a static busybox")

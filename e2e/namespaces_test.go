@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -18,9 +17,7 @@ import (
 // SYN, nor refuses it. One command with a key, one without: the servers are
 // encrypted and open.
 func TestHostsOfANetwork(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces that are joined by a cable need root")
-	}
+	needSandbox(t)
 	t.Parallel()
 	here, first, second := newNamespace(t), newNamespace(t), newNamespace(t)
 	here.cable(t, "10.99.1", first)

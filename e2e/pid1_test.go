@@ -13,9 +13,7 @@ import (
 // that is stopped does: its children have their grace, unless server.yml says
 // that they are left, which there means that the kernel kills them.
 func TestPID1EndsInOrder(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a PID namespace needs root")
-	}
+	needSandbox(t)
 	t.Parallel()
 	tests := []struct {
 		name, config string
@@ -53,9 +51,7 @@ func TestPID1EndsInOrder(t *testing.T) {
 
 // TestPID1RestartsItsServer: below PID 1 it is as below any keeper.
 func TestPID1RestartsItsServer(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a PID namespace needs root")
-	}
+	needSandbox(t)
 	t.Parallel()
 	in := newPID1(t, "mode: full\n", map[string]string{"web": "command: /bin/sleep 1000\n"})
 	before := in.mustAwait(t, "web", isLive)

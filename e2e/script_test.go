@@ -81,6 +81,8 @@ func condition(name string) (bool, error) {
 		return true, listener.Close()
 	case "root":
 		return os.Geteuid() == 0, nil
+	case "sandbox":
+		return canSandbox(), nil
 	case "cgroups":
 		return canLimit(), nil
 	case "namespaces":

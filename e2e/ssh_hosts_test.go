@@ -231,9 +231,7 @@ func (h *sshHosts) noServer(t *testing.T) {
 // viaLoopback has a network of its own, because the port of the server is the
 // same everywhere.
 func viaLoopback(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a network of its own needs root")
-	}
+	needSandbox(t)
 	enter := newNamespace(t).enter()
 	in := newServerAs(t, append(enter, filepath.Join(world.bin, "kita"), "serve", "server.yml"), "mode: full\nlistener_addr: 127.0.0.1\n", map[string]string{"web": "command: sleep 1000\n"})
 	h := newSSHHosts(t, in)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -297,8 +298,8 @@ func TestServerEndsWithItsKeeper(t *testing.T) {
 
 // TestPID1 is a container: children and orphans by the hundred.
 func TestPID1(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a PID namespace needs root")
+	if os.Geteuid() != 0 || exec.Command("unshare", "--mount", "--pid", "--fork", "true").Run() != nil {
+		t.Skip("a PID namespace needs root, and its right to make one")
 	}
 	h := newHouse(t, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS})
 	v := h.server().serves()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,7 +19,7 @@ import (
 // is killed then as well cannot tell the next one what it has started, so that
 // is not asked of it.
 func fullDisk(t *testing.T, c *trial) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || exec.Command("unshare", "--mount", "--pid", "--fork", "true").Run() != nil {
 		c.skip(t, "only root can mount a small file system")
 	}
 	in := c.newInstance(t, "mode: full\n", mixture(4, 2, 3))

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ const orphansEach = 2
 // asInit has kita be the first process of a PID namespace, as in a container,
 // with children that leave orphans behind.
 func asInit(t *testing.T, c *trial) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || exec.Command("unshare", "--mount", "--pid", "--fork", "true").Run() != nil {
 		c.skip(t, "only root can make a PID namespace")
 	}
 	files := mixture(0, 2, 0)
