@@ -65,7 +65,7 @@ func TestWhoMaySeeDifferences(t *testing.T) {
 func TestThePartsOfACommandForAllAreForReaders(t *testing.T) {
 	svc := controltest.New(controltest.Child("a"))
 	svc.DoFunc = func(_ context.Context, c spec.Command) (spec.Outcome, error) {
-		return spec.Outcome{Verb: c.Verb, Child: c.Child, Children: []spec.Part{{Child: "a", Generation: 1}}}, nil
+		return spec.Outcome{Verb: c.Verb, Child: c.Child, Children: []spec.Part{{Child: "a", Generation: 1}}, LeftStopped: []string{"b"}, LeftRunning: []string{"c"}}, nil
 	}
 	g := newGated(t, rulesOfTests(), func(o *Options) { o.Service = svc })
 	for _, tt := range []struct {
@@ -73,8 +73,8 @@ func TestThePartsOfACommandForAllAreForReaders(t *testing.T) {
 		want int
 	}{{ops, 1}, {starter, 0}} {
 		out, err := Dial(Target{Through: gatedAs{g, tt.who}}).Do(t.Context(), spec.Command{Verb: spec.VerbTrystart, Child: spec.All})
-		if err != nil || len(out.Children) != tt.want {
-			t.Errorf("%s: %v, %v", tt.who.key, out.Children, err)
+		if err != nil || len(out.Children) != tt.want || len(out.LeftStopped) != tt.want || len(out.LeftRunning) != tt.want {
+			t.Errorf("%s: %+v, %v", tt.who.key, out, err)
 		}
 	}
 }

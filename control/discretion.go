@@ -22,7 +22,7 @@ func (g *gate) outcome(a asker, out spec.Outcome) spec.Outcome {
 	out.Prehook, out.Posthook = nil, nil
 	if out.Child == spec.All {
 		// They name children.
-		out.Note, out.Children, out.LeftStopped = "", nil, nil
+		out.Note, out.Children, out.LeftStopped, out.LeftRunning = "", nil, nil, nil
 	}
 	out.Status = spec.Status{
 		Phase: s.Phase, Since: s.Since, ObservedGeneration: s.ObservedGeneration, Starts: s.Starts, Restarts: s.Restarts, LastExit: s.LastExit,

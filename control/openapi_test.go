@@ -354,6 +354,19 @@ func TestAFullViewIsAsDescribed(t *testing.T) {
 	ask(t, router, oneView{svc, view}, request("GET", "/v1/children/full", ""))
 }
 
+// Whom a command for all has spared.
+func TestThoseLeftAsTheyAreAreAsDescribed(t *testing.T) {
+	_, router := loadOpenAPI(t)
+	svc := testService()
+	svc.DoFunc = func(_ context.Context, c spec.Command) (spec.Outcome, error) {
+		return spec.Outcome{Verb: c.Verb, Child: c.Child, LeftStopped: []string{"db"}, LeftRunning: []string{"mid"}}, nil
+	}
+	w := ask(t, router, svc, request("POST", "/v1/restart", "{}"))
+	if !strings.Contains(w.Body.String(), `"left_stopped":["db"],"left_running":["mid"]`) {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
 type oneView struct {
 	*controltest.Service
 	view spec.View

@@ -28,7 +28,7 @@ func (r *Reconciler) doAll(ctx context.Context, c spec.Command) (spec.Outcome, e
 	if c.Verb == spec.VerbStop {
 		wishes = r.proposeStops(c)
 	} else {
-		wishes, failed = r.proposeStarts(c)
+		wishes, out.LeftRunning, failed = r.proposeStarts(c)
 	}
 	if err := r.keep(ctx, c, wishes, &out); err != nil {
 		return spec.Outcome{}, err
@@ -93,8 +93,9 @@ func (r *Reconciler) proposeStops(c spec.Command) (wishes []wish) {
 }
 
 // proposeStarts reads the load paths and puts in force, in memory, what start,
-// restart or trystart wishes of each child. It returns why some are left out.
-func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed failures) {
+// restart or trystart wishes of each child. It returns also who runs on without a
+// file, and why others are left out.
+func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, leftRunning []string, failed failures) {
 	r.Refresh()
 	r.mu.Lock()
 	children := slices.Clone(r.sorted())
@@ -104,28 +105,34 @@ func (r *Reconciler) proposeStarts(c spec.Command) (wishes []wish, failed failur
 		q.Child = e.name
 		w, err := r.proposeStart(q)
 		var refusal *spec.Refusal
+		isRefused := errors.As(err, &refusal)
 		switch {
 		case err == nil:
 			wishes = append(wishes, w)
-		case !errors.As(err, &refusal) || !r.passedOver(e.name, refusal.Code):
+		case isRefused && (refusal.Code == spec.AlreadyRunning || refusal.Code == spec.NotRunning),
+			isRefused && refusal.Code == spec.NotFound && !r.isActive(e.name):
+			// The command is not for such a child.
+		case isRefused && refusal.Code == spec.NotFound && !r.isAway(e):
+			// It was taken from the configuration, which stops nothing, and the others
+			// can be rolled out all the same.
+			leftRunning = append(leftRunning, e.name)
+			if !c.IfChanged {
+				r.recordRefused(q, err)
+			}
+		default:
 			failed.add(err)
 			r.recordRefused(q, err)
 		}
 	}
-	return wishes, failed
+	return wishes, leftRunning, failed
 }
 
-// passedOver: the command is not for such a child, and that is no failure. One
-// without a file is meant all the same as long as it runs.
-func (r *Reconciler) passedOver(child string, code spec.Code) bool {
-	switch code {
-	case spec.AlreadyRunning, spec.NotRunning:
-		return true
-	case spec.NotFound:
-		return !r.isActive(child)
-	default:
-		return false
-	}
+// isAway: the child's file may be there, and is out of reach.
+func (r *Reconciler) isAway(e *entry) bool {
+	r.mu.Lock()
+	child := e.child
+	r.mu.Unlock()
+	return r.away(child)
 }
 
 // proposeStart is propose for a child whose file is good.
@@ -189,7 +196,7 @@ func (r *Reconciler) keep(ctx context.Context, c spec.Command, wishes []wish, ou
 // by name. failed are those that were left out, in words.
 func (r *Reconciler) finishAll(ctx context.Context, c spec.Command, all []written, failed failures, out spec.Outcome) (spec.Outcome, error) {
 	pending := spec.Pending{Command: c, Note: out.Note, Failed: failed.texts, FailedCode: failed.code,
-		Parts: out.Children, LeftStopped: out.LeftStopped, All: []spec.Pending{}}
+		Parts: out.Children, LeftStopped: out.LeftStopped, LeftRunning: out.LeftRunning, All: []spec.Pending{}}
 	for _, w := range all {
 		one := c
 		one.Child = w.e.name
@@ -224,23 +231,24 @@ func (r *Reconciler) awaitAll(ctx context.Context, c spec.Command, all []written
 // failures are why a command for all children failed for some.
 type failures struct {
 	texts []string
-	// code is what their refusals have in common, empty where they differ.
+	// code is that of the worst.
 	code spec.Code
 }
 
 func (f *failures) add(err error) {
-	var code spec.Code
+	code := spec.CannotStart
 	var refusal *spec.Refusal
 	if errors.As(err, &refusal) {
 		code = refusal.Code
 	}
-	if len(f.texts) > 0 && code != f.code {
-		code = ""
+	if len(f.texts) > 0 {
+		code = spec.Worse(f.code, code)
 	}
 	f.texts, f.code = append(f.texts, err.Error()), code
 }
 
-// refuse is the error of the command; nil where it failed for none.
+// refuse is the error of the command, a child's after the other's as lines of its own;
+// nil where it failed for none.
 func (f failures) refuse(c spec.Command) error {
 	if len(f.texts) == 0 {
 		return nil
@@ -250,11 +258,12 @@ func (f failures) refuse(c spec.Command) error {
 	case c.Verb == spec.VerbStop:
 		code = spec.NotStopped
 	case code == "":
+		// As a former version has handed them over that differ.
 		code = spec.CannotStart
 	}
-	text := strings.Join(f.texts[:min(len(f.texts), maxTold)], "; ")
+	text := strings.Join(f.texts[:min(len(f.texts), maxTold)], "\n")
 	if more := len(f.texts) - maxTold; more > 0 {
-		text += fmt.Sprintf("; and %d more", more)
+		text += fmt.Sprintf("\nand %d more", more)
 	}
 	return spec.Refuse(code, c.Verb, c.Child, "%s", text)
 }

@@ -95,13 +95,13 @@ func TestTrystartAllIfChangedStartsTheOthers(t *testing.T) {
 		t.Errorf("once more: %+v, %s", out, code)
 	}
 
-	// The code says what all refusals have in common.
+	// The code is that of the worst refusal.
 	w.write("bad", "comand: x\n")
 	if _, code := w.tryIfChanged(spec.All); code != spec.InvalidFile {
 		t.Errorf("with a broken file: %s", code)
 	}
 	w.write("lost", plain+"hooks: [{prehook: start none}]\n")
-	if _, code := w.tryIfChanged(spec.All); code != spec.CannotStart {
+	if _, code := w.tryIfChanged(spec.All); code != spec.InvalidFile {
 		t.Errorf("with a broken file and a broken hook: %s", code)
 	}
 }

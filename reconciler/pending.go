@@ -21,7 +21,7 @@ func (r *Reconciler) Resume(ctx context.Context, p spec.Pending) (spec.Outcome, 
 	}
 	failed := failures{texts: p.Failed, code: p.FailedCode}
 	return r.finishAll(ctx, c, all, failed, spec.Outcome{Verb: c.Verb, Child: c.Child, Note: p.Note,
-		Children: p.Parts, LeftStopped: p.LeftStopped})
+		Children: p.Parts, LeftStopped: p.LeftStopped, LeftRunning: p.LeftRunning})
 }
 
 // pending is w as the next server is told of it.

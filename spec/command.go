@@ -97,6 +97,9 @@ type Outcome struct {
 	// LeftStopped are those that it was not for, with IfChanged, as they had been
 	// stopped before; sorted.
 	LeftStopped []string `json:"left_stopped,omitempty"`
+	// LeftRunning are those that it could not be for, as they run and have no file any
+	// more that they could be started with; sorted.
+	LeftRunning []string `json:"left_running,omitempty"`
 	// WasRunning: the child ran, so trystart stopped it first.
 	WasRunning bool `json:"was_running,omitempty"`
 	// Prehook and Posthook are the hooks that ran, or were satisfied, as part

@@ -18,13 +18,14 @@ type Pending struct {
 	WasRunning  bool   `json:"was_running,omitempty"`
 	Note        string `json:"note,omitempty"`
 	// All has a part for each child of a command for all of them, and Failed why
-	// it was refused for others; FailedCode is what their refusals have in common.
-	// Parts is Outcome.Children, LeftStopped that of Outcome.
+	// it was refused for others; FailedCode is that of the worst of their refusals.
+	// Parts is Outcome.Children, LeftStopped and LeftRunning are those of Outcome.
 	All         []Pending `json:"all,omitempty"`
 	Failed      []string  `json:"failed,omitempty"`
 	FailedCode  Code      `json:"failed_code,omitempty"`
 	Parts       []Part    `json:"parts,omitempty"`
 	LeftStopped []string  `json:"left_stopped,omitempty"`
+	LeftRunning []string  `json:"left_running,omitempty"`
 }
 
 // PendingError is the error of a command whose waiting was ended by ErrHandover.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"kita/control"
 	"kita/spec"
@@ -92,7 +93,7 @@ func expectations(ctx context.Context, c *control.Client, out spec.Outcome, want
 	// that is older, or tells less to this key, does not say whom it started.
 	views, err := c.List(ctx)
 	for _, v := range views {
-		if v.Desired.Run == spec.Running {
+		if v.Desired.Run == spec.Running && !slices.Contains(out.LeftRunning, v.Name) {
 			expect(&expectation{child: v.Name, generation: v.Desired.Generation})
 		}
 	}

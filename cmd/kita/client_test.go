@@ -249,6 +249,22 @@ func TestWorstStatus(t *testing.T) {
 	}
 }
 
+// Of the failures of several children the server says the worst, as clients do of
+// several hosts.
+func TestTheWorstCodeHasTheWorstStatus(t *testing.T) {
+	for a, first := range classes {
+		for b, second := range classes {
+			if unlike := first == exitNotRunning || second == exitNotRunning || first == exitUnreachable || second == exitUnreachable; unlike {
+				// No child has them that a command for all has failed for.
+				continue
+			}
+			if got, want := classes[spec.Worse(a, b)], worst(first, second); got != want {
+				t.Errorf("of %s and %s the worse has status %d, want %d", a, b, got, want)
+			}
+		}
+	}
+}
+
 func TestATimeoutOfACommandIsNotUnreachable(t *testing.T) {
 	svc := controltest.New(controltest.Child("web"))
 	release := make(chan struct{})

@@ -69,7 +69,7 @@ func outcomeText(out spec.Outcome, written bool) string {
 	case out.Unchanged && out.Child != spec.All:
 		return unchangedText(out)
 	case written && out.Child == spec.All:
-		return fmt.Sprintf("all: %s is written", out.Verb)
+		return strings.Join(append([]string{fmt.Sprintf("all: %s is written", out.Verb)}, leftTexts(out)...), "; ")
 	case written:
 		return fmt.Sprintf("%s: %s is written, generation %d", out.Child, out.Verb, out.Generation)
 	}
@@ -113,14 +113,22 @@ func unchangedText(out spec.Outcome) string {
 
 // allText says what a command for all children did, and whom it spared.
 func allText(out spec.Outcome) string {
-	if len(out.LeftStopped) == 0 {
-		return startedText(out)
+	texts := leftTexts(out)
+	if len(texts) == 0 || len(out.Children) > 0 {
+		texts = append([]string{startedText(out)}, texts...)
 	}
-	text := "left stopped: " + namesText(out.LeftStopped)
-	if len(out.Children) > 0 {
-		text = startedText(out) + "; " + text
+	return strings.Join(texts, "; ")
+}
+
+// leftTexts say whom a command for all children spared.
+func leftTexts(out spec.Outcome) (texts []string) {
+	if len(out.LeftStopped) > 0 {
+		texts = append(texts, "left stopped: "+namesText(out.LeftStopped))
 	}
-	return text
+	if len(out.LeftRunning) > 0 {
+		texts = append(texts, "left running, without a file: "+namesText(out.LeftRunning))
+	}
+	return texts
 }
 
 // namesText are names, and how many there are besides.
@@ -147,10 +155,12 @@ func startedText(out spec.Outcome) string {
 	switch {
 	case out.Unchanged || unchanged > 0 && len(others) == 0:
 		return "all children unchanged"
-	case unchanged == 0 && len(out.LeftStopped) > 0:
-		return "started anew: " + namesText(others)
-	case unchanged == 0:
+	case unchanged == 0 && len(out.LeftStopped)+len(out.LeftRunning) == 0:
 		return allDone[out.Verb]
+	case out.Verb == spec.VerbRestart:
+		return "restarted: " + namesText(others)
+	case unchanged == 0:
+		return "started anew: " + namesText(others)
 	}
 	return fmt.Sprintf("started anew: %s; %d unchanged", namesText(others), unchanged)
 }

@@ -161,6 +161,7 @@ func TestAgo(t *testing.T) {
 func TestOutcomeText(t *testing.T) {
 	hook := &spec.Hook{Verb: spec.VerbStart, Child: "db"}
 	alive := spec.Status{Process: &spec.Process{PID: 5}}
+	parts := []spec.Part{{Child: "a", Generation: 2}, {Child: "b", Generation: 2}}
 	tests := []struct {
 		name string
 		out  spec.Outcome
@@ -179,6 +180,16 @@ func TestOutcomeText(t *testing.T) {
 			"job started, and has ended since: exit 0"},
 		{"stop", spec.Outcome{Verb: spec.VerbStop, Child: "web", Note: "2 processes had to be killed", Posthook: hook},
 			"web stopped (posthook start db; 2 processes had to be killed)"},
+		{"restart of all", spec.Outcome{Verb: spec.VerbRestart, Child: spec.All, Children: parts}, "all children that ran are restarted"},
+		{"restart of all but one",
+			spec.Outcome{Verb: spec.VerbRestart, Child: spec.All, Children: parts, LeftRunning: []string{"mid"}},
+			"restarted: a, b; left running, without a file: mid"},
+		{"trystart of all but some",
+			spec.Outcome{Verb: spec.VerbTrystart, Child: spec.All, Children: parts, LeftStopped: []string{"db"}, LeftRunning: []string{"mid", "old"}},
+			"started anew: a, b; left stopped: db; left running, without a file: mid, old"},
+		{"none but those",
+			spec.Outcome{Verb: spec.VerbTrystart, Child: spec.All, Unchanged: true, LeftRunning: []string{"mid"}},
+			"left running, without a file: mid"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -186,6 +197,10 @@ func TestOutcomeText(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+	all := spec.Outcome{Verb: spec.VerbRestart, Child: spec.All, LeftRunning: []string{"mid"}}
+	if got, want := outcomeText(all, true), "all: restart is written; left running, without a file: mid"; got != want {
+		t.Errorf("written: got %q, want %q", got, want)
 	}
 }
 
