@@ -104,7 +104,7 @@ const sleeper = "command: /bin/sleep 1000\n"
 // stubborn does not heed TERM; it makes the file NAME.up once that is so.
 const stubborn = `
 command: ["sh", "-c", "trap '' TERM; : >$KITA_CHILD.up; while :; do sleep 0.1; done"]
-stop: {grace: 3s}
+stop: {grace: 10s}
 `
 
 func TestUpgradeKeepsPIDsChildrenAndSurroundings(t *testing.T) {
