@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -23,12 +24,18 @@ type awaited struct {
 func (p *program) doAndWait(ctx context.Context, r request, c *control.Client, command spec.Command) (awaited, error) {
 	command.NoWait = true
 	out, err := c.Do(ctx, command)
+	if errors.Is(err, errCtrlC) {
+		err = fmt.Errorf("%s %s: %w; whether the server has taken it is not known", r.verb, r.child, err)
+	}
 	if err != nil {
 		return awaited{Outcome: out}, waitedTooLong(ctx, r, c, err)
 	}
 	expected, err := expectations(ctx, c, out, r.wait)
 	if err == nil {
 		err = p.await(ctx, r, c, expected)
+	}
+	if errors.Is(err, errCtrlC) {
+		err = fmt.Errorf("%w; the server goes on with `%s %s`", err, out.Verb, out.Child)
 	}
 	if isCode(err, forbidden) {
 		err = spec.Refuse(forbidden, out.Verb, out.Child, "%s %s: it is written; what comes of it is not for this key to see: %v", out.Verb, out.Child, err)

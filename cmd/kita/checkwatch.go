@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func (p *program) watch(ctx context.Context, r request) error {
 // watchLines prints a line for each child that there is, and one whenever it
 // changes, until Ctrl-C or until nobody reads them.
 func (p *program) watchLines(ctx context.Context, r request) error {
-	ctx, stop := interruptible(ctx)
+	ctx, stop := interruptible(ctx, os.Interrupt)
 	defer stop(nil)
 	ctx, release := whileRead(ctx, p.out)
 	defer release()

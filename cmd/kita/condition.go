@@ -151,6 +151,14 @@ func (c condition) reachedText(s spec.Status) string {
 	return string(s.Phase)
 }
 
+// comeText says, after "before", that a child came to it.
+func (c condition) comeText() string {
+	if c.aim == aimWell {
+		return "it was seen to run"
+	}
+	return c.String() + " was reached"
+}
+
 // reached is what a child has come to, as JSON has it.
 func (c condition) reached(s spec.Status) string {
 	if c.passesOver(s) {

@@ -237,17 +237,26 @@ func couldNotStart(s spec.Status) bool {
 
 // late is the failure of a child that has not come so far in time.
 func (e *expectation) late(timeout time.Duration) *spec.Refusal {
-	s := e.latest.Status
-	how := "nothing is known of it yet"
-	if s.Phase != "" {
-		how = "it is " + string(s.Phase)
-		if s.Reason != "" {
-			how += ": " + s.Reason
-		}
-	}
-	refusal := e.refuse(spec.TimedOut, "%s: waited %v for %v, %s", e.child, timeout, e.want, how)
-	refusal.LastLines = s.LastLines
+	refusal := e.refuse(spec.TimedOut, "%s: waited %v for %v, %s", e.child, timeout, e.want, e.standing())
+	refusal.LastLines = e.latest.Status.LastLines
 	return refusal
+}
+
+// standing says how it was seen last.
+func (e *expectation) standing() string {
+	s := e.latest.Status
+	switch {
+	case s.Phase == "":
+		return "nothing is known of it yet"
+	case s.Reason != "":
+		return "it is " + string(s.Phase) + ": " + s.Reason
+	}
+	return "it is " + string(s.Phase)
+}
+
+// cutShort is what is said of it where the wait is ended by cause.
+func (e *expectation) cutShort(cause error) error {
+	return fmt.Errorf("%s: %w before %s, %s", e.child, cause, e.want.comeText(), e.standing())
 }
 
 // gone is what becomes of it when there is no such child any more.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"syscall"
 
 	"kita/control"
 	"kita/control/fleet"
@@ -28,17 +30,18 @@ type showing[T any] struct {
 // the hosts, as soon as it and all before it are there. The error is nil or has
 // the worst status; who failed and why has been said.
 //
-// A first Ctrl-C ends the waits and asks no further host, a second one ends the
-// program. For one host alone the first one does.
+// A first Ctrl-C, or SIGTERM, ends the waits and asks no further host, a second one
+// ends the program. For one host alone the first one does, but where something is
+// waited for: there it is said what the server goes on with.
 func fanOut[T any](ctx context.Context, p *program, r request, show showing[T], fn func(context.Context, *control.Client) (T, error)) error {
 	return fanOutHosts(ctx, p, r, show, asking(p, r, fn))
 }
 
 // fanOutHosts is fanOut for what is not asked through a client.
 func fanOutHosts[T any](ctx context.Context, p *program, r request, show showing[T], fn func(context.Context, fleet.Host) (T, error)) error {
-	if len(r.hosts) > 1 {
+	if len(r.hosts) > 1 || r.wait.given() && p.through == nil {
 		var stop func(error)
-		ctx, stop = interruptible(ctx)
+		ctx, stop = interruptible(ctx, heeded(os.Interrupt, syscall.SIGTERM)...)
 		defer stop(nil)
 		fn = stopping(fn, stop)
 	}
@@ -162,12 +165,15 @@ func stopping[T any](fn func(context.Context, fleet.Host) (T, error), stop func(
 	}
 }
 
-// interruptible ends ctx at the first Ctrl-C. From then on a further one has
-// its usual effect. So does stop, for another cause.
-func interruptible(ctx context.Context) (_ context.Context, stop func(cause error)) {
+// interruptible ends ctx at the first of these signals, of which os.Interrupt is
+// Ctrl-C. From then on a further one has its usual effect. So does stop, for another
+// cause.
+func interruptible(ctx context.Context, by ...os.Signal) (_ context.Context, stop func(cause error)) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt)
+	for _, sig := range by {
+		signal.Notify(signals, sig)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -184,3 +190,7 @@ func interruptible(ctx context.Context) (_ context.Context, stop func(cause erro
 		<-done
 	}
 }
+
+// heeded are those of the signals that are not ignored, as Ctrl-C is in what a script
+// has put into the background.
+func heeded(signals ...os.Signal) []os.Signal { return slices.DeleteFunc(signals, signal.Ignored) }

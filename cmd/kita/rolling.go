@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"kita/control"
@@ -36,6 +37,8 @@ func (p *program) settled(ctx context.Context, r request, c *control.Client, out
 	switch {
 	case isCode(err, forbidden):
 		return out, nil
+	case errors.Is(err, errCtrlC):
+		return out, fmt.Errorf("%w; the server goes on with `%s %s`", err, out.Verb, out.Child)
 	case isCode(err, spec.TimedOut):
 		return out, spec.Refuse(spec.TimedOut, out.Verb, out.Child, "%s was started, but was not seen to run in the time it had", out.Child)
 	case isCode(err, spec.Superseded):

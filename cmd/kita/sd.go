@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,7 @@ func (p *program) sd(ctx context.Context, r request, s sdFlags) error {
 	}
 	if len(r.hosts) > 1 {
 		var stop func(error)
-		ctx, stop = interruptible(ctx)
+		ctx, stop = interruptible(ctx, os.Interrupt)
 		defer stop(nil)
 	}
 	results := fleet.Each(ctx, r.hosts, r.limits(), func(ctx context.Context, h fleet.Host) ([]control.TargetGroup, error) {

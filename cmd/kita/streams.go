@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -34,7 +35,7 @@ func (p *program) streams(ctx context.Context, r request, follow bool, s streami
 		return err
 	}
 	if follow {
-		interrupted, stop := interruptible(ctx)
+		interrupted, stop := interruptible(ctx, os.Interrupt)
 		defer stop(nil)
 		read, release := whileRead(interrupted, p.out)
 		defer release()

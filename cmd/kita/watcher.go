@@ -76,7 +76,7 @@ func (w *watcher) await(ctx context.Context) error {
 // could not say how its children stand.
 func (w *watcher) overdue(ctx context.Context, synced bool, last error) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return context.Cause(ctx)
+		return w.cutShort(context.Cause(ctx))
 	}
 	var unreachable *control.Unreachable
 	if !synced && errors.As(last, &unreachable) && !errors.Is(last, context.DeadlineExceeded) {
@@ -91,6 +91,16 @@ func (w *watcher) overdue(ctx context.Context, synced bool, last error) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// cutShort is what is said where the wait is ended by cause.
+func (w *watcher) cutShort(cause error) error {
+	for _, e := range w.all {
+		if !e.done {
+			return e.cutShort(cause)
+		}
+	}
+	return cause
 }
 
 func isCode(err error, code spec.Code) bool {
