@@ -36,6 +36,11 @@ const (
 	lastRetry  = 2 * time.Second
 )
 
+// shortly is how long a host whose stream has ended may take to begin the next one
+// without a word: an upgrade takes less, and who looks at the screen must not take what
+// was for what is.
+const shortly = 5 * time.Second
+
 // mostNews is how much Next returns at once.
 const mostNews = 4096
 
@@ -45,6 +50,7 @@ type Feed struct {
 	// child is the one that is followed; empty: all are.
 	child    string
 	patience time.Duration
+	shortly  time.Duration
 	news     chan News
 
 	mu      sync.Mutex
@@ -55,7 +61,7 @@ type Feed struct {
 // runs. patience is how long a host may take to begin; one that takes longer does not
 // answer.
 func NewFeed(hosts []Host, child string, patience time.Duration) *Feed {
-	return &Feed{hosts: hosts, child: child, patience: patience, news: make(chan News, 64), clients: make([]*control.Client, len(hosts))}
+	return &Feed{hosts: hosts, child: child, patience: patience, shortly: shortly, news: make(chan News, 64), clients: make([]*control.Client, len(hosts))}
 }
 
 // Follow follows every host until ctx ends, and returns when nothing of that is
@@ -106,20 +112,25 @@ func (f *Feed) setClient(host int, c *control.Client) {
 func (f *Feed) follow(ctx context.Context, host int) {
 	known := map[string]bool{}
 	wait, failures := time.Duration(0), 0
+	// lost is why the stream before ended, nil where there was none.
+	var lost error
 	for {
-		answered, err := f.watch(ctx, host, known)
+		heard := f.late(ctx, host, lost)
+		answered, err := f.watch(ctx, host, known, func() { heard() })
 		f.setClient(host, nil)
+		told := heard()
 		if ctx.Err() != nil {
 			return
 		}
 		if answered {
-			wait, failures = 0, 0
+			wait, failures, lost = 0, 0, err
 		} else {
 			failures++
+			lost = nil
 		}
 		// The end of a stream alone says nothing: after an upgrade the next server
 		// is there at once.
-		if failures == 1 && !f.send(ctx, News{Host: host, Err: err}) {
+		if failures == 1 && !told && !f.send(ctx, News{Host: host, Err: err}) {
 			return
 		}
 		wait = min(max(2*wait, firstRetry), lastRetry)
@@ -129,12 +140,29 @@ func (f *Feed) follow(ctx context.Context, host int) {
 	}
 }
 
+// late tells that a host does not answer, where it was lost and does not begin again
+// shortly. It is tried all the same: one that is slow comes back. heard ends that, and
+// says whether it was told.
+func (f *Feed) late(ctx context.Context, host int, lost error) (heard func() (told bool)) {
+	if lost == nil {
+		return func() bool { return false }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	told := make(chan bool, 1)
+	go func() { told <- pause(ctx, f.shortly) && f.send(ctx, News{Host: host, Err: lost}) }()
+	return sync.OnceValue(func() bool {
+		cancel()
+		return <-told
+	})
+}
+
 // errEnded is of a stream that ended without saying why.
 var errEnded = errors.New("the stream of changes ended")
 
 // watch follows one stream to its end. known are the children that were told of,
 // also of earlier streams; what is missing in this one has been removed meanwhile.
-func (f *Feed) watch(ctx context.Context, host int, known map[string]bool) (answered bool, err error) {
+// heard is called before the first news of it.
+func (f *Feed) watch(ctx context.Context, host int, known map[string]bool, heard func()) (answered bool, err error) {
 	client, closer, err := f.hosts[host].Dial(ctx)
 	if err != nil {
 		return false, err
@@ -149,7 +177,7 @@ func (f *Feed) watch(ctx context.Context, host int, known map[string]bool) (answ
 	defer cancel()
 	late := time.AfterFunc(f.patience, cancel)
 	defer late.Stop()
-	for change, err := range client.WatchChild(watching, f.child) {
+	for change, err := range client.WatchClosely(watching, f.child) {
 		if watching.Err() != nil && ctx.Err() == nil {
 			err = &control.Unreachable{Host: client.String(), Err: context.DeadlineExceeded}
 		}
@@ -159,6 +187,7 @@ func (f *Feed) watch(ctx context.Context, host int, known map[string]bool) (answ
 		late.Stop()
 		if !answered {
 			answered = true
+			heard()
 			f.setClient(host, client)
 			if !f.send(ctx, News{Host: host, Up: true}) {
 				return true, ctx.Err()

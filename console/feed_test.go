@@ -102,6 +102,62 @@ func TestFeedGoesOnBeyondTheEndOfAStream(t *testing.T) {
 	}
 }
 
+// A host whose stream has ended, and that says nothing when it is asked again, is told
+// of while it is still being asked: when it answers, it is back.
+func TestFeedTellsOfAHostThatHangs(t *testing.T) {
+	var asked atomic.Int64
+	hangs := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := asked.Add(1)
+		if n == 2 {
+			select {
+			case <-hangs:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		_ = json.NewEncoder(w).Encode(spec.Change{Type: spec.Synced})
+		_ = http.NewResponseController(w).Flush()
+		if n > 1 {
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	feed := NewFeed([]Host{at("h1", server.Listener.Addr().String())}, "", time.Minute)
+	feed.shortly = time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		feed.Follow(ctx)
+	}()
+	var got []string
+	collect := func(until string, times int) {
+		for countOf(until, got) < times {
+			news := feed.Next(ctx)
+			if news == nil {
+				t.Fatalf("no %q within a minute, but %q", until, got)
+			}
+			for _, n := range news {
+				got = append(got, told(n))
+			}
+		}
+	}
+	collect("0 down", 1)
+	if feed.Client(0) != nil {
+		t.Error("a host that does not answer has a client")
+	}
+	close(hangs)
+	collect("0 synced", 2)
+	want := []string{"0 up", "0 synced", "0 down", "0 up", "0 synced"}
+	if n := asked.Load(); !slices.Equal(got, want) || n != 2 {
+		t.Errorf("got %q from %d streams, want %q from 2", got, n, want)
+	}
+	cancel()
+	<-followed
+}
+
 func countOf(what string, list []string) (n int) {
 	for _, s := range list {
 		if s == what {

@@ -22,7 +22,12 @@ import (
 const (
 	dialTimeout = 5 * time.Second
 	// watchSilence is three heartbeats of a server with the default Timing.
-	watchSilence = 45 * time.Second
+	watchSilence = missedBeats * 15 * time.Second
+	// closeHeartbeat is what a server is asked for by who has to notice soon that it
+	// hangs.
+	closeHeartbeat = 2 * time.Second
+	// missedBeats end a watch.
+	missedBeats = 3
 )
 
 // maxResponse bounds an answer: 10,000 children with their configurations are
@@ -272,12 +277,17 @@ func (c *Client) decode(ctx context.Context, response *http.Response, answer any
 	return nil
 }
 
-// send makes the request and turns anything but success into an error.
+// send is exchange of a request that it makes.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	request, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return nil, err
 	}
+	return c.exchange(ctx, request)
+}
+
+// exchange makes the request and turns anything but success into an error.
+func (c *Client) exchange(ctx context.Context, request *http.Request) (*http.Response, error) {
 	request.Close = true
 	_, response, err := c.roundTrip(ctx, request)
 	if err != nil {

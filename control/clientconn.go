@@ -40,6 +40,8 @@ func (u *Unreachable) Error() string {
 		return fmt.Sprintf("the host of %s is not known", u.Host)
 	case errors.Is(u.Err, os.ErrDeadlineExceeded), errors.As(u.Err, &network) && network.Timeout():
 		return fmt.Sprintf("%s did not answer in time", u.Host)
+	case errors.Is(u.Err, errSilent):
+		return fmt.Sprintf("%s says nothing any more", u.Host)
 	case errors.Is(u.Err, errCut):
 		return fmt.Sprintf("%s ended the stream before all was said", u.Host)
 	case errors.Is(u.Err, io.EOF), errors.Is(u.Err, io.ErrUnexpectedEOF), errors.Is(u.Err, syscall.ECONNRESET):

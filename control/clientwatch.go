@@ -21,16 +21,25 @@ var errSilent = errors.New("the watch fell silent")
 // then what changes. It ends with an error, of the classes of Client, when the
 // stream does; when the loop that reads it is left, it just ends.
 func (c *Client) Watch(ctx context.Context) iter.Seq2[spec.Change, error] {
-	return c.watch(ctx, "", watchSilence)
+	return c.watch(ctx, "", 0, watchSilence)
 }
 
 // WatchChild is Watch of one child alone, or of all where child is empty. What there
 // is not, and may come to be, is not told of.
 func (c *Client) WatchChild(ctx context.Context, child string) iter.Seq2[spec.Change, error] {
-	return c.watch(ctx, child, watchSilence)
+	return c.watch(ctx, child, 0, watchSilence)
 }
 
-func (c *Client) watch(ctx context.Context, child string, silence time.Duration) iter.Seq2[spec.Change, error] {
+// WatchClosely is WatchChild for somebody who looks at what it tells: that the server
+// hangs ends it within seconds. A server of a former version has as long as with the
+// others.
+func (c *Client) WatchClosely(ctx context.Context, child string) iter.Seq2[spec.Change, error] {
+	return c.watch(ctx, child, closeHeartbeat, watchSilence)
+}
+
+// watch asks for that heartbeat, where it is not 0. silence is how long the server may
+// say nothing where it has another one.
+func (c *Client) watch(ctx context.Context, child string, heartbeat, silence time.Duration) iter.Seq2[spec.Change, error] {
 	return func(yield func(spec.Change, error) bool) {
 		each := func(change spec.Change) bool {
 			isOther := child != "" && change.Type != spec.Synced && change.View.Name != child
@@ -41,12 +50,12 @@ func (c *Client) watch(ctx context.Context, child string, silence time.Duration)
 			path, err = childPath("", child, "/watch")
 		}
 		if err == nil {
-			err = c.stream(ctx, path, silence, each)
+			err = c.stream(ctx, path, heartbeat, silence, each)
 		}
 		var refusal *spec.Refusal
 		if errors.As(err, &refusal) && refusal.Code == codeNoSuchPath && child != "" {
 			// A server of a former version tells of all of them.
-			err = c.stream(ctx, "/v1/watch", silence, each)
+			err = c.stream(ctx, "/v1/watch", heartbeat, silence, each)
 		}
 		if err != nil {
 			yield(spec.Change{}, err)
@@ -55,17 +64,28 @@ func (c *Client) watch(ctx context.Context, child string, silence time.Duration)
 }
 
 // stream calls each until it returns false, and then returns nil.
-func (c *Client) stream(ctx context.Context, path string, silence time.Duration, each func(spec.Change) bool) error {
+func (c *Client) stream(ctx context.Context, path string, heartbeat, silence time.Duration, each func(spec.Change) bool) error {
 	watching, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	alarm := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer alarm.Stop()
 
-	response, err := c.send(watching, http.MethodGet, path, nil)
+	request, err := c.request(watching, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	if heartbeat > 0 {
+		request.Header.Set(preferHeader, heartbeatPreference(heartbeat))
+	}
+	response, err := c.exchange(watching, request)
 	if err != nil {
 		return c.endOfWatch(ctx, watching, err)
 	}
 	defer response.Body.Close()
+	if heartbeat > 0 && response.Header.Get(appliedHeader) == heartbeatPreference(heartbeat) {
+		silence = missedBeats * heartbeat
+		alarm.Reset(silence)
+	}
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {

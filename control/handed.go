@@ -57,6 +57,8 @@ type Handed struct {
 	Chunked bool `json:"chunked,omitempty"`
 	// Only is the one child that is watched; empty: all are.
 	Only string `json:"only,omitempty"`
+	// Heartbeat is what the client of a watch asked for; 0: nothing.
+	Heartbeat time.Duration `json:"heartbeat,omitempty"`
 	// Watched are the children that a watch has told of.
 	Watched []string `json:"watched,omitempty"`
 	// Pending is the command of StageCommand and StageText.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -239,6 +240,36 @@ func TestAWatchOfOneChildGoesOn(t *testing.T) {
 	want("present web", "synced ")
 	h.handOver(Options{Service: controltest.New(controltest.Child("b"))}, nil)
 	want("removed web", "synced ")
+}
+
+// The heartbeat that a watch was promised comes from the next servers too, whatever
+// theirs is.
+func TestAWatchKeepsItsHeartbeat(t *testing.T) {
+	seldom := Options{Service: controltest.New(controltest.Child("web")), Timing: Timing{Heartbeat: time.Hour}}
+	h := newHouse(t, seldom)
+	c, err := net.Dial("unix", h.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_, _ = io.WriteString(c, strings.Replace(watchRequest, "\r\n", "\r\nPrefer: heartbeat=1\r\n", 1))
+	r := bufio.NewReader(c)
+	beat := func() {
+		t.Helper()
+		for line := ""; line != "\n"; {
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	beat()
+	for range 2 {
+		h.handOver(seldom, nil)
+		// It may have been sent before.
+		beat()
+		beat()
+	}
 }
 
 // Requests come all the time, of every kind, while one server follows another:

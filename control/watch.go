@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,17 +18,21 @@ import (
 
 // watch streams the changes, a JSON object a line, and an empty line whenever
 // nothing changed for a while, so that both sides notice when the other is
-// gone. A client that does not read within Timing.Write is cut off; the Service
+// gone. A client that has to notice sooner asks for a shorter while. A client that does not read within Timing.Write is cut off; the Service
 // coalesces meanwhile, so it costs nobody anything.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	a.writeWithin(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
+	heartbeat := preferredHeartbeat(r.Header, a.opt.Timing.Heartbeat)
+	if heartbeat > 0 {
+		w.Header().Set(appliedHeader, heartbeatPreference(heartbeat))
+	}
 	w.WriteHeader(http.StatusOK)
 	stream := http.NewResponseController(w)
 	if r.Method == http.MethodHead || stream.Flush() != nil {
 		return nil
 	}
-	s := changeStream{a: a, asker: askerOf(r.Context()), only: r.PathValue("name"), told: map[string]bool{}, write: func(line []byte) error {
+	s := changeStream{a: a, asker: askerOf(r.Context()), only: r.PathValue("name"), heartbeat: heartbeat, told: map[string]bool{}, write: func(line []byte) error {
 		a.writeWithin(w)
 		if _, err := w.Write(line); err != nil {
 			return err
@@ -35,7 +40,7 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
 		return stream.Flush()
 	}}
 	if s.run(r.Context()) {
-		return a.surrender(w, r, Handed{Stage: StageWatch, Chunked: r.ProtoAtLeast(1, 1), Only: s.only, Watched: s.names()})
+		return a.surrender(w, r, Handed{Stage: StageWatch, Chunked: r.ProtoAtLeast(1, 1), Only: s.only, Heartbeat: s.heartbeat, Watched: s.names()})
 	}
 	return nil
 }
@@ -47,7 +52,7 @@ func (s *Server) resumeWatch(c *conn, h Handed) {
 	if h.Chunked {
 		out = httputil.NewChunkedWriter(c.Conn)
 	}
-	stream := changeStream{a: s.answers, asker: c.asker, only: h.Only, told: map[string]bool{}, missing: map[string]bool{}, write: func(line []byte) error {
+	stream := changeStream{a: s.answers, asker: c.asker, only: h.Only, heartbeat: h.Heartbeat, told: map[string]bool{}, missing: map[string]bool{}, write: func(line []byte) error {
 		_ = c.SetWriteDeadline(time.Now().Add(s.opt.Timing.Write))
 		_, err := out.Write(line)
 		return err
@@ -80,6 +85,8 @@ type changeStream struct {
 	write func(line []byte) error
 	// only is the one child that is watched; empty: all are.
 	only string
+	// heartbeat is what the client asked for; 0: the usual one.
+	heartbeat time.Duration
 	// told are the children that the client knows of; missing those that it was
 	// told of by an earlier server and that have not been seen by this one.
 	told, missing map[string]bool
@@ -99,7 +106,8 @@ func (s *changeStream) run(ctx context.Context) (handOver bool) {
 		return false
 	}
 	changes := s.a.svc.Watch(ctx)
-	heartbeat := time.NewTicker(s.a.opt.Timing.Heartbeat)
+	every := cmp.Or(s.heartbeat, s.a.opt.Timing.Heartbeat)
+	heartbeat := time.NewTicker(every)
 	defer heartbeat.Stop()
 	for {
 		select {
@@ -112,7 +120,7 @@ func (s *changeStream) run(ctx context.Context) (handOver bool) {
 			if !open || !s.keepUp() || !s.send(change) {
 				return false
 			}
-			heartbeat.Reset(s.a.opt.Timing.Heartbeat)
+			heartbeat.Reset(every)
 		case <-heartbeat.C:
 			if !s.keepUp() || s.write([]byte("\n")) != nil {
 				return false

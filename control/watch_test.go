@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -295,7 +297,7 @@ func TestClientWatchEnds(t *testing.T) {
 		c := Dial(Target{TCP: s.addr})
 		defer c.Close()
 		var last error
-		for _, err := range c.watch(t.Context(), "", 200*time.Millisecond) {
+		for _, err := range c.watch(t.Context(), "", 0, 200*time.Millisecond) {
 			last = err
 		}
 		if !errors.Is(last, errSilent) {
@@ -330,5 +332,133 @@ func TestAWatchEndsWithItsClientWhateverFollowsIt(t *testing.T) {
 			_ = c.Close()
 		}
 		p.end(t)
+	})
+}
+
+func TestAWatchBeatsAsItsClientAsks(t *testing.T) {
+	tests := []struct {
+		name, prefer string
+		applied      string
+		every        time.Duration
+	}{
+		{"nothing", "", "", 15 * time.Second},
+		{"less", "heartbeat=2", "heartbeat=2", 2 * time.Second},
+		{"among others", "wait=5, Heartbeat = \"3\"; x, handling=lenient", "", 15 * time.Second},
+		{"quoted", "wait=5, Heartbeat = \"3\" , handling=lenient", "heartbeat=3", 3 * time.Second},
+		{"twice", "heartbeat=4,heartbeat=1", "heartbeat=4", 4 * time.Second},
+		{"more", "heartbeat=16", "", 15 * time.Second},
+		{"the same", "heartbeat=15", "", 15 * time.Second},
+		{"none", "heartbeat=0", "", 15 * time.Second},
+		{"negative", "heartbeat=-1", "", 15 * time.Second},
+		{"half", "heartbeat=0.5", "", 15 * time.Second},
+		{"huge", "heartbeat=99999999999999999999", "", 15 * time.Second},
+		{"without a number", "heartbeat", "", 15 * time.Second},
+		{"another", "heartbeats=2", "", 15 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				svc := testService()
+				svc.WatchFunc = newLatest().watch
+				p := newPipeServer(Options{Service: svc})
+				c := p.dial(t)
+				request := watchRequest
+				if tt.prefer != "" {
+					request = strings.Replace(request, "\r\n", "\r\nPrefer: "+tt.prefer+"\r\n", 1)
+				}
+				_, _ = io.WriteString(c, request)
+				r := bufio.NewReader(c)
+				applied := ""
+				for line := ""; line != "\r\n"; {
+					var err error
+					if line, err = r.ReadString('\n'); err != nil {
+						t.Fatal(err)
+					}
+					if value, is := strings.CutPrefix(line, "Preference-Applied: "); is {
+						applied = strings.TrimSpace(value)
+					}
+				}
+				for range 2 {
+					start := time.Now()
+					if line, err := r.ReadString('\n'); line != "\n" || time.Since(start) != tt.every {
+						t.Errorf("heartbeat %q after %v, %v", line, time.Since(start), err)
+					}
+				}
+				if applied != tt.applied {
+					t.Errorf("applied %q, want %q", applied, tt.applied)
+				}
+				p.end(t)
+				_ = c.Close()
+			})
+		})
+	}
+}
+
+// opener opens connections to a server of a test.
+type opener func() net.Conn
+
+func (o opener) Open(context.Context) (net.Conn, error) { return o(), nil }
+func (o opener) String() string                         { return "h1" }
+
+// A server that hangs is noticed after three heartbeats, those that it has promised; one
+// that beats is not.
+func TestAWatchNoticesAServerThatHangs(t *testing.T) {
+	tests := []struct {
+		name  string
+		head  string
+		watch func(*Client, context.Context, string) iter.Seq2[spec.Change, error]
+		after time.Duration
+	}{
+		{"closely", "Preference-Applied: heartbeat=2\r\n", (*Client).WatchClosely, 6 * time.Second},
+		{"closely, a former version", "", (*Client).WatchClosely, 45 * time.Second},
+		{"closely, another preference", "Preference-Applied: heartbeat=1\r\n", (*Client).WatchClosely, 45 * time.Second},
+		{"as usual", "Preference-Applied: heartbeat=2\r\n", (*Client).WatchChild, 45 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := duplexPair()
+				var serving sync.WaitGroup
+				serving.Go(func() {
+					r := bufio.NewReader(server)
+					for line := ""; line != "\r\n"; {
+						line, _ = r.ReadString('\n')
+					}
+					_, _ = io.WriteString(server, "HTTP/1.1 200 OK\r\n"+tt.head+"\r\n{\"type\":\"synced\",\"view\":{\"name\":\"\"}}\n")
+				})
+				var start time.Time
+				var last error
+				for change, err := range tt.watch(Dial(Target{Through: opener(func() net.Conn { return client })}), t.Context(), "") {
+					if change.Type == spec.Synced {
+						start = time.Now()
+					}
+					last = err
+				}
+				if took := time.Since(start); took != tt.after || !errors.Is(last, errSilent) || last.Error() != "h1 says nothing any more" {
+					t.Errorf("%v after %v", last, took)
+				}
+				serving.Wait()
+				_ = server.Close()
+			})
+		})
+	}
+	t.Run("one that beats", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			svc := testService()
+			source := newLatest()
+			svc.WatchFunc = source.watch
+			p := newPipeServer(Options{Service: svc})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			time.AfterFunc(time.Hour, func() { source.write(spec.View{Name: "a"}) })
+			start := time.Now()
+			for change, err := range Dial(Target{Through: opener(func() net.Conn { return p.dial(t) })}).WatchClosely(ctx, "") {
+				if err != nil || change.View.Name != "a" {
+					t.Fatalf("%v, %v after %v", change, err, time.Since(start))
+				}
+				break
+			}
+			p.end(t)
+		})
 	})
 }
