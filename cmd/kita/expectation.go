@@ -199,10 +199,13 @@ func (e *expectation) isWanted(exit spec.Exit) bool {
 // ended is the failure of a run that has ended, or has never begun.
 func (e *expectation) ended(run uint64) *spec.Refusal {
 	s := e.latest.Status
-	how := cmp.Or(s.Reason, "it is "+string(s.Phase))
+	how, instead := cmp.Or(s.Reason, "it is "+phaseText(s.Phase)), ""
 	for _, exit := range exits(s) {
 		if exit.Incarnation == run {
 			how = exitText(exit)
+			if e.want.code != nil {
+				instead = fmt.Sprintf(", and not exit %d", *e.want.code)
+			}
 		}
 	}
 	what := "has ended"
@@ -214,7 +217,7 @@ func (e *expectation) ended(run uint64) *spec.Refusal {
 	case e.verb != "":
 		what = "was started, and has ended since"
 	}
-	text := fmt.Sprintf("%s %s: %s", e.child, what, how)
+	text := fmt.Sprintf("%s %s: %s", e.child, what, how) + instead
 	switch {
 	case s.Phase == spec.PhaseExited && e.want.aim != aimExited:
 		text += "; for one that is to end, wait for exited"
@@ -249,9 +252,9 @@ func (e *expectation) standing() string {
 	case s.Phase == "":
 		return "nothing is known of it yet"
 	case s.Reason != "":
-		return "it is " + string(s.Phase) + ": " + s.Reason
+		return "it is " + phaseText(s.Phase) + ": " + s.Reason
 	}
-	return "it is " + string(s.Phase)
+	return "it is " + phaseText(s.Phase)
 }
 
 // cutShort is what is said of it where the wait is ended by cause.

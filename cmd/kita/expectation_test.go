@@ -163,6 +163,31 @@ func TestExpectations(t *testing.T) {
 	}
 }
 
+// What is said of a child that has not come to it.
+func TestAFailureSaysWhatWasWaitedFor(t *testing.T) {
+	for want, of := range map[string]struct {
+		e *expectation
+		v scene
+	}{
+		"web was started, and has ended since: exit 0, and not exit 3": {&expectation{want: condition{aim: aimExited, code: new(3)}, verb: "start"}, at(1, "exited").ended(1, 0)},
+		"web has ended: exit 1, and not exit 3":                        {&expectation{want: condition{aim: aimExited, code: new(3)}}, at(1, "failed").ended(1, 1)},
+		"web was started, and has ended since: exit 1":                 {&expectation{want: condition{aim: aimExited}, verb: "start"}, at(1, "failed").ended(1, 1)},
+	} {
+		of.e.child, of.e.generation = "web", 1
+		if _, failure := of.e.look(of.v.View, time.Unix(1000, 0), 0); failure == nil || failure.Message != want {
+			t.Errorf("got %+v, want %q", failure, want)
+		}
+	}
+	e := &expectation{child: "web", want: condition{aim: aimRunning}, latest: at(1, "backoff").View}
+	e.latest.Status.Reason = "exit 1"
+	if got, want := e.late(2*time.Second).Message, "web: waited 2s for running, it is in back-off: exit 1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, failure := fares("web", spec.Status{Phase: spec.PhaseBackOff}); failure == nil || failure.Message != "web was started, and is in back-off again" {
+		t.Errorf("got %+v", failure)
+	}
+}
+
 // The age that the server tells is believed, as long as it is the same process.
 func TestAProcessThatIsOldIsStableAtOnce(t *testing.T) {
 	e := &expectation{child: "web", want: condition{aim: aimStable, length: 10 * time.Second}}

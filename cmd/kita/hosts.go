@@ -55,7 +55,8 @@ func (f *flags) completeHosts(_ *cobra.Command, _ []string, word string) ([]stri
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	before := word[:strings.LastIndexByte(word, ',')+1]
-	names := slices.DeleteFunc(book.Names(), func(name string) bool { return !isPlainWord(name) })
+	given := strings.Split(before, ",")
+	names := slices.DeleteFunc(book.Names(), func(name string) bool { return !isPlainWord(name) || slices.Contains(given, name) })
 	for i := range names {
 		names[i] = before + names[i]
 	}

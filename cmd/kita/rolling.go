@@ -56,7 +56,7 @@ func fares(child string, s spec.Status) (done bool, refusal *spec.Refusal) {
 	case spec.PhaseRunning, spec.PhaseExited:
 		return true, nil
 	case spec.PhaseFailed, spec.PhaseBackOff, spec.PhaseStopped, spec.PhaseStopping:
-		what := fmt.Sprintf("is %s again", s.Phase)
+		what := fmt.Sprintf("is %s again", phaseText(s.Phase))
 		if s.LastExit != nil && s.Process == nil {
 			what = "has ended since: " + exitText(*s.LastExit)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -179,11 +180,27 @@ func unknownCommand(root *cobra.Command, args []string) error {
 	// with a key can send.
 	const longest = 32
 	if len(args[0]) <= longest {
-		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		near := slices.DeleteFunc(root.SuggestionsFor(args[0]), func(name string) bool { return !isAlike(args[0], name) })
+		if len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
 	}
 	return usagef("%.100q is no command, %s", args[0], hint)
+}
+
+// isAlike: the name begins with the word, or they have more than a letter in common.
+// Two words of three letters are never further apart than cobra takes for near.
+func isAlike(word, name string) bool {
+	word, common := strings.ToLower(word), 0
+	if strings.HasPrefix(name, word) {
+		return true
+	}
+	for _, letter := range name {
+		if at := strings.IndexRune(word, letter); at >= 0 {
+			word, common = word[:at]+word[at+utf8.RuneLen(letter):], common+1
+		}
+	}
+	return common > 1
 }
 
 // helpCommand is cobra's, also in the spelling of supervisor-rs, which took

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -54,7 +55,23 @@ func run(args []string, out, err io.Writer) int {
 	root := p.rootCommand(rest)
 	// Never nil: cobra would read os.Args instead.
 	root.SetArgs(append([]string{}, rest...))
-	return p.finish(root.Execute())
+	// Package cobra shows help and does not say that it could not be written.
+	shown := &faithful{w: p.out}
+	root.SetOut(shown)
+	done := root.Execute()
+	return p.finish(cmp.Or(done, shown.err))
+}
+
+// faithful remembers the first error of writing to w.
+type faithful struct {
+	w   io.Writer
+	err error
+}
+
+func (f *faithful) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	f.err = cmp.Or(f.err, err)
+	return n, err
 }
 
 // finish says what went wrong, unless that was done, and returns the status.

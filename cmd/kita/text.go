@@ -93,6 +93,14 @@ const (
 	yellow = "33"
 )
 
+// phaseText is a phase after "it is".
+func phaseText(p spec.Phase) string {
+	if p == spec.PhaseBackOff {
+		return "in back-off"
+	}
+	return string(p)
+}
+
 // phaseColour is empty for a phase that needs no attention.
 func phaseColour(p spec.Phase) string {
 	switch p {
