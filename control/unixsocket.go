@@ -93,6 +93,17 @@ type unixListener struct {
 	remove sync.Once
 }
 
+// IsLost tells of a listener of ListenUnix or InheritListener that its socket is not
+// at its path any more, so that nobody can connect.
+func IsLost(ln net.Listener) bool {
+	l, ok := ln.(*unixListener)
+	if !ok {
+		return false
+	}
+	now, err := os.Lstat(l.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && (l.made == nil || !os.SameFile(now, l.made))
+}
+
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
 func (l *unixListener) Close() error {

@@ -92,6 +92,9 @@ type Options struct {
 	// the processes of a child together. Info shows both.
 	Keeper      int
 	Containment string
+	// Glance, which may be nil, is called every now and then, where the loop wakes
+	// anyway. It does not block.
+	Glance func()
 }
 
 // Reconciler holds the children and runs the loop over them.

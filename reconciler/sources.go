@@ -197,6 +197,9 @@ func (r *Reconciler) watchLoop(notify *fsnotify.Watcher) {
 			quiet.Reset(0)
 		case <-quiet.C:
 			quiet.Reset(relist)
+			if r.Glance != nil {
+				r.Glance()
+			}
 			if first.IsZero() && watched && left > 0 && r.Catalogue.Watchable() {
 				left--
 				r.refreshSettings()

@@ -389,3 +389,11 @@ func (s *outputs) close() {
 		clear(s.pumped)
 	})
 }
+
+// RenewPump has another pump take over where somebody has removed the files by which
+// a later server would find this one.
+func (h *Host) RenewPump() {
+	if h.outputs.pump != nil {
+		h.outputs.pump.Renew()
+	}
+}

@@ -124,6 +124,9 @@ var _ control.Service = service{}
 func (s service) Info() spec.Info {
 	info := s.crashOnly.Info()
 	info.Problems = append(info.Problems, s.s.outdated()...)
+	if problem := s.s.socketProblem(); problem != "" {
+		info.Problems = append(info.Problems, problem)
+	}
 	if problem := s.s.historyProblem(); problem != "" {
 		info.Problems = append(info.Problems, problem)
 	}

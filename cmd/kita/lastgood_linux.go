@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"kita/spec"
 )
@@ -34,6 +35,33 @@ func (l lastGood) save(path string, content []byte) error {
 		return err
 	}
 	return os.Rename(next, file)
+}
+
+// keptGood is what was saved last, for a run directory that is made again.
+type keptGood struct {
+	lastGood
+	mu      sync.Mutex
+	path    string // guarded by mu
+	content []byte // guarded by mu
+	saved   bool   // guarded by mu
+}
+
+func (k *keptGood) save(path string, content []byte) error {
+	k.mu.Lock()
+	k.path, k.content, k.saved = path, content, true
+	k.mu.Unlock()
+	return k.lastGood.save(path, content)
+}
+
+// again saves what was saved last once more.
+func (k *keptGood) again() error {
+	k.mu.Lock()
+	path, content, saved := k.path, k.content, k.saved
+	k.mu.Unlock()
+	if !saved {
+		return nil
+	}
+	return k.lastGood.save(path, content)
 }
 
 // load returns what was saved.

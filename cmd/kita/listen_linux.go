@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"kita/control"
+	"kita/keeper"
 	"kita/spec"
 )
 
@@ -27,6 +28,8 @@ type listeners struct {
 	// server goes on with the former ones.
 	failed  map[string]failedAddress
 	serving sync.WaitGroup
+	// ended gets the error of the first that ended by itself.
+	ended chan error
 }
 
 type failedAddress struct {
@@ -175,21 +178,46 @@ func portOf(ln net.Listener) int {
 // serve accepts connections until s is closed. The channel gets the error of
 // the first listener that ended before.
 func (l *listeners) serve(s *control.Server) <-chan error {
-	failed := make(chan error, 3)
-	start := func(ln net.Listener, accept func(context.Context, net.Listener) error) {
-		if ln == nil {
+	l.ended = make(chan error, 3)
+	l.begin(l.unix, s.ServeUnix)
+	l.begin(l.tcp, s.ServeTCP)
+	l.begin(l.metrics, s.ServeMetrics)
+	return l.ended
+}
+
+// begin accepts connections of one listener, nil for none.
+func (l *listeners) begin(ln net.Listener, accept func(context.Context, net.Listener) error) {
+	if ln == nil {
+		return
+	}
+	l.serving.Go(func() {
+		err := accept(context.Background(), ln)
+		if err == nil || errors.Is(err, http.ErrServerClosed) || control.IsLost(ln) {
 			return
 		}
-		l.serving.Go(func() {
-			if err := accept(context.Background(), ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("serve %s: %w", ln.Addr(), err)
-			}
-		})
+		select {
+		case l.ended <- fmt.Errorf("serve %s: %w", ln.Addr(), err):
+		default: // the first counts
+		}
+	})
+}
+
+// renewUnix makes the unix socket again where its file is gone, and tells whether it
+// was. Whoever is connected stays so.
+func (l *listeners) renewUnix(s *control.Server, runDir string, link *keeper.Link) (made bool, err error) {
+	if l.unix == nil || l.given[keyUnix] || !control.IsLost(l.unix) {
+		return false, nil
 	}
-	start(l.unix, s.ServeUnix)
-	start(l.tcp, s.ServeTCP)
-	start(l.metrics, s.ServeMetrics)
-	return failed
+	ln, err := control.ListenUnix(filepath.Join(runDir, socketName))
+	if err != nil {
+		return false, err
+	}
+	lost := l.unix
+	l.unix = ln
+	l.begin(ln, s.ServeUnix)
+	// In the keeper it takes the place of the other one.
+	l.holdBy(link, []string{keyUnix})
+	return true, lost.Close()
 }
 
 // wait returns when nothing is served any more.

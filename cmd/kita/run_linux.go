@@ -81,6 +81,8 @@ func (s *server) run(ctx context.Context) (status int, err error) {
 			}
 		case <-extend:
 			s.herald.Extend(extension)
+		case <-s.ground.sockets:
+			s.renewSocket()
 		case <-s.link.Asked():
 			s.listeners.holdAll(s.link)
 		case <-s.link.Gone():

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 
@@ -72,6 +74,12 @@ func (p *program) supervise(ctx context.Context, o serveOptions, link *keeper.Li
 	}
 	s := newServer(config, st, past, listeners, link, dirs, hostKey, logger)
 	s.signals = told
+	// What is at the path now is the key that hostKey was read from.
+	keyFile, _ := os.ReadFile(filepath.Join(dirs.State, hostKeyName))
+	s.ground = newGround(&ground{store: st, dirs: dirs, logger: logger,
+		others: func(stateAnew bool) error { return s.renewOthers(stateAnew, keyFile) }})
+	defer s.ground.close()
+	s.reconciler.Glance = s.ground.nudge
 	return s.live(ctx, o.file, before, manager)
 }
 
@@ -118,6 +126,11 @@ type server struct {
 	// endReport ends what report began.
 	endReport func()
 	signals   signals
+	ground    *ground
+	// good is what held of server.yml last.
+	good *keptGood
+	// socketErr is why the unix socket cannot be made again, nil where it is there.
+	socketErr atomic.Pointer[error]
 }
 
 var _ reconciler.Runtime = (*runtime.Host)(nil)
@@ -126,7 +139,8 @@ var _ reconciler.History = (*history.History)(nil)
 
 func newServer(config configuration, st *store.Store, past *history.History, l *listeners, link *keeper.Link, dirs keeper.Dirs, hostKey ssh.Signer, logger *slog.Logger) *server {
 	s := &server{logger: logger, link: link, store: st, history: past, dirs: dirs, listeners: l}
-	s.settings = newSettings(config, dirs.Run, logger)
+	s.good = &keptGood{lastGood: lastGood{dirs.Run}}
+	s.settings = newSettings(config, s.good, logger)
 	m := newMetrics(s, st)
 	s.reconciler = reconciler.New(reconciler.Options{
 		Settings: s.settings, Catalogue: spec.NewCatalogue(), Store: st,
@@ -153,10 +167,10 @@ func newServer(config configuration, st *store.Store, past *history.History, l *
 func (s *server) diskBudget() uint64 { return s.settings.Server().DiskBudget }
 
 // newSettings keeps each good version of server.yml for the next server.
-func newSettings(config configuration, runDir string, logger *slog.Logger) *reconciler.Settings {
+func newSettings(config configuration, good *keptGood, logger *slog.Logger) *reconciler.Settings {
 	settings := reconciler.NewSettingsDespite(config.Server, config.problem)
 	settings.Keep = func(content []byte) {
-		logFailure(logger, "save the content of server.yml", lastGood{runDir}.save(config.File, content))
+		logFailure(logger, "save the content of server.yml", good.save(config.File, content))
 	}
 	if config.problem == nil {
 		settings.Keep(config.content)

@@ -151,6 +151,7 @@ func (s *server) upgrade(ctx context.Context, o order) error {
 	}
 	s.handOver(h)
 	s.reconciler.Stop()
+	s.ground.close()
 	s.host.Close()
 	s.history.Close()
 	h.History = s.history.Rest()

@@ -194,7 +194,11 @@ func (s *Store) tellRestored(r Restored) {
 	s.restored = append(s.restored, r)
 	slices.SortFunc(s.restored, func(a, b Restored) int { return cmp.Compare(a.Path, b.Path) })
 	s.mu.Unlock()
-	s.log.Error("was gone under the running server, and was made again: find out who removes it", "file", r.Path, "kept", r.Kept)
+	args := []any{"file", r.Path}
+	if r.Kept != "" {
+		args = append(args, "kept", r.Kept)
+	}
+	s.log.Error("was gone under the running server, and was made again: find out who removes it", args...)
 }
 
 // whereabouts is what became of a file that is open.

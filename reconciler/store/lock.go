@@ -101,7 +101,6 @@ func (s *Store) lock(dir string) error {
 			return errors.Join(&LockedError{PID: pid, Dir: dir}, f.Close())
 		}
 	}
-	s.keepLock(f)
 	// The PID is for people only; a full disk must not matter here.
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
@@ -109,6 +108,7 @@ func (s *Store) lock(dir string) error {
 	if err != nil {
 		s.log.Warn("cannot write", "file", f.Name(), "error", err)
 	}
+	s.keepLock(f)
 	return nil
 }
 

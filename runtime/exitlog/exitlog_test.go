@@ -345,3 +345,42 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestALogThatWasRemovedIsMadeAgain has somebody remove the run directory between two
+// ends: both are on record, and so are those after them.
+func TestALogThatWasRemovedIsMadeAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w := mustOpen(t, dir, boot)
+	mustAppend(t, w, end(1), end(2))
+	for n := 3; n <= 5; n++ {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, w, end(n))
+		if got, err := OpenReader(dir).All(); err != nil || !reflect.DeepEqual(got, ends(1, n)) {
+			t.Fatalf("after %d: %v, %v", n, got, err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// TestALogInAnothersPlaceIsWrittenTo keeps what is in the file that took the place.
+func TestALogInAnothersPlaceIsWrittenTo(t *testing.T) {
+	dir := t.TempDir()
+	w := mustOpen(t, dir, boot)
+	mustAppend(t, w, end(2))
+	if err := os.Remove(filepath.Join(dir, Name)); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, mustOpen(t, dir, boot), end(1))
+	mustAppend(t, w, end(3))
+	if got, err := OpenReader(dir).All(); err != nil || !reflect.DeepEqual(got, ends(1, 3)) {
+		t.Errorf("%v, %v", got, err)
+	}
+}

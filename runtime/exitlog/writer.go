@@ -21,6 +21,7 @@ type Writer struct {
 	path string
 	max  int64
 	file *os.File
+	made os.FileInfo // of file
 	// size is where the next record begins.
 	size int64
 	// torn: something unfinished lies at the end that could not be cut off.
@@ -54,7 +55,44 @@ func (w *Writer) open() error {
 		_ = f.Close()
 		return fmt.Errorf("open the log of ends: %w", err)
 	}
-	w.file, w.size = f, st.Size()
+	w.file, w.made, w.size = f, st, st.Size()
+	return nil
+}
+
+// renew makes the file again where it is not at its path any more, with what was in
+// the one that somebody removed: no end is on record anywhere else.
+func (w *Writer) renew() error {
+	if now, err := os.Stat(w.path); err == nil && os.SameFile(now, w.made) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(w.path), 0o700); err != nil {
+		return fmt.Errorf("make the log of ends again: %w", err)
+	}
+	next := Writer{path: w.path, max: w.max}
+	if err := next.open(); err != nil {
+		return err
+	}
+	// Where there is a file already it is of an unfinished try, or of another
+	// writer: a line of its own for what comes.
+	next.torn = next.size > 0
+	content, err := io.ReadAll(io.NewSectionReader(w.file, 0, w.size))
+	if err == nil && len(content) > 0 {
+		if next.torn {
+			content = append([]byte{'\n'}, content...)
+		}
+		var n int
+		if n, err = next.file.Write(content); err != nil {
+			next.cut(n)
+		}
+		next.size += int64(len(content))
+		next.torn = w.torn
+	}
+	if err != nil {
+		_ = next.file.Close()
+		return fmt.Errorf("make the log of ends again: %w", err)
+	}
+	_ = w.file.Close()
+	*w = next
 	return nil
 }
 
@@ -85,6 +123,9 @@ func (w *Writer) takeOver(boot string) error {
 // every later reader finds them, though not after a crash of the machine. When it
 // returns an error, there is nothing of any in the file that a reader would take.
 func (w *Writer) Append(records ...Record) error {
+	if err := w.renew(); err != nil {
+		return err
+	}
 	lines := append(w.buf[:0], '\n')
 	for _, r := range records {
 		lines = appendLine(lines, r)
@@ -126,8 +167,13 @@ func (w *Writer) rotate() {
 		_ = f.Close()
 		return
 	}
+	made, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return
+	}
 	_ = w.file.Close()
-	w.file, w.size, w.torn = f, 0, false
+	w.file, w.made, w.size, w.torn = f, made, 0, false
 }
 
 // cut takes n bytes of an unfinished record off again.

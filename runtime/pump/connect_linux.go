@@ -134,6 +134,11 @@ func (c *Client) watchFIFOs() {
 // finish has a pump of another version write what it has, and end.
 func (c *Client) finish(p *peer, its int) {
 	c.log.Info("the pump is of another version, it is replaced", "pid", p.pid, "version", its)
+	c.endPump(p)
+}
+
+// endPump has a pump write what it has, and end.
+func (c *Client) endPump(p *peer) {
 	if p.send(message{Op: opFinish}) != nil {
 		p.kill()
 	}

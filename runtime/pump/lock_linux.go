@@ -44,7 +44,12 @@ func lockedBy(f *os.File) (int, error) {
 // something there.
 func makeDir(runDir string) error {
 	dir := filepath.Join(runDir, dirName)
-	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
+	err := os.Mkdir(dir, 0o700)
+	if os.IsNotExist(err) {
+		// Somebody removed the run directory; the server is about to notice.
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil && !os.IsExist(err) {
 		return err
 	}
 	var st unix.Stat_t
