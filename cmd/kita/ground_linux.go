@@ -24,6 +24,8 @@ const (
 	groundSettles = 100 * time.Millisecond
 	// groundAgain is how long after a failure it is tried again.
 	groundAgain = time.Second
+	// groundEnds is how long it may take to its end; a pump may be about to finish.
+	groundEnds = 10 * time.Second
 )
 
 // ground looks after what lies under a running server: its directories and what has
@@ -81,10 +83,16 @@ func putToken(c chan struct{}) {
 	}
 }
 
-// close ends it, and waits for what it is about.
+// close ends it, and waits for what it is about, but for a disk that hangs.
 func (g *ground) close() {
 	g.once.Do(func() { close(g.quit) })
-	<-g.done
+	timeout := time.NewTimer(groundEnds)
+	defer timeout.Stop()
+	select {
+	case <-g.done:
+	case <-timeout.C:
+		g.logger.Error("the server's directories do not answer")
+	}
 }
 
 func (g *ground) run() {

@@ -52,6 +52,10 @@ func (s *Store) NoteRestored(path string) { s.tellRestored(Restored{Path: path})
 // changes that need it are refused.
 func (s *Store) Restore() ([]Restored, error) {
 	before := s.Restored()
+	// A disk that hangs is to hang this call and nobody who needs the store.
+	for _, path := range []string{s.stateDir, s.childrenDir()} {
+		_, _ = os.Stat(filepath.Join(path, lockName))
+	}
 	s.disk <- struct{}{}
 	defer func() { <-s.disk }()
 	if s.closed {
