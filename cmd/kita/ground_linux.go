@@ -108,9 +108,10 @@ func (g *ground) run() {
 			<-read
 		}()
 	}
+	// What was removed before it was watched is seen by a look after that.
 	g.watchAll()
-	wait := time.NewTimer(groundAgain)
-	wait.Stop()
+	wait := time.NewTimer(0)
+	defer wait.Stop()
 	for {
 		select {
 		case <-g.quit:
@@ -120,10 +121,13 @@ func (g *ground) run() {
 		case <-g.nudged:
 			wait.Reset(0)
 		case <-wait.C:
-			if !g.look() {
+			well := g.look()
+			switch anew := g.watchAll(); {
+			case !well:
 				wait.Reset(groundAgain)
+			case anew:
+				wait.Reset(groundSettles)
 			}
-			g.watchAll()
 		}
 	}
 }
@@ -189,15 +193,16 @@ func isOfInterest(events []byte) bool {
 	return false
 }
 
-// watchAll watches both directories as they are now at their paths.
-func (g *ground) watchAll() {
+// watchAll watches both directories as they are now at their paths, and tells whether
+// one of them is gone or was not watched before.
+func (g *ground) watchAll() (anew bool) {
 	if g.watch == nil {
-		return
+		return false
 	}
 	const removals = unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	raw, err := g.watch.SyscallConn()
 	if err != nil {
-		return
+		return false
 	}
 	_ = raw.Control(func(fd uintptr) {
 		for _, dir := range []string{g.dirs.State, g.dirs.Run} {
@@ -210,8 +215,10 @@ func (g *ground) watchAll() {
 			if err == nil {
 				g.watches[dir] = now
 			}
+			anew = anew || errors.Is(err, unix.ENOENT) || err == nil && (!had || before != now)
 		}
 	})
+	return anew
 }
 
 // renewOthers makes again what others than the store and the listeners have in the
