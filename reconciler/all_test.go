@@ -196,6 +196,30 @@ func TestAFailureOfAllHasTheWorstCode(t *testing.T) {
 	}
 }
 
+// A load path of server.yml is that of the directory the server was started in, which
+// nobody knows who asks from elsewhere.
+func TestPathsOfFilesAreToldInFull(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"a": plain, "bad": "comand: x\n"})
+	t.Chdir(w.dir)
+	w.loadpath = "children"
+	w.mustServe()
+	children := filepath.Join(w.dir, "children")
+	if v := w.view("a"); v.Spec.File != filepath.Join(children, "a.yml") || v.Spec.LoadPath != children {
+		t.Errorf("file %s of %s", v.Spec.File, v.Spec.LoadPath)
+	}
+	if got := w.Info().LoadPaths; !slices.Equal(got, []string{children}) {
+		t.Errorf("load paths: %v", got)
+	}
+	// As it is after server.yml was read again.
+	if err := os.WriteFile(filepath.Join(w.dir, "server.yml"), []byte("loadpaths: [./children]\nmode: quiet\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Do(t.Context(), spec.Command{Verb: spec.VerbStart, Child: "bad"})
+	if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(children, "bad.yml")+":1: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A file that came just now belongs to all.
 func TestStartAllReadsTheLoadPaths(t *testing.T) {
 	w := newWorld(t, "", map[string]string{"a": plain})

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -207,12 +208,14 @@ func (h *fakeHistory) of(child string) []spec.Event {
 
 // world is one load path, one state directory, and the servers over them.
 type world struct {
-	t       testing.TB
-	dir     string
-	boot    string
-	server  string // server.yml without its loadpaths
-	runtime *fakeRuntime
-	past    *fakeHistory
+	t      testing.TB
+	dir    string
+	boot   string
+	server string // server.yml without its loadpaths
+	// loadpath is the one of server.yml; empty is that of dir in full.
+	loadpath string
+	runtime  *fakeRuntime
+	past     *fakeHistory
 	*Reconciler
 	store *store.Store
 }
@@ -239,7 +242,7 @@ func (w *world) write(name, text string) {
 func (w *world) serve() error {
 	w.t.Helper()
 	file := filepath.Join(w.dir, "server.yml")
-	text := fmt.Sprintf("loadpaths: [%q]\n%s", filepath.Join(w.dir, "children"), w.server)
+	text := fmt.Sprintf("loadpaths: [%q]\n%s", cmp.Or(w.loadpath, filepath.Join(w.dir, "children")), w.server)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		w.t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func (r *Reconciler) Info() spec.Info {
 		Version:    r.Version,
 		PID:        os.Getpid(),
 		StartedAt:  r.started,
-		LoadPaths:  server.LoadPaths,
+		LoadPaths:  inFull(server.LoadPaths),
 		Mode:       server.Mode,
 		Encrypt:    r.encrypt,
 		Listeners:  r.Listeners,

@@ -59,9 +59,24 @@ func (r *Reconciler) refreshSettings() {
 		return
 	}
 	server := r.Settings.Server()
-	r.Catalogue.SetPaths(server.LoadPaths, server.Defaults)
+	r.Catalogue.SetPaths(inFull(server.LoadPaths), server.Defaults)
 	r.Logger.Info("server.yml read again", "file", server.File)
 	r.refreshCatalogue()
+}
+
+// inFull are load paths as whoever asks from elsewhere has to know them: relative ones
+// are those of the server's working directory.
+func inFull(paths []string) []string {
+	full := slices.Clone(paths)
+	for i, path := range full {
+		if filepath.IsAbs(path) {
+			continue
+		}
+		if abs, err := filepath.Abs(path); err == nil {
+			full[i] = abs
+		}
+	}
+	return full
 }
 
 func (r *Reconciler) refreshCatalogue() {

@@ -15,7 +15,7 @@ import (
 func (r *Reconciler) Start(runtime Runtime) error {
 	r.runtime = runtime
 	server := r.Settings.Server()
-	r.Catalogue.SetPaths(server.LoadPaths, server.Defaults)
+	r.Catalogue.SetPaths(inFull(server.LoadPaths), server.Defaults)
 	_, problems := r.Catalogue.Refresh()
 	resumed := r.Store.SameBoot() && !r.Store.Ended()
 	if err := refuse(server.Mode, resumed, problems); err != nil {

@@ -12,7 +12,7 @@ type Child struct {
 	Name string `json:"name"`
 	// File is the path of the file, a load path joined with the file's name.
 	File string `json:"file"`
-	// LoadPath is the directory of File as server.yml spells it.
+	// LoadPath is the directory of File as the Catalogue has been told it.
 	LoadPath string `json:"load_path"`
 
 	// CommandLine is the command as the file has it, for display.
