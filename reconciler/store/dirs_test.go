@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func TestRunDirectoryInTmpIsOursAlone(t *testing.T) {
 	}{
 		{name: "made", uid: os.Getuid(), there: func(string) error { return nil }},
 		{name: "there", uid: os.Getuid(), there: func(dir string) error { return os.Mkdir(dir, 0o700) }},
-		{name: "open to others", uid: os.Getuid(), there: func(dir string) error { return os.Mkdir(dir, 0o711) }, error: "is open to others: chmod 700"},
+		{name: "open to others", uid: os.Getuid(), there: func(dir string) error { return errors.Join(os.Mkdir(dir, 0o711), os.Chmod(dir, 0o711)) }, error: "is open to others: chmod 700"},
 		{name: "of somebody else", uid: os.Getuid() + 1, there: func(dir string) error { return os.Mkdir(dir, 0o700) }, error: "belongs to user"},
 		{name: "a link", uid: os.Getuid(), there: func(dir string) error { return os.Symlink(t.TempDir(), dir) }, error: "is not a directory"},
 		{name: "a file", uid: os.Getuid(), there: func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, error: "is not a directory"},
