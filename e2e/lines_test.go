@@ -76,8 +76,8 @@ func TestNoLineIsLost(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			logs := logDir(t, tt.fileSystem)
 			n := scale(t)
-			// 55 archives of 50-byte lines.
-			rotate := fmt.Sprintf("rotate: {size: %d, keep: 10000, %s", n.lines*50/55, tt.output)
+			// 80 archives of 50-byte lines; on a busy machine some become larger.
+			rotate := fmt.Sprintf("rotate: {size: %d, keep: 10000, %s", n.lines*50/80, tt.output)
 			if !strings.Contains(rotate, "}") {
 				rotate += "}"
 			}
