@@ -237,7 +237,10 @@ func (c *Client) Answers(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return response.Body.Close()
-	case ctx.Err() != nil || errors.As(err, &unreachable):
+	case ctx.Err() != nil:
+		// What the connection said as it was given up is of no use.
+		return &Unreachable{Host: c.target.String(), Err: ctx.Err()}
+	case errors.As(err, &unreachable):
 		return err
 	}
 	return nil

@@ -9,8 +9,9 @@ import (
 
 // Targets returns where metrics are, of the server and of its children, by the name
 // of its host under which Prometheus can reach it. The server may not know that name:
-// it is asked as localhost, and what it answers is renamed here.
-func (c *Client) Targets(ctx context.Context, host string) ([]TargetGroup, error) {
+// it is asked as localhost, and what it answers is renamed here. asked is what the
+// groups are known by as this server's.
+func (c *Client) Targets(ctx context.Context, host, asked string) ([]TargetGroup, error) {
 	request, err := c.request(ctx, http.MethodGet, discoveryPath, nil)
 	if err != nil {
 		return nil, err
@@ -33,6 +34,7 @@ func (c *Client) Targets(ctx context.Context, host string) ([]TargetGroup, error
 	}
 	for _, g := range groups {
 		g.rename(host)
+		g.Labels[labelAsked] = asked
 	}
 	return groups, nil
 }
@@ -64,7 +66,5 @@ func (g TargetGroup) rename(host string) {
 	g.Labels[labelServer] = at(g.Labels[labelServer])
 }
 
-// Host is the host of g, and Server where the metrics of its server are, empty where
-// nobody could read them.
-func (g TargetGroup) Host() string   { return g.Labels[labelHost] }
-func (g TargetGroup) Server() string { return g.Labels[labelServer] }
+// Asked is what the server was known by from which g is.
+func (g TargetGroup) Asked() string { return g.Labels[labelAsked] }

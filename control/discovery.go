@@ -26,6 +26,8 @@ const (
 	labelHost   = "__meta_kita_host"
 	labelServer = "__meta_kita_server"
 	labelChild  = "__meta_kita_child"
+	// labelAsked is of lists that are made of several servers' answers.
+	labelAsked = "__meta_kita_asked"
 )
 
 // The roles.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +53,8 @@ func (p *program) sdCommand() *cobra.Command {
 			switch {
 			case given("host") && s.host == "":
 				return usagef("--host: give the name by which Prometheus reaches the server")
+			case given("host") && !isHostName(s.host):
+				return usagef("--host %q: it is a name or an IP address, without a port", s.host)
 			case given("host") && len(r.hosts) > 1:
 				return usagef("--host %s: it is the name of one host, and %d are asked", s.host, len(r.hosts))
 			case given("write") && s.file == "":
@@ -95,7 +99,7 @@ func (p *program) sd(ctx context.Context, r request, s sdFlags) error {
 	}
 	results := fleet.Each(ctx, r.hosts, r.limits(), func(ctx context.Context, h fleet.Host) ([]control.TargetGroup, error) {
 		return asking(p, r, func(ctx context.Context, c *control.Client) ([]control.TargetGroup, error) {
-			return c.Targets(ctx, s.hostOf(r, h))
+			return c.Targets(ctx, s.hostOf(r, h), askedAs(r, h))
 		})(ctx, h)
 	})
 	told, status := newSummary(r), exitOK
@@ -104,7 +108,7 @@ func (p *program) sd(ctx context.Context, r request, s sdFlags) error {
 	for _, result := range results {
 		if result.Err != nil {
 			p.complainOf(label(r, result.Host), result.Err)
-			silent = append(silent, s.hostOf(r, result.Host))
+			silent = append(silent, askedAs(r, result.Host))
 		}
 		of := exitStatus(result.Err)
 		told.add(result.Host, of, result.Err)
@@ -117,7 +121,7 @@ func (p *program) sd(ctx context.Context, r request, s sdFlags) error {
 	if s.file == "" && len(silent) == len(r.hosts) {
 		return withStatus(status)
 	}
-	text, err := encode(formatJSON, append(groups, leftOver(before, silent, groups)...), "")
+	text, err := encode(formatJSON, append(groups, leftOver(before, silent)...), "")
 	if err != nil {
 		return err
 	}
@@ -142,13 +146,25 @@ func (s sdFlags) hostOf(r request, h fleet.Host) string {
 	return h.Name
 }
 
-// leftOver are the groups of a former list that are of hosts which do not answer now. Of
-// two servers of one host it is where its metrics are that tells which has answered.
-func leftOver(before []control.TargetGroup, silent []string, answered []control.TargetGroup) []control.TargetGroup {
+// isHostName tells whether a name can stand before a port.
+func isHostName(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil || !strings.ContainsAny(name, ":/@[]?# \t\r\n")
+}
+
+// askedAs is what the groups of a server are known by in a list.
+func askedAs(r request, h fleet.Host) string {
+	if r.socket != "" {
+		return r.socket
+	}
+	return h.String()
+}
+
+// leftOver are the groups of a former list that are of servers which do not answer now.
+func leftOver(before []control.TargetGroup, silent []string) []control.TargetGroup {
 	var stay []control.TargetGroup
 	for _, g := range before {
-		isAnswered := slices.ContainsFunc(answered, func(a control.TargetGroup) bool { return a.Host() == g.Host() && a.Server() == g.Server() })
-		if slices.Contains(silent, g.Host()) && !isAnswered {
+		if slices.Contains(silent, g.Asked()) {
 			stay = append(stay, g)
 		}
 	}

@@ -32,7 +32,7 @@ func targets(t *testing.T, text string) []string {
 	}
 	found := []string{}
 	for _, g := range groups {
-		found = append(found, g.Labels["__meta_kita_child"]+" "+strings.Join(g.Targets, ",")+" of "+g.Host()+" "+g.Server())
+		found = append(found, g.Labels["__meta_kita_child"]+" "+strings.Join(g.Targets, ",")+" of "+g.Labels["__meta_kita_host"]+" "+g.Labels["__meta_kita_server"])
 	}
 	return found
 }
@@ -57,6 +57,7 @@ func TestTargetsAreByTheNameOfTheHost(t *testing.T) {
 		{"all are down", "sd on " + dead, exitUnreachable, nil, "nothing listens on"},
 		{"a name for several", "sd --host x on " + one.tcp + "," + two.tcp, exitUsage, nil, "--host x: it is the name of one host, and 2 are asked"},
 		{"no name", "sd --host= on " + one.tcp, exitUsage, nil, "--host: give the name"},
+		{"a name with a port", "sd --host x:1 on " + one.tcp, exitUsage, nil, "without a port"},
 		{"a file that is not read", "sd -w targets.txt", exitUsage, nil, "their name ends in .json, .yml or .yaml"},
 		{"no file", "sd --write=", exitUsage, nil, "--write: which file?"},
 		{"a child", "sd web", exitUsage, nil, "web"},
