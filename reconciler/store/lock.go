@@ -82,7 +82,6 @@ func (s *Store) lock(dir string) error {
 		s.locks = append(s.locks, f)
 		return nil
 	}
-	_, statErr := os.Lstat(path)
 	f, err := openLock(path)
 	if err != nil {
 		return err
@@ -94,11 +93,13 @@ func (s *Store) lock(dir string) error {
 		}
 		return &LockedError{PID: readPID(f), Dir: dir}
 	}
-	if errors.Is(statErr, os.ErrNotExist) {
+	if readPID(f) == 0 {
 		// A new file says nothing: a server that lives may have locked the one
 		// that somebody has removed.
 		if pid := holderOfRemoved(path); pid != 0 {
-			return errors.Join(&LockedError{PID: pid, Dir: dir}, f.Close())
+			// That one is to find the place free. Nobody else has this file: the
+			// lock is held.
+			return errors.Join(&LockedError{PID: pid, Dir: dir}, os.Remove(path), f.Close())
 		}
 	}
 	// The PID is for people only; a full disk must not matter here.
