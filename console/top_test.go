@@ -475,3 +475,21 @@ func TestTopScrollsALongPage(t *testing.T) {
 		t.Error("q does not go back")
 	}
 }
+
+// What the last line says of a page that is to be seen as a whole is true of the
+// keys that would scroll another one, too.
+func TestTopGoesBackByAnyKeyOfAPageThatFits(t *testing.T) {
+	for _, key := range strings.Fields("up k down j pgup ctrl+b pgdown ctrl+f space home g end G x esc") {
+		m := topWith([]Host{{}}, &fakeSource{}, three()...)
+		m.Update(tea.WindowSizeMsg{Width: 100, Height: 50})
+		perform(m, "?")
+		if got := rowsOf(m); m.mode != reading || !strings.HasSuffix(got, "\nany key goes back") {
+			t.Fatalf("mode %d, got\n%s", m.mode, got)
+		}
+		selected := m.selected
+		perform(m, key)
+		if m.mode != browsing || m.selected != selected {
+			t.Errorf("%s: mode %d, %v is selected after %v", key, m.mode, m.selected, selected)
+		}
+	}
+}

@@ -103,9 +103,14 @@ func (m *Top) browse(name string) tea.Cmd {
 // read shows a page.
 func (m *Top) read(page []string) { m.mode, m.page, m.scrolled = reading, page, 0 }
 
-// leaf scrolls the page; a key that does not, goes back.
+// leaf scrolls the page; a key that does not, goes back, and so does any key where
+// all of the page is to be seen.
 func (m *Top) leaf(name string) {
 	room, most := m.pageRoom(), m.mostScrolled()
+	if most == 0 {
+		m.mode, m.page = browsing, nil
+		return
+	}
 	screen := max(room-1, 1)
 	switch name {
 	case "up", "k":
