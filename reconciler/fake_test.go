@@ -218,6 +218,7 @@ type world struct {
 	past     *fakeHistory
 	*Reconciler
 	store *store.Store
+	files *store.FilesSeen // what the version before could not save
 }
 
 func newWorld(t testing.TB, server string, files map[string]string) *world {
@@ -252,7 +253,7 @@ func (w *world) serve() error {
 	}
 	logger := slog.New(slog.DiscardHandler)
 	w.store, err = store.Open(store.Options{StateDir: filepath.Join(w.dir, "state"), RunDir: filepath.Join(w.dir, "run"),
-		BootID: w.boot, Logger: logger})
+		BootID: w.boot, Files: w.files, Logger: logger})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -279,6 +280,16 @@ func (w *world) leave() {
 	w.Reconciler.Stop()
 	_ = w.store.Close()
 	w.Reconciler = nil
+}
+
+// upgrade ends the server for one that goes on in its place.
+func (w *world) upgrade() {
+	w.t.Helper()
+	st := w.store
+	w.leave()
+	w.files = st.UnsavedFiles()
+	w.mustServe()
+	w.files = nil
 }
 
 // do carries out a command and returns its refusal's code, "" for success.

@@ -39,8 +39,10 @@ func (r *Reconciler) compareFiles() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.begun = true
-	if !known {
+	if !known || r.Store.UnsavedFiles() != nil {
 		r.fileChanged()
+	}
+	if !known {
 		return
 	}
 	for _, e := range r.sorted() {

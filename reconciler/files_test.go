@@ -90,6 +90,45 @@ func TestFilesThatChangedWhileNoServerLived(t *testing.T) {
 	}
 }
 
+// What could not be saved passes from version to version, on a full disk as well: it
+// was a server that saw it.
+func TestFilesThatCannotBeSavedOutliveAnUpgrade(t *testing.T) {
+	w := newWorld(t, "", map[string]string{"web": plain, "gone": plain})
+	w.mustServe()
+	w.upgrade()
+	// Nothing can be written there.
+	temp := filepath.Join(w.dir, "state", "files.new")
+	if err := os.MkdirAll(filepath.Join(temp, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.write("new", plain)
+	w.write("web", plain+"env: {A: b}\n")
+	w.remove("gone")
+	w.Refresh()
+	w.until("forgotten", func() bool { _, known := w.Get("gone"); return !known })
+	want := []string{"gone forgotten", "gone gone", "new new with its hash", "web changed with its hash"}
+	got, next := w.toldOfFiles(0)
+	if !slices.Equal(got, want) {
+		t.Errorf("told %q", got)
+	}
+	w.upgrade()
+	w.upgrade()
+	if got, _ := w.toldOfFiles(next); got != nil {
+		t.Errorf("after upgrades: %q", got)
+	}
+	// Once there is room it is saved, though nothing has changed since.
+	if err := os.RemoveAll(temp); err != nil {
+		t.Fatal(err)
+	}
+	w.upgrade()
+	w.leave()
+	w.remove("new")
+	w.mustServe()
+	if got, _ := w.toldOfFiles(next); !slices.Equal(got, []string{"new forgotten", "new gone down"}) {
+		t.Errorf("then %q", got)
+	}
+}
+
 // A load path that cannot be read has files that nobody has removed.
 func TestFilesOutOfReachAreNotGone(t *testing.T) {
 	w := newWorld(t, "", map[string]string{"web": plain})

@@ -13,6 +13,7 @@ import (
 
 	"kita/control"
 	"kita/reconciler/history"
+	"kita/reconciler/store"
 )
 
 // handoverFormat is that of handover. It changes when an earlier version could
@@ -49,6 +50,9 @@ type handover struct {
 	// History is what waited for room on a full disk. An earlier version passes it
 	// over.
 	History history.Rest `json:"history,omitzero"`
+	// Files is what was seen of the children's files and could not be saved, nil where
+	// it was. An earlier version passes it over.
+	Files *store.FilesSeen `json:"files,omitempty"`
 }
 
 // inherited is a listener that passes from one version to the next.
@@ -127,6 +131,14 @@ func (h *handover) rest() history.Rest {
 		return history.Rest{}
 	}
 	return h.History
+}
+
+// files is what was seen of the children's files and is not on disk.
+func (h *handover) files() *store.FilesSeen {
+	if h == nil {
+		return nil
+	}
+	return h.Files
 }
 
 // letter is the file in which a handover passes an exec: one in memory, for

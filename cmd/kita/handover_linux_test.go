@@ -11,6 +11,7 @@ import (
 
 	"kita/control"
 	"kita/reconciler/history"
+	"kita/reconciler/store"
 	"kita/spec"
 )
 
@@ -46,6 +47,7 @@ func TestAHandoverArrivesAsItWasSent(t *testing.T) {
 		Connections: []control.Handed{{FD: kept, Network: "tcp", Stage: control.StageCommand, Read: []byte("GET"),
 			Pending: &spec.Pending{Command: spec.Command{Verb: spec.VerbStop, Child: "a", By: "tcp:10.0.0.1"}, Generation: 7}}},
 		History: history.Rest{Lines: []byte("{}\n"), Lost: 2, Seq: 9},
+		Files:   &store.FilesSeen{Version: "1", Files: map[string]store.File{"web": {Hash: "abc"}, "db": {Error: "db.yml:1: no"}}},
 	}
 	got, err := inherit(t, sent)
 	if err != nil || !reflect.DeepEqual(got, sent) {

@@ -92,7 +92,7 @@ func openStore(dirs keeper.Dirs, id string, before *handover, logger *slog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("which boot is this: %w", err)
 	}
-	st, err := store.Open(store.Options{StateDir: dirs.State, RunDir: dirs.Run, BootID: boot, ID: id, Locks: before.locks(), Logger: logger})
+	st, err := store.Open(store.Options{StateDir: dirs.State, RunDir: dirs.Run, BootID: boot, ID: id, Locks: before.locks(), Files: before.files(), Logger: logger})
 	var locked *store.LockedError
 	switch {
 	case errors.As(err, &locked):

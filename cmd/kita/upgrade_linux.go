@@ -155,6 +155,7 @@ func (s *server) upgrade(ctx context.Context, o order) error {
 	s.host.Close()
 	s.history.Close()
 	h.History = s.history.Rest()
+	h.Files = s.store.UnsavedFiles()
 	locks, err := s.store.Detach()
 	defer goruntime.KeepAlive(locks)
 	logFailure(s.logger, "close the journal", err)

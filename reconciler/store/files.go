@@ -26,8 +26,9 @@ type File struct {
 	Error string `json:"error,omitempty"`
 }
 
-// filesSeen is the content of the file.
-type filesSeen struct {
+// FilesSeen is what a server saw last of the files of all children. It is the content
+// of the file.
+type FilesSeen struct {
 	// Version is that of the server that saw them: another one may make another
 	// hash of the same file, and find fault with what was good.
 	Version string          `json:"version"`
@@ -37,11 +38,18 @@ type filesSeen struct {
 // Files is what a server of the same version saw last of the files of all children;
 // false where there is nothing of the kind.
 func (s *Store) Files(version string) (files map[string]File, known bool) {
+	if seen := s.unsavedFiles; seen != nil {
+		return seen.Files, seen.Version == version
+	}
+	return s.readFiles(version)
+}
+
+func (s *Store) readFiles(version string) (files map[string]File, known bool) {
 	text, err := os.ReadFile(s.journal.path(filesName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false
 	}
-	var seen filesSeen
+	var seen FilesSeen
 	if err == nil {
 		err = json.Unmarshal(text, &seen)
 	}
@@ -54,9 +62,24 @@ func (s *Store) Files(version string) (files map[string]File, known bool) {
 }
 
 // SaveFiles remembers it, for the server after this one. It is not synced: after a
-// power cut it may be what was true before. One goroutine may call it at a time.
+// power cut it may be what was true before. What cannot be saved is kept, see
+// UnsavedFiles. One goroutine may call it, Files or UnsavedFiles at a time.
 func (s *Store) SaveFiles(version string, files map[string]File) error {
-	text, err := json.Marshal(filesSeen{version, files})
+	seen := &FilesSeen{version, files}
+	s.unsavedFiles = seen
+	err := s.writeFiles(seen)
+	if err == nil {
+		s.unsavedFiles = nil
+	}
+	return err
+}
+
+// UnsavedFiles is what is newer than the file, nil where that is up to date: a version
+// that takes over in order goes on with it, see Options.
+func (s *Store) UnsavedFiles() *FilesSeen { return s.unsavedFiles }
+
+func (s *Store) writeFiles(seen *FilesSeen) error {
+	text, err := json.Marshal(seen)
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,11 @@ func filesOnAFullDisk(t *testing.T, disk string) {
 	if err := s.SaveFiles("1", map[string]File{"web": {}}); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("on a full disk: %v", err)
 	}
-	if got, known := s.Files("1"); !known || !maps.Equal(got, want) {
+	if got, known := s.readFiles("1"); !known || !maps.Equal(got, want) {
 		t.Errorf("then %v, %v", got, known)
+	}
+	if rest := s.UnsavedFiles(); rest == nil || rest.Version != "1" || !maps.Equal(rest.Files, map[string]File{"web": {}}) {
+		t.Errorf("left to be saved: %+v", rest)
 	}
 	if _, known := s.Files("2"); known {
 		t.Error("what another version saw is known")
@@ -44,5 +47,8 @@ func filesOnAFullDisk(t *testing.T, disk string) {
 	free()
 	if err := s.SaveFiles("1", nil); err != nil {
 		t.Errorf("with room again: %v", err)
+	}
+	if rest := s.UnsavedFiles(); rest != nil {
+		t.Errorf("still to be saved: %+v", rest)
 	}
 }

@@ -28,7 +28,9 @@ type Options struct {
 	ID string
 	// Locks are what Detach returned, in the program that executed this one.
 	// Open takes the files over, or closes those that it has no use for.
-	Locks  []*os.File
+	Locks []*os.File
+	// Files is what UnsavedFiles returned in that program.
+	Files  *FilesSeen
 	Logger *slog.Logger
 }
 
@@ -39,6 +41,8 @@ type Store struct {
 	log                          *slog.Logger
 	locks                        []*os.File // guarded by mu
 	given                        []*os.File
+	// unsavedFiles is owned by the one goroutine that may call SaveFiles.
+	unsavedFiles *FilesSeen
 
 	// As the journal was when it was opened; not written afterwards, but for
 	// opened.desired, which is guarded by mu.
@@ -86,7 +90,7 @@ func Open(o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.given = o.Locks
+	s.given, s.unsavedFiles = o.Locks, o.Files
 	err := s.openDirs()
 	s.closeUnused()
 	if s.id = o.ID; err == nil && s.id == "" {
