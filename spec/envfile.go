@@ -31,9 +31,9 @@ func (c *Child) EnvFilePath() string {
 // literal, in "a value" \\, \", \$, \n and \t are escapes; after the closing
 // quote only a comment may follow. A value without quotes is the rest of the line
 // as it is, blanks at both ends taken off. The error has a line for each thing that
-// is wrong, as path:line, up to five, and nothing of what the file holds but names
-// of variables: it may be read by those who must not know the rest. It does not
-// wait for a FIFO's writer.
+// is wrong, as path:line, up to five, then how many more there are as FirstLine counts
+// them, and nothing of what the file holds but names of variables: it may be read by
+// those who must not know the rest. It does not wait for a FIFO's writer.
 func ReadEnvFile(path string) ([]EnvVar, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -78,7 +78,7 @@ func parseEnvFile(path, text string) ([]EnvVar, error) {
 		vars = append(vars, v)
 	}
 	if more := wrong - maxEnvErrors; more > 0 {
-		errs = append(errs, fmt.Errorf("%s: %d more lines are wrong", path, more))
+		errs = append(errs, fmt.Errorf("and %d more in %s", more, path))
 	}
 	return vars, errors.Join(errs...)
 }

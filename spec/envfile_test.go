@@ -31,7 +31,7 @@ func TestParseEnvFile(t *testing.T) {
 		{"NUL", "A=b\x00c", nil, `x.env:1: the value of A holds a NUL`},
 		{"all errors", "A\nB=1\n=", nil, "x.env:1: no '=', write NAME=VALUE\nx.env:3: what is before the '=' is no name of a variable, write NAME=VALUE"},
 		{"no more errors than one reads", strings.Repeat("A\n", 29), nil, strings.Join([]string{"x.env:1: no '=', write NAME=VALUE", "x.env:2: no '=', write NAME=VALUE",
-			"x.env:3: no '=', write NAME=VALUE", "x.env:4: no '=', write NAME=VALUE", "x.env:5: no '=', write NAME=VALUE", "x.env: 24 more lines are wrong"}, "\n")},
+			"x.env:3: no '=', write NAME=VALUE", "x.env:4: no '=', write NAME=VALUE", "x.env:5: no '=', write NAME=VALUE", "and 24 more in x.env"}, "\n")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -46,6 +46,17 @@ func TestParseEnvFile(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// The reason of a child that could not be started counts what is wrong, not the
+// lines of the message.
+func TestFirstLineCountsWhatIsWrongInAnEnvFile(t *testing.T) {
+	for wrong, want := range map[int]string{1: "", 2: " (and 1 more)", 5: " (and 4 more)", 6: " (and 5 more)", 7: " (and 6 more)", 30: " (and 29 more)"} {
+		_, err := parseEnvFile("x.env", strings.Repeat("A\n", wrong))
+		if got := FirstLine(err.Error()); got != "x.env:1: no '=', write NAME=VALUE"+want {
+			t.Errorf("%d are wrong: got %q", wrong, got)
+		}
 	}
 }
 

@@ -63,7 +63,8 @@ func printable(s string) string {
 }
 
 // FirstLine is the first line of a message that may have several, and says how
-// many follow it.
+// many follow it. A last line "and 24 more", with or without words behind it,
+// stands for as many.
 func FirstLine(text string) string {
 	text = strings.TrimRight(text, "\r\n")
 	first, rest, more := strings.Cut(text, "\n")
@@ -71,7 +72,23 @@ func FirstLine(text string) string {
 	if !more {
 		return first
 	}
-	return fmt.Sprintf("%s (and %d more)", first, strings.Count(rest, "\n")+1)
+	following := uint64(strings.Count(rest, "\n"))
+	return fmt.Sprintf("%s (and %d more)", first, following+standsFor(rest[strings.LastIndexByte(rest, '\n')+1:]))
+}
+
+// standsFor is how many lines of a message its last one is in place of, itself
+// where it is not "and 24 more".
+func standsFor(last string) uint64 {
+	words := strings.Fields(last)
+	if len(words) < 3 || words[0] != "and" || words[2] != "more" {
+		return 1
+	}
+	// More than 31 bits have never been counted.
+	n, err := strconv.ParseUint(words[1], 10, 31)
+	if err != nil {
+		return 1
+	}
+	return n
 }
 
 func unbecoming(r rune) bool { return !unicode.IsPrint(r) }
