@@ -31,6 +31,10 @@ func TestAuditLines(t *testing.T) {
 	g.http(ops, "POST /v1/children/b/start")
 	g.http(ops, "POST /v1/stop")
 	g.http(ops, "POST /v1/stop?x=y")
+	g.http(ops, "GET /v1/watch?x=y")
+	g.http(ops, "GET /v1/children/all/watch")
+	g.http(ops, "GET /v1/children/a.b/watch")
+	g.http(ci, "GET /v1/children/all/watch")
 	g.http(ci, "POST /v1/children/a/stop")
 	g.http(plain, "POST /v1/kill")
 	g.http(ops, "POST /v1/kill")
@@ -62,6 +66,11 @@ func TestAuditLines(t *testing.T) {
 		"ssh ops 10.0.0.7:2: start b: already-running",
 		"ssh ops 10.0.0.7:2: stop all: ok",
 		"ssh ops 10.0.0.7:2: stop all: bad-request",
+		// One that is refused never began.
+		"ssh ops 10.0.0.7:2: watch : bad-request",
+		"ssh ops 10.0.0.7:2: watch : bad-request",
+		`ssh ops 10.0.0.7:2: watch "a.b": bad-request`,
+		"ssh ci-1 10.0.0.7:2: watch : forbidden",
 		"ssh ci-1 10.0.0.7:2: stop a: forbidden",
 		"tcp  10.0.0.7:2: kill : forbidden",
 		"ssh ops 10.0.0.7:2: kill : ok",

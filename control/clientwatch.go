@@ -48,6 +48,10 @@ func (c *Client) watch(ctx context.Context, child string, heartbeat, silence tim
 		path, err := "/v1/watch", error(nil)
 		if child != "" {
 			path, err = childPath("", child, "/watch")
+			if spec.ValidName(child) != nil {
+				// A server would refuse it in other words than a child that is not there.
+				err = NoSuchChild("", child)
+			}
 		}
 		if err == nil {
 			err = c.stream(ctx, path, heartbeat, silence, each)

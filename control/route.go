@@ -23,9 +23,6 @@ type route struct {
 	// child is whom it is about: named, spec.All for the whole server, or "" for
 	// what is cut down to what the asker may read.
 	child string
-	// atOnce: the line is written when it begins, because it does not end by
-	// itself.
-	atOnce bool
 	// quiet: it is asked again and again by who watches, and only its refusals have
 	// a line.
 	quiet bool
@@ -41,8 +38,8 @@ func (a *api) routes() []route {
 		{method: http.MethodPost, path: "/v1/kill", handle: a.kill, verb: string(spec.VerbKill), child: spec.All},
 		{method: http.MethodPost, path: "/v1/validate", handle: a.validate, verb: verbValidate, child: spec.All},
 		{method: http.MethodGet, path: "/v1/info", handle: a.info, verb: string(spec.VerbInfo)},
-		{method: http.MethodGet, path: "/v1/watch", handle: a.watch, verb: verbWatch, atOnce: true},
-		{method: http.MethodGet, path: "/v1/children/{name}/watch", handle: a.watch, verb: verbWatch, child: named, atOnce: true},
+		{method: http.MethodGet, path: "/v1/watch", handle: a.watch, verb: verbWatch},
+		{method: http.MethodGet, path: "/v1/children/{name}/watch", handle: a.watch, verb: verbWatch, child: named},
 		{method: http.MethodPost, path: "/v1/diff", handle: a.diff, verb: verbDiff},
 		{method: http.MethodPost, path: "/v1/logs", handle: a.logs, verb: verbLogs},
 		{method: http.MethodPost, path: "/v1/events", handle: a.events, verb: verbEvents},
@@ -105,13 +102,10 @@ func (a *api) perform(w http.ResponseWriter, r *http.Request, op route) {
 	if refusal := a.gate.may(who, op.verb, rightTo(op.verb), child); refusal != nil {
 		err = refusal
 	} else {
-		if op.atOnce {
-			a.gate.record(who, op.verb, nameOf(op.verb, child), resultOK, "")
-		}
 		err = a.carryOut(w, r, op)
 	}
 	switch {
-	case err == nil && (op.atOnce || op.quiet), errors.Is(err, errHandedOver), errors.Is(err, errRecorded):
+	case err == nil && op.quiet, errors.Is(err, errHandedOver), errors.Is(err, errRecorded):
 		result = ""
 	case err == nil:
 		result, detail = resultOK, ""

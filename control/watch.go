@@ -21,6 +21,14 @@ import (
 // gone. A client that has to notice sooner asks for a shorter while. A client that does not read within Timing.Write is cut off; the Service
 // coalesces meanwhile, so it costs nobody anything.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
+	who, only := askerOf(r.Context()), r.PathValue("name")
+	if only != "" {
+		if err := cannotWatch(only); err != nil {
+			return err
+		}
+	}
+	// The line is written now, because a watch does not end by itself.
+	a.gate.record(who, verbWatch, nameOf(verbWatch, only), resultOK, "")
 	a.writeWithin(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	heartbeat := preferredHeartbeat(r.Header, a.opt.Timing.Heartbeat)
@@ -30,9 +38,9 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	w.WriteHeader(http.StatusOK)
 	stream := http.NewResponseController(w)
 	if r.Method == http.MethodHead || stream.Flush() != nil {
-		return nil
+		return errRecorded
 	}
-	s := changeStream{a: a, asker: askerOf(r.Context()), only: r.PathValue("name"), heartbeat: heartbeat, told: map[string]bool{}, write: func(line []byte) error {
+	s := changeStream{a: a, asker: who, only: only, heartbeat: heartbeat, told: map[string]bool{}, write: func(line []byte) error {
 		a.writeWithin(w)
 		if _, err := w.Write(line); err != nil {
 			return err
@@ -41,6 +49,18 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	}}
 	if s.run(r.Context()) {
 		return a.surrender(w, r, Handed{Stage: StageWatch, Chunked: r.ProtoAtLeast(1, 1), Only: s.only, Heartbeat: s.heartbeat, Watched: s.names()})
+	}
+	return errRecorded
+}
+
+// cannotWatch tells why there never is a child of that name to tell of: who asked
+// would believe that nothing changes.
+func cannotWatch(name string) error {
+	if name == spec.All {
+		return spec.Refuse(spec.BadRequest, verbWatch, name, "watch %s: that is no child, the changes of all are at /v1/watch", name)
+	}
+	if err := spec.ValidName(name); err != nil {
+		return spec.Refuse(spec.BadRequest, verbWatch, name, "watch: %v", err)
 	}
 	return nil
 }

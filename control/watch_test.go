@@ -234,6 +234,7 @@ func TestClientWatchesOneChild(t *testing.T) {
 	for child, want := range map[string]string{
 		"": "present a, present b, present web, present web2, synced", "web": "present web, synced", "nobody": "synced",
 		"../info": `there is no child "../info": no file of that name is in the load paths`,
+		"a b":     `there is no child "a b": no file of that name is in the load paths`,
 	} {
 		if got := read(c, child); got != want {
 			t.Errorf("%q: %q, want %q", child, got, want)
