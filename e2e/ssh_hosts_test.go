@@ -127,6 +127,8 @@ func (h *sshHosts) onTheScreen(t *testing.T) {
 	term.shows(`^web stopped`)
 	term.shows(`^> web +stopped`)
 	term.tmux("send-keys", "-t", "t", "q")
+	// What is typed while it ends may be lost with it.
+	term.shows(`^\$$`)
 	term.enter("clear; kita check web --watch on " + sshd.url() + " with ops.pem")
 	term.shows(`^web +stopped`)
 	c.kita(t, 0, nil, "start", "web", "on", sshd.url(), "with", c.path("ops.pem"))
