@@ -231,10 +231,11 @@ func makeLeaf(t testing.TB, tree *Tree, child string, want spec.Resources) *Leaf
 // with the test.
 func start(t testing.TB, l *Leaf, command ...string) *exec.Cmd {
 	t.Helper()
+	whole := command
 	if join := l.JoinFiles(); len(join) > 0 {
-		command = append(self("join", append(join, "--")...), command...)
+		whole = append(self("join", append(join, "--")...), command...)
 	}
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(whole[0], whole[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if fd := l.CloneFD(); fd >= 0 {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, fd
@@ -245,6 +246,12 @@ func start(t testing.TB, l *Leaf, command ...string) *exec.Cmd {
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+	})
+	// What joins has threads. A v1 freezer that comes in the midst of its exec
+	// freezes those that are to die before it, and so waits for it for ever.
+	eventually(t, "it executes the command", func() bool {
+		now, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
+		return err != nil || len(now) == 0 || string(now) == strings.Join(command, "\x00")+"\x00"
 	})
 	return cmd
 }

@@ -261,7 +261,6 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 				if err := writeFile(group, "freezer.state", "THAWED"); err != nil {
 					t.Error(err)
 				}
-				_ = cmd.Wait()
 			}
 			t.Cleanup(thaw)
 			if err := writeFile(group, "freezer.state", "FROZEN"); err != nil {
@@ -283,6 +282,7 @@ func TestFrozenByOthersDiesAfterTheThaw(t *testing.T) {
 				t.Error("not frozen any more: Kill thawed it")
 			}
 			thaw()
+			_ = cmd.Wait()
 			awaitEmpty(t, l, 20*time.Second)
 		})
 	}
