@@ -167,6 +167,9 @@ func TestLogsThroughUpgrades(t *testing.T) {
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatalf("%q: %v", lines.Bytes(), err)
 		}
+		if line.Child == "" {
+			t.Fatalf("no line of a child: %s", lines.Bytes())
+		}
 		word, _, _ := strings.Cut(line.Text, " ")
 		seen[line.Child+" "+word]++
 	}

@@ -42,7 +42,8 @@ type process struct {
 	// others, guarded by mu, are the pidfds of group members being waited for.
 	others map[*os.File]struct{}
 	// done, guarded by mu, is closed by close; nil until somebody waits for that.
-	done chan struct{}
+	done     chan struct{}
+	released bool // mu: close has come this far
 }
 
 // newProcess takes over fd, a pidfd.
@@ -70,6 +71,7 @@ func (p *process) close() {
 	p.pidfd.close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.released = true
 	if p.done != nil {
 		close(p.done)
 	}
@@ -85,8 +87,7 @@ func (p *process) ending() <-chan struct{} {
 	defer p.mu.Unlock()
 	if p.done == nil {
 		p.done = make(chan struct{})
-		// close sets finished before it takes mu.
-		if p.finished.Load() {
+		if p.released {
 			close(p.done)
 		}
 	}
